@@ -1,0 +1,1 @@
+"""The commands dmri7t and dmri7t-model."""

@@ -1,0 +1,1 @@
+"""Folds, tables and figures of how good a model is."""

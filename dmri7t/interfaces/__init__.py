@@ -1,0 +1,1 @@
+"""One Nipype interface per stage: load, call one function, save."""

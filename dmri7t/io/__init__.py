@@ -1,0 +1,1 @@
+"""Files in and out: images, gradients, BIDS inputs and derivatives."""

@@ -1,0 +1,1 @@
+"""Torch networks, the sampler, the translator and model bundles."""

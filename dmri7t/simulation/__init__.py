@@ -1,0 +1,1 @@
+"""A simulated brain, a scanner, and paired data sets made of them."""
