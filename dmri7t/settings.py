@@ -1,0 +1,149 @@
+"""Everything that decides a result, in one record that is written beside the results."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+
+from dmri7t.errors import InputError
+
+_CHOICES = {
+    "upsampling": ("model", "bspline"),
+    "device": ("cpu", "cuda"),
+    "precision": ("auto", "float32"),
+}
+
+_NOT_DECISIVE = ("model", "device")
+"""Where the model lies and what computes do not change what is computed (within tolerance)."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of a run.
+
+    Parameters
+    ----------
+    b0_threshold : float
+        Volumes up to this b-value (s/mm2) are b0.
+    shells : tuple of float
+        b-values (s/mm2) that go through the model; empty: all of them. The others are
+        interpolated.
+    output_resolution : str or tuple of float
+        ``"auto"``: 1.05 / 1.25 of the input's voxel sizes; ``"native"``: the input's grid; or one
+        or three voxel sizes in mm.
+    model : str
+        Folder of the model.
+    model_name, model_version, model_sha256 : str
+        What the model calls itself, and the checksum of the whole bundle.
+    sampler_steps, samples : int
+        Steps of the diffusion sampler, and samples that are averaged.
+    random_seed : int
+        Of the sampler.
+    upsampling : {"model", "bspline"}
+        How generated RISH is brought to the finer grid.
+    device : {"cpu", "cuda"}
+    precision : {"auto", "float32"}
+        ``"auto"``: mixed precision where the device gains from it.
+    ratio_lower, ratio_upper : float
+        Bounds of sqrt(R7 / R3), by which coefficients are scaled.
+    sh_order : int, optional
+        Highest order of the fit; default: from the number of directions.
+    laplace_beltrami : float, optional
+        Weight of the penalty of the fit; default: from the number of directions.
+    """
+
+    model: str
+    model_name: str
+    model_version: str
+    model_sha256: str
+    sampler_steps: int
+    samples: int
+    random_seed: int = 0
+    b0_threshold: float = 100.0
+    shells: tuple[float, ...] = ()
+    output_resolution: str | tuple[float, ...] = "auto"
+    upsampling: str = "model"
+    device: str = "cpu"
+    precision: str = "auto"
+    ratio_lower: float = 0.25
+    ratio_upper: float = 4.0
+    sh_order: int | None = None
+    laplace_beltrami: float | None = None
+
+    def __post_init__(self) -> None:
+        # lists come from TOML; frozen, so the way round __setattr__
+        object.__setattr__(self, "shells", tuple(float(b) for b in self.shells))
+        if not isinstance(self.output_resolution, str):
+            sizes = tuple(float(mm) for mm in self.output_resolution)
+            object.__setattr__(self, "output_resolution", sizes)
+        self._check()
+
+    def _check(self) -> None:
+        for name, allowed in _CHOICES.items():
+            if getattr(self, name) not in allowed:
+                raise InputError(
+                    f"settings: {name} is {getattr(self, name)!r}; choose from {', '.join(allowed)}"
+                )
+        resolution = self.output_resolution
+        known = resolution in ("auto", "native") if isinstance(resolution, str) else (
+            len(resolution) in (1, 3) and min(resolution) > 0
+        )
+        if not known:
+            raise InputError(
+                f"settings: output_resolution is {resolution!r}; "
+                "give auto, native, or one or three voxel sizes in mm"
+            )
+        if self.sampler_steps < 1 or self.samples < 1:
+            raise InputError("settings: sampler_steps and samples must be 1 or more")
+        if not 0 < self.ratio_lower <= 1 <= self.ratio_upper:
+            raise InputError("settings: the bounds of the ratio must enclose 1")
+
+    def to_toml(self) -> str:
+        """Write as TOML; what is left to the software's choice is left out.
+
+        Examples
+        --------
+        >>> settings = Settings("zoo/default", "default", "1", "ab", 5, 1, shells=(1000,))
+        >>> Settings.from_toml(settings.to_toml()) == settings
+        True
+        """
+        lines = [
+            # JSON's strings, numbers, booleans and flat lists are TOML's
+            f"{name} = {json.dumps(list(value) if isinstance(value, tuple) else value)}"
+            for name, value in asdict(self).items()
+            if value is not None
+        ]
+        return "\n".join(lines) + "\n"
+
+    @classmethod
+    def from_toml(cls, text: str) -> Settings:
+        """Read what :meth:`to_toml` wrote.
+
+        Raises
+        ------
+        InputError
+            If the text is no TOML, or a key is unknown or missing.
+        """
+        try:
+            values = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise InputError(f"settings: not valid TOML: {error}") from error
+        unknown = set(values) - {field.name for field in fields(cls)}
+        if unknown:
+            raise InputError(f"settings: unknown keys: {', '.join(sorted(unknown))}")
+        try:
+            return cls(**values)
+        except TypeError as error:
+            raise InputError(f"settings: {error}") from error
+
+    def digest(self) -> str:
+        """SHA-256 over what decides the results."""
+        decisive = {k: v for k, v in asdict(self).items() if k not in _NOT_DECISIVE}
+        return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+
+    def with_model(self, folder: str | Path) -> Settings:
+        """Return the same settings for a model that lies elsewhere."""
+        return replace(self, model=str(folder))

@@ -1,0 +1,44 @@
+"""The record of everything that decides a result."""
+
+from dataclasses import replace
+
+import pytest
+
+from dmri7t.errors import InputError
+from dmri7t.settings import Settings
+
+SETTINGS = Settings("/models/a \"b\"", "default", "1.0", "0" * 64, 10, 4)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"shells": (1000, 2000.5)}, {"output_resolution": (1.05,)}, {"sh_order": 6},
+     {"output_resolution": [1, 1, 2]}, {"laplace_beltrami": 0.006, "device": "cuda"}],
+)
+def test_toml_round_trip(changes):
+    settings = replace(SETTINGS, **changes)
+    assert Settings.from_toml(settings.to_toml()) == settings
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [({"upsampling": "nearest"}, "upsampling"), ({"samples": 0}, "samples"),
+     ({"output_resolution": "fine"}, "output_resolution"), ({"ratio_lower": 2.0}, "ratio"),
+     ({"output_resolution": (1.0, 2.0)}, "output_resolution")],
+)
+def test_nonsense_is_refused(changes, words):
+    with pytest.raises(InputError, match=words):
+        replace(SETTINGS, **changes)
+
+
+def test_unreadable_text_is_refused():
+    for text in ("model = ", "colour = 1\n", 'model = "x"\n'):
+        with pytest.raises(InputError, match="settings"):
+            Settings.from_toml(text)
+
+
+def test_digest_follows_what_decides_results():
+    assert SETTINGS.digest() == SETTINGS.with_model("/elsewhere").digest()
+    assert SETTINGS.digest() == replace(SETTINGS, device="cuda").digest()
+    assert SETTINGS.digest() != replace(SETTINGS, random_seed=1).digest()
+    assert SETTINGS.digest() != replace(SETTINGS, model_sha256="f" * 64).digest()
