@@ -1,0 +1,79 @@
+"""What the networks are given: square roots of RISH in units of each order, and the scan.
+
+The square root makes noise about the same everywhere; one scale an order brings all three to
+the same size.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from dmri7t.signal.rish import debias
+
+N_FEATURES = 10
+"""Channels of :func:`features`: raw (3), debiased (3), noise (3), mask."""
+
+N_CONDITIONS = 5
+"""Numbers of :func:`conditions`."""
+
+
+def conditions(voxel_sizes: torch.Tensor, bval: float, n_directions: float) -> torch.Tensor:
+    """Describe a scan by numbers of order one, (5,).
+
+    Parameters
+    ----------
+    voxel_sizes : Tensor (3,)
+        mm.
+    bval : float
+        s/mm2.
+    n_directions : float
+    """
+    sizes = torch.as_tensor(voxel_sizes, dtype=torch.float32).log() - math.log(1.6)
+    rest = torch.tensor([bval / 1000 - 1.3, 0.7 * math.log(n_directions / 30)])
+    return torch.cat([sizes, rest.to(sizes)])
+
+
+def features(
+    rish: torch.Tensor, noise: torch.Tensor, mask: torch.Tensor, scale: torch.Tensor
+) -> torch.Tensor:
+    """Stack what is known of every voxel.
+
+    Parameters
+    ----------
+    rish, noise : Tensor (..., 3, X, Y, Z)
+        RISH and the noise's expected share of it.
+    mask : Tensor (..., 1, X, Y, Z)
+    scale : Tensor (3,)
+        Standard deviation of the root of each order.
+
+    Returns
+    -------
+    Tensor (..., 10, X, Y, Z), zero outside the mask.
+    """
+    unit = scale.view(3, 1, 1, 1)
+    mask = mask.to(rish)
+    parts = [rish.clamp_min(0), debias(rish, noise), noise.clamp_min(0)]
+    return torch.cat([*(part.sqrt() / unit * mask for part in parts), mask], -4)
+
+
+def with_conditions(stack: torch.Tensor, described: torch.Tensor) -> torch.Tensor:
+    """Append the conditions (B, k) as constant channels to a stack (B, C, X, Y, Z)."""
+    planes = described[:, :, None, None, None].to(stack)
+    return torch.cat([stack, planes.expand(-1, -1, *stack.shape[2:])], 1)
+
+
+def debiased_root(stack: torch.Tensor) -> torch.Tensor:
+    """Return the debiased channels (B, 3, ...) of a stack."""
+    return stack[:, 3:6]
+
+
+def noise_root(stack: torch.Tensor) -> torch.Tensor:
+    """Return the noise channels (B, 3, ...) of a stack."""
+    return stack[:, 6:9]
+
+
+def from_root(root: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """Undo root and scale: RISH (..., 3, X, Y, Z)."""
+    return (root.clamp_min(0) * scale.view(3, 1, 1, 1)).square()

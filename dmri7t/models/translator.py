@@ -1,0 +1,451 @@
+"""From the RISH of a 3T shell to 7T-like RISH: encode, diffuse, decode, super-resolve.
+
+A translator has one of two forms. ``direct`` is the paper's: the VQ-VAEs carry the image
+itself. ``residual`` adds a regression mean, and the 7T VQ-VAE carries only what is missing
+from it; its decoder never sees the input, so the latent cannot be ignored.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from dmri7t.errors import ModelError
+from dmri7t.models import inputs, sampler
+from dmri7t.models.bundle import check_bundle
+from dmri7t.models.networks import build, codebook, quantize
+from dmri7t.signal.grids import Grid
+from dmri7t.signal.resample import bounding_box, extend, interpolate
+
+KINDS = {
+    "mean": "mean",
+    "vqvae_3t": "vqvae",
+    "vqvae_7t": "vqvae",
+    "diffusion": "diffusion",
+    "super_resolution": "super_resolution",
+}
+"""Networks of a model and how each is built."""
+
+MARGIN = 2
+"""Voxels kept around the mask."""
+
+
+@attrs.frozen
+class Box:
+    """Part of an image that networks see: the mask's surroundings, padded to whole latents.
+
+    Parameters
+    ----------
+    start, stop : tuple of int (3,)
+        Within the image.
+    pad : tuple of int (3,)
+        Zeros added behind the last voxel of each axis.
+    """
+
+    start: tuple[int, int, int]
+    stop: tuple[int, int, int]
+    pad: tuple[int, int, int]
+
+    @classmethod
+    def around(cls, mask_XYZ: np.ndarray, multiple: int = 1) -> Box:
+        """Box around a mask whose edges are multiples of a number."""
+        start, stop = bounding_box(mask_XYZ, MARGIN)
+        pad = tuple(-(b - a) % multiple for a, b in zip(start, stop, strict=True))
+        return cls(start, stop, pad)
+
+    @property
+    def slices(self) -> tuple[slice, slice, slice]:
+        """Index of the part within the image."""
+        return tuple(slice(a, b) for a, b in zip(self.start, self.stop, strict=True))
+
+    def place(self, values_TV: torch.Tensor, mask_XYZ: np.ndarray) -> torch.Tensor:
+        """Lay mask voxels (T, V) into the padded box, zero elsewhere: (T, x, y, z)."""
+        inside = torch.as_tensor(mask_XYZ[self.slices], device=values_TV.device)
+        volume = values_TV.new_zeros(values_TV.shape[0], *inside.shape)
+        volume[:, inside] = values_TV
+        return functional.pad(volume, [n for p in reversed(self.pad) for n in (0, p)])
+
+    def pick(self, volume: torch.Tensor, mask_XYZ: np.ndarray) -> torch.Tensor:
+        """Take the mask voxels (..., V) out of a padded box (..., x, y, z)."""
+        inside = torch.as_tensor(mask_XYZ[self.slices], device=volume.device)
+        x, y, z = inside.shape
+        return volume[..., :x, :y, :z][..., inside]
+
+
+def fast_cpu() -> bool:
+    """Whether this processor multiplies bfloat16 itself."""
+    capability = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return bool(capability and capability())
+
+
+class Translator:
+    """A loaded model. Build one by :meth:`load`; each stage is one method.
+
+    Parameters
+    ----------
+    config : dict
+        As in config.json.
+    networks : dict of Module
+    device : str
+    precision : {"auto", "float32", "bfloat16"}
+        auto: bfloat16 convolutions where the device has them in hardware, else float32.
+    """
+
+    def __init__(
+        self,
+        config: dict[str, Any],
+        networks: dict[str, nn.Module],
+        device: str = "cpu",
+        precision: str = "auto",
+    ) -> None:
+        self.config = config
+        self.device = torch.device(device)
+        if precision == "auto":
+            fast = self.device.type == "cuda" or fast_cpu()
+            precision = "bfloat16" if fast else "float32"
+        self.precision = precision
+        self.networks = {
+            name: net.eval().to(self.device, memory_format=torch.channels_last_3d)
+            for name, net in networks.items()
+        }
+        self.scale = torch.tensor(config["scale"], device=self.device)
+
+    @classmethod
+    def load(cls, folder: Path, device: str = "cpu", precision: str = "auto") -> Translator:
+        """Read a model's folder, holding every file against its checksum.
+
+        Raises
+        ------
+        ModelError
+            If a file is missing, altered, or does not fit the description.
+        """
+        from safetensors.torch import load_file
+
+        config = check_bundle(folder)
+        networks = {}
+        for name, settings in config["networks"].items():
+            path = Path(folder) / f"{name}.safetensors"
+            network = build(KINDS[name], settings)
+            try:
+                state = {key: value.float() for key, value in load_file(path).items()}
+                network.load_state_dict(state)
+            except (RuntimeError, OSError, ValueError) as error:
+                line = str(error).splitlines()[0]
+                raise ModelError(
+                    f"{path}: weights do not fit the model's description ({line}); "
+                    "copy the model's folder again."
+                ) from error
+            networks[name] = network
+        return cls(config, networks, device, precision)
+
+    @property
+    def factor(self) -> int:
+        """Voxels of the image per latent and axis."""
+        return 2 ** len(self.config["networks"]["vqvae_7t"]["channels"])
+
+    @property
+    def _multiple(self) -> int:
+        return self.factor * 2 ** (len(self.config["networks"]["diffusion"]["channels"]) - 1)
+
+    def _autocast(self) -> Any:
+        if self.precision == "float32":
+            return nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16)
+
+    def _run(self, name: str, x: torch.Tensor) -> torch.Tensor:
+        x = x.contiguous(memory_format=torch.channels_last_3d)
+        with self._autocast():
+            return self.networks[name](x).float()
+
+    @torch.inference_mode()
+    def encode(
+        self,
+        rish_3V: torch.Tensor,
+        noise_3V: torch.Tensor,
+        mask_XYZ: np.ndarray,
+        voxel_sizes: np.ndarray,
+        bval: float,
+        n_directions: int,
+    ) -> dict[str, torch.Tensor]:
+        """Encode a shell.
+
+        Parameters
+        ----------
+        rish_3V, noise_3V : Tensor (3, V)
+            RISH of the shell and the noise's expected share.
+        mask_XYZ : ndarray of bool
+            V true voxels, C order.
+        voxel_sizes : ndarray (3,)
+            mm.
+        bval : float
+            s/mm2.
+        n_directions : int
+
+        Returns
+        -------
+        dict
+            latent (c, x, y, z) of the 3T VQ-VAE; condition (k, x, y, z) of the diffusion
+            model; for the residual form also mean (3, X', Y', Z') in the padded box, as
+            scaled roots; noise (3, V).
+        """
+        box = Box.around(mask_XYZ, self._multiple)
+        maps = [v.to(self.device, torch.float32) for v in (rish_3V, noise_3V)]
+        inside = torch.ones(1, maps[0].shape[1], device=self.device)
+        placed = [box.place(v, mask_XYZ) for v in (*maps, inside)]
+        stack = inputs.features(*placed, self.scale)[None]
+        described = inputs.conditions(torch.as_tensor(voxel_sizes), bval, n_directions)
+        return {
+            key: value[0].cpu()
+            for key, value in self.encode_stack(stack, described[None].to(self.device)).items()
+        } | {"noise": noise_3V.cpu()}
+
+    def encode_stack(
+        self, stack: torch.Tensor, described: torch.Tensor, mean: torch.Tensor | None = None
+    ) -> dict[str, torch.Tensor]:
+        """Encode features (B, 10, X, Y, Z) and conditions (B, 5); training calls this too.
+
+        ``mean`` (B, 3, X, Y, Z) spares the regression where it is known.
+        """
+        root = inputs.debiased_root(stack)
+        encoder = self.networks["vqvae_3t"]
+        with self._autocast():
+            raw = encoder.encode(root.contiguous(memory_format=torch.channels_last_3d))
+        latent = quantize(raw.float(), codebook(encoder))
+        out = {"latent": latent}
+        if self.config["form"] == "residual":
+            out["mean"] = self.mean(stack, described) if mean is None else mean
+            seen = torch.cat([stack, out["mean"]], 1)
+            pooled = functional.avg_pool3d(seen, self.factor)
+            known = torch.cat([self.normalize(latent, "3t"), pooled], 1)
+            out["condition"] = inputs.with_conditions(known, described)
+        else:
+            out["condition"] = latent[:, :0]
+        return out
+
+    def mean(self, stack: torch.Tensor, described: torch.Tensor) -> torch.Tensor:
+        """Regression mean (B, 3, X, Y, Z) as scaled roots, zero outside the mask."""
+        change = self._run("mean", inputs.with_conditions(stack, described))
+        return (inputs.debiased_root(stack) + change).clamp_min(0) * stack[:, 9:10]
+
+    def normalize(self, latent: torch.Tensor, field: str) -> torch.Tensor:
+        """Bring latents of a field ("3t" or "7t") to zero mean and unit spread."""
+        stats = self.config["latents"][field]
+        shape = (1, -1, 1, 1, 1)
+        mean = torch.tensor(stats["mean"], device=latent.device).view(shape)
+        return (latent - mean) / torch.tensor(stats["sd"], device=latent.device).view(shape)
+
+    def _denormalize(self, latent: torch.Tensor) -> torch.Tensor:
+        stats = self.config["latents"]["7t"]
+        shape = (1, -1, 1, 1, 1)
+        sd = torch.tensor(stats["sd"], device=latent.device).view(shape)
+        return latent * sd + torch.tensor(stats["mean"], device=latent.device).view(shape)
+
+    @torch.inference_mode()
+    def diffuse(
+        self,
+        encoded: dict[str, torch.Tensor],
+        steps: int | None = None,
+        samples: int | None = None,
+        seed: int = 0,
+    ) -> dict[str, torch.Tensor]:
+        """Sample 7T latents.
+
+        Parameters
+        ----------
+        encoded : dict
+            From :meth:`encode`.
+        steps, samples : int, optional
+            Default: what the model recommends.
+        seed : int
+            Sample i is drawn from seed and i on the CPU, so it is the same on every device.
+
+        Returns
+        -------
+        dict
+            latents (S, c, x, y, z).
+        """
+        settings = self.config["sampler"]
+        steps = settings["steps"] if steps is None else steps
+        samples = settings["samples"] if samples is None else samples
+        latent = encoded["latent"].to(self.device)[None]
+        condition = encoded["condition"].to(self.device)[None]
+        drawn = [
+            self.sample(latent, condition, steps, _noise(latent.shape, seed, i).to(self.device))
+            for i in range(samples)
+        ]
+        return {"latents": torch.cat(drawn).cpu()}
+
+    def sample(
+        self, latent: torch.Tensor, condition: torch.Tensor, steps: int, noise: torch.Tensor
+    ) -> torch.Tensor:
+        """Sample once for a batch of 3T latents; training calls this too."""
+        settings = self.config["sampler"]
+        scheduler = sampler.make_scheduler(settings["scheduler"])
+        denoise = sampler.guided(
+            _cast(self.networks["diffusion"], self._autocast), condition, settings["guidance"]
+        )
+        if settings["start"] == "inversion":
+            noise = sampler.invert_ddim(denoise, self.normalize(latent, "7t"), steps, scheduler)
+        noise = noise * settings.get("temperature", 1.0)
+        run = sampler.sample_flow if settings["scheduler"] == "flow" else sampler.sample_ddim
+        return self._denormalize(run(denoise, noise, steps, scheduler))
+
+    @torch.inference_mode()
+    def decode(
+        self,
+        encoded: dict[str, torch.Tensor],
+        diffused: dict[str, torch.Tensor],
+        mask_XYZ: np.ndarray,
+    ) -> dict[str, torch.Tensor]:
+        """Decode sampled latents to RISH on the 3T grid: rish (S, 3, V)."""
+        box = Box.around(mask_XYZ, self._multiple)
+        mean = encoded["mean"].to(self.device)[None] if "mean" in encoded else None
+        out = []
+        for latent in diffused["latents"]:
+            root = self.decode_latent(latent[None].to(self.device), mean)
+            rish = inputs.from_root(root[0], self.scale)
+            out.append(box.pick(rish, mask_XYZ).cpu())
+        return {"rish": torch.stack(out)}
+
+    def decode_latent(self, latent: torch.Tensor, mean: torch.Tensor | None) -> torch.Tensor:
+        """Decode latents (B, c, x, y, z) to scaled roots (B, 3, X, Y, Z); training calls it too."""
+        decoder = self.networks["vqvae_7t"]
+        codes = quantize(latent, codebook(decoder))
+        with self._autocast():
+            image = decoder.decode(codes.contiguous(memory_format=torch.channels_last_3d)).float()
+        return image.clamp_min(0) if mean is None else (mean + image).clamp_min(0)
+
+    @torch.inference_mode()
+    def super_resolve(
+        self,
+        encoded: dict[str, torch.Tensor],
+        decoded: dict[str, torch.Tensor],
+        mask_XYZ: np.ndarray,
+        grid: Grid,
+        mask_out_XYZ: np.ndarray,
+        grid_out: Grid,
+        bval: float,
+        n_directions: int,
+        upsampling: str = "model",
+    ) -> dict[str, torch.Tensor]:
+        """Bring decoded RISH to the output grid.
+
+        Parameters
+        ----------
+        encoded, decoded : dict
+            From the stages before.
+        mask_XYZ, grid
+            Of the input.
+        mask_out_XYZ, grid_out
+            Of the output.
+        bval, n_directions
+            Of the shell.
+        upsampling : {"model", "bspline"}
+            bspline leaves the network out (the paper's ablation).
+
+        Returns
+        -------
+        dict
+            mean and sd over samples, (3, V'); sd is zero for one sample.
+        """
+        box, box_out = Box.around(mask_XYZ), Box.around(mask_out_XYZ)
+        fine = _Refiner(mask_XYZ, box, grid, box_out, grid_out, self.device)
+        samples = decoded["rish"].to(self.device)
+        mean = samples.mean(0)
+        root = fine((mean.sqrt() / self.scale[:, None]))
+        if upsampling == "model":
+            noise = fine(encoded["noise"].to(self.device).sqrt() / self.scale[:, None])
+            inside = torch.as_tensor(mask_out_XYZ[box_out.slices], device=self.device)
+            described = inputs.conditions(torch.as_tensor(grid.voxel_sizes), bval, n_directions)
+            ratio = float(np.mean(grid_out.voxel_sizes / grid.voxel_sizes))
+            root = self.refine(
+                root[None], noise[None], inside[None, None], described[None], [ratio]
+            )[0]
+        out = {"mean": box_out.pick(inputs.from_root(root, self.scale), mask_out_XYZ).cpu()}
+        if len(samples) > 1:
+            spread = fine(samples.std(0)).clamp_min(0)
+            out["sd"] = box_out.pick(spread, mask_out_XYZ).cpu()
+        else:
+            out["sd"] = torch.zeros_like(out["mean"])
+        return out
+
+    def refine(
+        self,
+        root: torch.Tensor,
+        noise: torch.Tensor,
+        inside: torch.Tensor,
+        described: torch.Tensor,
+        ratios: list[float],
+    ) -> torch.Tensor:
+        """Run the super-resolution network on up-sampled roots; training calls this too.
+
+        Parameters
+        ----------
+        root, noise : Tensor (B, 3, X, Y, Z)
+        inside : Tensor (B, 1, X, Y, Z)
+        described : Tensor (B, 5)
+        ratios : list of B floats
+            Output over input voxel size.
+        """
+        stack = refinement_stack(root, noise, inside, described, ratios)
+        return (root + self._run("super_resolution", stack)).clamp_min(0)
+
+
+def refinement_stack(
+    root: torch.Tensor,
+    noise: torch.Tensor,
+    inside: torch.Tensor,
+    described: torch.Tensor,
+    ratios: list[float],
+) -> torch.Tensor:
+    """Input of the super-resolution network, (B, 13, X, Y, Z)."""
+    inside = inside.to(root)
+    ratio = 4 * torch.log(torch.tensor(ratios, dtype=root.dtype, device=root.device))[:, None] + 0.7
+    numbers = torch.cat([described.to(root), ratio], 1)
+    seen = torch.cat([root * inside, noise * inside, inside], 1)
+    return inputs.with_conditions(seen, numbers)
+
+
+class _Refiner:
+    """Spline from the input's mask voxels to the output's box, edges carried outwards."""
+
+    def __init__(
+        self,
+        mask_XYZ: np.ndarray,
+        box: Box,
+        grid: Grid,
+        box_out: Box,
+        grid_out: Grid,
+        device: torch.device,
+    ) -> None:
+        self.inside = mask_XYZ[box.slices]
+        self.source = grid.crop(box.start, box.stop)
+        self.target = grid_out.crop(box_out.start, box_out.stop)
+
+    def __call__(self, values_TV: torch.Tensor) -> torch.Tensor:
+        return interpolate(extend(values_TV, self.inside), self.source, self.target).clamp_min(0)
+
+
+def _noise(shape: torch.Size, seed: int, index: int) -> torch.Tensor:
+    """Normal numbers that depend on seed and sample only."""
+    state = np.random.SeedSequence([seed, index]).generate_state(1, np.uint64)[0]
+    generator = torch.Generator().manual_seed(int(state >> 1))
+    return torch.randn(shape, generator=generator)
+
+
+def _cast(network: nn.Module, autocast: Any) -> Any:
+    """Run a network under autocast and give its answer as float32."""
+
+    def call(x: torch.Tensor, **kwargs: torch.Tensor) -> torch.Tensor:
+        x = x.contiguous(memory_format=torch.channels_last_3d)
+        with autocast():
+            return network(x, **kwargs).float()
+
+    return call

@@ -1,0 +1,227 @@
+"""A paired acquisition: one brain, a 3T protocol, and the 7T protocol it is compared with."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import attrs
+import numpy as np
+import torch
+
+from dmri7t.signal.grids import SEVEN_TO_THREE, Grid
+from dmri7t.signal.harmonics import n_coefficients, synthesize
+from dmri7t.signal.resample import apply_axes
+from dmri7t.simulation.anatomy import Brain, Tissue
+from dmri7t.simulation.fields import Axes
+from dmri7t.simulation.microstructure import Microstructure
+from dmri7t.simulation.scanner import PointSpread, Scanner
+
+SUBVOXELS = 2
+"""Fine samples per 7T voxel and axis."""
+
+REACH = 2.0
+"""Voxels of the coarser scan by which the fine grid surpasses a block on every side."""
+
+HCP_3T = {"echo_time": 0.0895, "repetition_time": 5.52}
+"""Seconds (Sotiropoulos et al. 2013, NeuroImage 80:125)."""
+
+HCP_7T = {"echo_time": 0.0712, "repetition_time": 7.0}
+"""Seconds (Vu et al. 2015, NeuroImage 122:318)."""
+
+
+@lru_cache(maxsize=256)
+def spread_directions(n: int, seed: int = 0) -> np.ndarray:
+    """Directions (n, 3) spread by electrostatic repulsion, both poles counted (Jones 1999)."""
+    from dipy.core.sphere import HemiSphere, disperse_charges
+
+    rng = np.random.default_rng(seed)
+    vectors = rng.standard_normal((n, 3))
+    start = HemiSphere(xyz=vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+    sphere, _ = disperse_charges(start, 200)
+    return np.asarray(sphere.vertices)
+
+
+def random_rotation(rng: np.random.Generator) -> np.ndarray:
+    """Rotation matrix (3, 3), uniform."""
+    q, r = np.linalg.qr(rng.standard_normal((3, 3)))
+    q = q * np.sign(np.diag(r))
+    return q if np.linalg.det(q) > 0 else -q
+
+
+@attrs.frozen(eq=False)
+class Protocol:
+    """What both scanners do with one brain.
+
+    Parameters
+    ----------
+    low, high : Scanner
+        3T and 7T.
+    voxel_sizes : ndarray (3,)
+        Of the 3T scan, mm.
+    ratio : float
+        7T over 3T voxel size.
+    bval : float
+        s/mm2.
+    directions : ndarray (N, 3)
+    n_b0 : int
+    """
+
+    low: Scanner
+    high: Scanner
+    voxel_sizes: np.ndarray
+    ratio: float
+    bval: float
+    directions: np.ndarray
+    n_b0: int
+
+
+def seven_tesla(relaxation_spread: tuple[float, float], snr: float = 40.0) -> Scanner:
+    """HCP's 7T protocol: the target of every translation."""
+    spread = PointSpread(width=1.05, apodisation=0.5)
+    return Scanner(7, **HCP_7T, relaxation_spread=relaxation_spread,
+                   point_spread=(spread, spread, spread), snr=snr)
+
+
+def draw_protocol(rng: np.random.Generator) -> Protocol:
+    """Draw a 3T protocol from what labs run, widely; the 7T one stays HCP's."""
+    relaxation = (rng.uniform(0.92, 1.08), rng.uniform(0.92, 1.08))
+    size = np.exp(rng.uniform(np.log(1.0), np.log(3.0)))
+    voxel = np.full(3, size)
+    if rng.random() < 0.3:
+        voxel[rng.integers(3)] *= rng.uniform(1.0, min(3.0, 5.0 / size))
+    width = rng.uniform(0.9, 1.4)
+    apodisation = rng.uniform(0, 1)
+    spread = tuple(PointSpread(width * rng.uniform(0.95, 1.2), apodisation) for _ in range(3))
+    low = Scanner(
+        tesla=3,
+        echo_time=rng.uniform(0.055, 0.1),
+        repetition_time=rng.uniform(3.0, 9.0),
+        relaxation_spread=relaxation,
+        point_spread=spread,
+        snr=draw_snr(rng),
+        drift=rng.uniform(0, 0.02),
+        dropout=0.05 if rng.random() < 0.1 else 0.0,
+    )
+    return Protocol(
+        low=low,
+        high=seven_tesla(relaxation),
+        voxel_sizes=voxel,
+        ratio=SEVEN_TO_THREE if rng.random() < 0.75 else rng.uniform(0.66, 1.0),
+        bval=1000.0 if rng.random() < 0.5 else rng.uniform(500, 3100),
+        **draw_table(rng),
+    )
+
+
+def draw_table(rng: np.random.Generator) -> dict[str, object]:
+    """Draw the directions of a shell (12 to 96) and the number of b0s."""
+    n = round(float(np.exp(rng.uniform(np.log(12), np.log(96)))))
+    directions = spread_directions(n, int(rng.integers(4))) @ random_rotation(rng).T
+    return {"directions": directions, "n_b0": int(rng.choice([1, 1, 1, 2, 3, 6, 9]))}
+
+
+def draw_snr(rng: np.random.Generator) -> float:
+    """Draw a signal-to-noise ratio of the b0 in white matter: 6 to 60."""
+    return float(np.exp(rng.uniform(np.log(6), np.log(60))))
+
+
+def other_table(protocol: Protocol, rng: np.random.Generator) -> Protocol:
+    """Return the same protocol with other directions, b0s and noise level."""
+    low = attrs.evolve(protocol.low, snr=draw_snr(rng))
+    return attrs.evolve(protocol, low=low, **draw_table(rng))
+
+
+def signal_order(bval: float) -> int:
+    """Order of the harmonics that carry a simulated signal at this b-value."""
+    return 6 if bval <= 1300 else 8
+
+
+def centred_axes(grid: Grid) -> Axes:
+    """Coordinates (mm) of a grid whose axes are the scanner's."""
+    return tuple(grid.affine[a, 3] + grid.affine[a, a] * np.arange(grid.shape[a]) for a in range(3))
+
+
+def fine_axes(start: np.ndarray, stop: np.ndarray, step: np.ndarray) -> Axes:
+    """Coordinates (mm) from start to stop, on a lattice that every block of a brain shares."""
+    return tuple(
+        np.arange(np.floor(start[a] / step[a]), np.ceil(stop[a] / step[a]) + 1) * step[a]
+        for a in range(3)
+    )
+
+
+def sample(
+    contrast: tuple[torch.Tensor, torch.Tensor],
+    fine: Axes,
+    voxels: Axes,
+    sizes: np.ndarray,
+    scanner: Scanner,
+) -> torch.Tensor:
+    """Blur and sample a contrast (b0 and shell) at voxel centres: (1 + C, X, Y, Z)."""
+    matrices = [
+        scanner.point_spread[a].matrix(fine[a], voxels[a], float(sizes[a])) for a in range(3)
+    ]
+    return torch.cat([apply_axes(part, matrices) for part in contrast])
+
+
+@attrs.frozen(eq=False)
+class Block:
+    """A block of one brain as both scanners see it, without noise.
+
+    Parameters
+    ----------
+    low : Tensor (1 + C, X, Y, Z)
+        3T: b0, and harmonics of the shell (not divided by it).
+    high : Tensor (1 + 15, X', Y', Z')
+        7T on its own grid, order 4.
+    high_on_low : Tensor (1 + 15, X, Y, Z)
+        7T sampled at the 3T voxels' centres.
+    depth, depth_high : Tensor
+        Depth below the hull in mm, on both grids.
+    """
+
+    low: torch.Tensor
+    high: torch.Tensor
+    high_on_low: torch.Tensor
+    depth: torch.Tensor
+    depth_high: torch.Tensor
+
+
+def render(
+    brain: Brain, micro: Microstructure, protocol: Protocol, low: Axes, high: Axes, order_high: int = 4
+) -> Block:
+    """Render a block.
+
+    Parameters
+    ----------
+    brain, micro, protocol
+        What is measured and how.
+    low, high : tuple of three ndarrays
+        Coordinates (mm) of the 3T and 7T voxels.
+    order_high : int
+        Order of the 7T harmonics to keep.
+    """
+    size_low = protocol.voxel_sizes
+    size_high = size_low * protocol.ratio
+    start = np.array([min(low[a][0], high[a][0]) for a in range(3)]) - REACH * size_low
+    stop = np.array([max(low[a][-1], high[a][-1]) for a in range(3)]) + REACH * size_low
+    fine = fine_axes(start, stop, size_high / SUBVOXELS)
+    tissue: Tissue = brain.at(fine)
+    harmonics = micro.harmonics(tissue, protocol.bval, signal_order(protocol.bval))
+    contrast_low = protocol.low.contrast(tissue, harmonics)
+    kept = n_coefficients(order_high)
+    wm, gm, csf, scalp = harmonics
+    contrast_high = protocol.high.contrast(tissue, (wm[:kept], gm, csf, scalp))
+    return Block(
+        low=sample(contrast_low, fine, low, size_low, protocol.low),
+        high=sample(contrast_high, fine, high, size_high, protocol.high),
+        high_on_low=sample(contrast_high, fine, low, size_high, protocol.high),
+        depth=brain.depth(low),
+        depth_high=brain.depth(high),
+    )
+
+
+def volumes(sampled: torch.Tensor, directions_N3: np.ndarray, n_b0: int) -> torch.Tensor:
+    """Noise-free volumes (n_b0 + N, X, Y, Z): b0s first, then the shell."""
+    shape = sampled.shape[1:]
+    b0 = sampled[:1].clamp_min(0)
+    shell = synthesize(sampled[1:].flatten(1), directions_N3).reshape(-1, *shape).clamp_min(0)
+    return torch.cat([b0.expand(n_b0, *shape), shell])

@@ -1,0 +1,161 @@
+"""A scanner: relaxation at its field strength, point-spread function, noise and drift."""
+
+from __future__ import annotations
+
+import attrs
+import numpy as np
+import torch
+
+from dmri7t.simulation.anatomy import Tissue
+
+PROTON_DENSITY = {"wm": 0.70, "gm": 0.82, "csf": 1.0, "scalp": 0.15}
+"""Water content of tissues relative to CSF."""
+
+T1 = {
+    3: {"wm": 0.85, "gm": 1.35, "csf": 4.2, "scalp": 0.4},
+    7: {"wm": 1.20, "gm": 1.95, "csf": 4.4, "scalp": 0.5},
+}
+"""Seconds, by field strength in tesla (Rooney et al. 2007, MRM 57:308; at 3 T also Wansapura
+et al. 1999, JMRI 9:531)."""
+
+T2 = {
+    3: {"wm": 0.075, "gm": 0.095, "csf": 1.5, "scalp": 0.06},
+    7: {"wm": 0.047, "gm": 0.055, "csf": 1.0, "scalp": 0.04},
+}
+"""Seconds, by field strength in tesla (3 T: Wansapura et al. 1999; 7 T: spin-echo values of
+Cox and Gowland 2010, MRM 64:1440)."""
+
+
+@attrs.frozen
+class PointSpread:
+    """Blur of one axis.
+
+    Parameters
+    ----------
+    width : float
+        Full width at half maximum in units of the voxel.
+    apodisation : float
+        0 gives a Gaussian, 1 a sinc under a cosine-squared window; between, a mixture.
+    """
+
+    width: float = 1.0
+    apodisation: float = 0.0
+
+    def matrix(self, fine_mm: np.ndarray, voxel_mm: np.ndarray, size: float) -> np.ndarray:
+        """Sampling as a matrix.
+
+        Parameters
+        ----------
+        fine_mm : ndarray (n,)
+            Coordinates of the fine samples, mm.
+        voxel_mm : ndarray (m,)
+            Centres of the voxels, mm.
+        size : float
+            Edge of a voxel, mm.
+
+        Returns
+        -------
+        ndarray (m, n), rows sum to one.
+        """
+        u = (voxel_mm[:, None] - fine_mm[None]) / (size * self.width)
+        gauss = np.exp(-4 * np.log(2) * u**2)
+        # sinc(1.207 u) has unit full width at half maximum
+        window = np.where(np.abs(u) < 2.5, np.cos(np.pi * u / 5) ** 2, 0.0)
+        sinc = np.sinc(1.207 * u) * window
+        rows = gauss / gauss.sum(1, keepdims=True) * (1 - self.apodisation)
+        return rows + sinc / sinc.sum(1, keepdims=True) * self.apodisation
+
+
+@attrs.frozen
+class Scanner:
+    """How a brain is measured.
+
+    Parameters
+    ----------
+    tesla : int
+        3 or 7.
+    echo_time, repetition_time : float
+        Seconds.
+    relaxation_spread : tuple of float (wm, gm)
+        Factors on T2 of this subject.
+    point_spread : tuple of three PointSpread
+    snr : float
+        Of the b0 in white matter.
+    drift : float
+        Standard deviation of the gain between volumes.
+    dropout : float
+        Probability that a volume has slices of reduced signal.
+    """
+
+    tesla: int
+    echo_time: float
+    repetition_time: float
+    relaxation_spread: tuple[float, float]
+    point_spread: tuple[PointSpread, PointSpread, PointSpread]
+    snr: float
+    drift: float = 0.0
+    dropout: float = 0.0
+
+    def weights(self) -> dict[str, float]:
+        """Spin-echo b0 signal of each pure tissue: PD (1 - exp(-TR / T1)) exp(-TE / T2)."""
+        spread = {"wm": self.relaxation_spread[0], "gm": self.relaxation_spread[1]}
+        return {
+            tissue: density
+            * (1 - np.exp(-self.repetition_time / T1[self.tesla][tissue]))
+            * np.exp(-self.echo_time / (T2[self.tesla][tissue] * spread.get(tissue, 1.0)))
+            for tissue, density in PROTON_DENSITY.items()
+        }
+
+    def contrast(
+        self, tissue: Tissue, harmonics: tuple[torch.Tensor, torch.Tensor, float, float]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Signal before sampling.
+
+        Parameters
+        ----------
+        tissue : Tissue
+        harmonics : tuple
+            Of the pure tissues, from :meth:`Microstructure.harmonics`.
+
+        Returns
+        -------
+        b0 : Tensor (1, X, Y, Z)
+        shell : Tensor (C, X, Y, Z)
+        """
+        w = {name: float(value) for name, value in self.weights().items()}
+        wm, gm, csf, scalp = harmonics
+        shell = wm * (w["wm"] * tissue.wm)
+        shell[: len(gm)] += gm * (w["gm"] * tissue.gm)
+        shell[0] += w["csf"] * csf * tissue.csf + w["scalp"] * scalp * tissue.scalp
+        b0 = sum(w[name] * getattr(tissue, name) for name in w)
+        return b0[None], shell
+
+    def sigma(self) -> float:
+        """Noise of one volume, in the units of :meth:`contrast`."""
+        return float(self.weights()["wm"] / self.snr)
+
+
+def add_noise(
+    volumes: torch.Tensor, sigma: torch.Tensor | float, generator: torch.Generator
+) -> torch.Tensor:
+    """Rician magnitude of volumes (N, ...) with noise of standard deviation sigma."""
+    real = volumes + sigma * torch.randn(volumes.shape, generator=generator)
+    return torch.hypot(real, sigma * torch.randn(volumes.shape, generator=generator))
+
+
+def add_flaws(
+    volumes: torch.Tensor, scanner: Scanner, generator: torch.Generator
+) -> torch.Tensor:
+    """Drift of the gain between volumes, and slices (last axis) that lost signal.
+
+    Parameters
+    ----------
+    volumes : Tensor (N, X, Y, Z)
+    """
+    n, slices = volumes.shape[0], volumes.shape[-1]
+    gain = 1 + scanner.drift * torch.randn(n, generator=generator)
+    hit = torch.rand(n, generator=generator) < scanner.dropout
+    lost = (torch.rand(n, slices, generator=generator) < 0.1) & hit[:, None]
+    depth = 0.3 + 0.6 * torch.rand(n, slices, generator=generator)
+    gain_NZ = gain[:, None] * torch.where(lost, depth, 1.0)
+    return volumes * gain_NZ[:, None, None, :]

@@ -1,0 +1,78 @@
+"""The model card: what a model is, in words for its user."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def model_card(config: dict[str, Any]) -> str:
+    """Write README.md of a bundle from its config.
+
+    Parameters
+    ----------
+    config : dict
+        As in config.json; ``figures`` is optional.
+    """
+    training, ranges = config["training"], config["ranges"]
+    simulated = training["source"] == "simulated pairs"
+    lines = [
+        f"# {config['name']} {config['version']}",
+        "",
+        config["description"],
+        "",
+        "## Trained on",
+        "",
+        f"{training['source'].capitalize()}."
+        + (
+            " No real 7T scan, and no real scan at all, took part in the training. What the model"
+            " adds to a real scan is what a simulation taught it."
+            if simulated
+            else ""
+        ),
+        "",
+        "| range of the training data | from | to |",
+        "|---|---|---|",
+        *(f"| {name} | {low:g} | {high:g} |" for name, (low, high) in ranges.items()),
+        "",
+        "## Meant for",
+        "",
+        "Research on diffusion MRI of the adult brain at 3T, inside the ranges above. The images"
+        " are synthetic: fine detail is generated, lesions may be altered or lost, and nothing"
+        " here is fit for diagnosis.",
+        "",
+        "## Stages",
+        "",
+        "| network | steps | batch |",
+        "|---|---|---|",
+        *(f"| {n} | {s['steps']} | {s['batch']} |" for n, s in training["stages"].items()),
+        "",
+    ]
+    for name, health in training.get("codebooks", {}).items():
+        lines.append(
+            f"{name}: {health['codes_in_use']} of {config['networks'][name]['codes']} codes in"
+            f" use, perplexity {health['perplexity']}."
+        )
+    if "figures" in config:
+        lines += ["", *figures_table(config["figures"])]
+    lines += ["", "## Licence", "", "Apache-2.0.", ""]
+    return "\n".join(lines)
+
+
+def figures_table(figures: dict[str, Any]) -> list[str]:
+    """Markdown of the figures on simulated test subjects."""
+    rows = figures["nmse"]
+    head = "| NMSE | " + " | ".join(["R0", "R2", "R4", "FA"]) + " |"
+    body = [
+        f"| {method} | " + " | ".join(f"{v['mean']:.4f} ± {v['sd']:.4f}" for v in maps.values()) + " |"
+        for method, maps in rows.items()
+    ]
+    return [
+        "## Figures",
+        "",
+        f"{figures['subjects']} simulated test subjects that the training never saw, against the"
+        f" noise-free simulated 7T scan; `{figures['command']}`.",
+        "",
+        head,
+        "|---|---|---|---|---|",
+        *body,
+    ]

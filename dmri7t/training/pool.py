@@ -1,0 +1,118 @@
+"""A pool of training examples on disk, made of simulated patches or of a lab's own pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import attrs
+import numpy as np
+import torch
+
+from dmri7t.simulation.patches import Patch, draw_patches
+
+SCANS_PER_BLOCK = 2
+"""Measurements of one rendered block."""
+
+
+@attrs.frozen(eq=False)
+class Example:
+    """One training pair; RISH as square roots in float16, which halves the pool.
+
+    Parameters
+    ----------
+    rish, noise, target : ndarray (3, X, Y, Z)
+        Square roots of the noisy 3T RISH, of the noise's share, and of the 7T RISH.
+    mask : ndarray (X, Y, Z) bool
+    target_high : ndarray (3, X', Y', Z')
+        Square root of the 7T RISH on its own grid.
+    mask_high : ndarray (X', Y', Z') bool
+    voxel_sizes : ndarray (3,)
+        Of the 3T scan, mm.
+    ratio : float
+        7T over 3T voxel size.
+    bval, n_directions : float
+    """
+
+    rish: np.ndarray
+    noise: np.ndarray
+    target: np.ndarray
+    mask: np.ndarray
+    target_high: np.ndarray
+    mask_high: np.ndarray
+    voxel_sizes: np.ndarray
+    ratio: np.ndarray
+    bval: np.ndarray
+    n_directions: np.ndarray
+
+    @classmethod
+    def from_patch(cls, patch: Patch) -> Example:
+        """Keep of a patch what training needs."""
+        protocol = patch.protocol
+        return cls(
+            rish=_root(patch.rish),
+            noise=_root(patch.noise),
+            target=_root(patch.target),
+            mask=patch.mask.numpy(),
+            target_high=_root(patch.target_high),
+            mask_high=patch.mask_high.numpy(),
+            voxel_sizes=np.asarray(protocol.voxel_sizes, np.float32),
+            ratio=np.float32(protocol.ratio),
+            bval=np.float32(protocol.bval),
+            n_directions=np.float32(len(protocol.directions)),
+        )
+
+    def save(self, path: Path) -> None:
+        """Write as .npz under its final name only when whole."""
+        part = path.with_suffix(".part.npz")
+        np.savez(part, **attrs.asdict(self))
+        part.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> Example:
+        """Read what :meth:`save` wrote."""
+        with np.load(path) as arrays:
+            return cls(**{name: arrays[name] for name in arrays.files})
+
+
+def _root(values: torch.Tensor) -> np.ndarray:
+    return values.clamp_min(0).sqrt().numpy().astype(np.float16)
+
+
+def fill_pool(folder: Path, seeds: Iterable[int]) -> None:
+    """Simulate examples until the folder has those of every seed; present ones are kept.
+
+    Parameters
+    ----------
+    folder : Path
+    seeds : iterable of int
+    """
+    torch.set_num_threads(1)
+    folder.mkdir(parents=True, exist_ok=True)
+    for seed in seeds:
+        last = folder / f"{seed:07d}-{SCANS_PER_BLOCK - 1}.npz"
+        if last.exists():
+            continue
+        for scan, patch in enumerate(draw_patches(seed, n_scans=SCANS_PER_BLOCK)):
+            Example.from_patch(patch).save(folder / f"{seed:07d}-{scan}.npz")
+
+
+def load_pool(folder: Path, first_seed: int = 0, n_seeds: int | None = None) -> list[Example]:
+    """Read the examples of ``n_seeds`` seeds from ``first_seed`` on, in order."""
+    paths = sorted(p for p in folder.glob("*.npz") if not p.name.endswith(".part.npz"))
+    end = np.inf if n_seeds is None else first_seed + n_seeds
+    chosen = [p for p in paths if first_seed <= int(p.name.split("-")[0]) < end]
+    return [Example.load(path) for path in chosen]
+
+
+def describe_pool(examples: list[Example]) -> dict[str, list[float]]:
+    """Smallest and largest voxel size (mm), b-value and number of directions of a pool."""
+    columns = {
+        "voxel_size_mm": np.stack([e.voxel_sizes for e in examples]),
+        "bval": np.array([e.bval for e in examples]),
+        "n_directions": np.array([e.n_directions for e in examples]),
+    }
+    return {
+        name: [round(float(values.min()), 3), round(float(values.max()), 3)]
+        for name, values in columns.items()
+    }
