@@ -1,0 +1,63 @@
+"""What all stages share: content hashes that are taken once, the version, threads."""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from typing import Any
+
+from nipype.interfaces.base import BaseInterfaceInputSpec, SimpleInterface, isdefined, traits
+
+from dmri7t import __version__
+from dmri7t.models.bundle import file_sha256
+
+
+@lru_cache(maxsize=4096)
+def _sha256(path: str, size: int, modified: int, inode: int) -> str:
+    return file_sha256(path)
+
+
+def content_hash(path: str) -> str:
+    """SHA-256 of a file, computed once a process as long as the file is not touched."""
+    stat = os.stat(path)
+    return _sha256(path, stat.st_size, stat.st_mtime_ns, stat.st_ino)
+
+
+class StageInputSpec(BaseInterfaceInputSpec):
+    """Inputs that every stage has."""
+
+    code_version = traits.Str(
+        __version__, usedefault=True, desc="version of dmri7t: another one computes anew"
+    )
+    num_threads = traits.Int(
+        1, usedefault=True, nohash=True, desc="threads, set from the node's n_procs"
+    )
+
+    def _get_sorteddict(
+        self,
+        objekt: Any,
+        dictwithhash: bool = False,
+        hash_method: str | None = None,
+        hash_files: bool = True,
+    ) -> Any:
+        """Hash a file by its content, once: nipype reads every file twice, through MD5."""
+        is_file = hash_files and isinstance(objekt, str) and os.path.isfile(objekt)
+        if is_file and (hash_method or "content") == "content":
+            digest = content_hash(objekt)
+            return (objekt, digest) if dictwithhash else digest
+        return super()._get_sorteddict(objekt, dictwithhash, hash_method, hash_files)
+
+
+class Stage(SimpleInterface):
+    """An interface that loads, calls one function, and saves into its working folder."""
+
+    def _pin_threads(self) -> None:
+        """Hold torch to the node's allowance, wherever the node runs."""
+        import torch
+
+        torch.set_num_threads(self.inputs.num_threads)
+
+
+def optional(value: Any, default: Any = None) -> Any:
+    """Value of a trait, or the default where it is not defined."""
+    return value if isdefined(value) else default

@@ -1,0 +1,128 @@
+"""Tensor maps, and figures of quality."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+import numpy as np
+from nipype.interfaces.base import File, InputMultiPath, TraitedSpec, traits
+
+from dmri7t.interfaces.base import Stage, StageInputSpec
+
+
+class FitTensorInputSpec(StageInputSpec):
+    """Inputs of :class:`FitTensor`."""
+
+    dwi = File(exists=True, mandatory=True, desc="(volumes, voxels) .npy")
+    gradients = File(exists=True, mandatory=True, desc="gradient table of the scan, .npz")
+    indices = traits.List(traits.Int, mandatory=True, desc="volumes that take part")
+
+
+class FitTensorOutputSpec(TraitedSpec):
+    """Outputs of :class:`FitTensor`."""
+
+    tensor = File(exists=True, desc="fa (V,), md (V,) and direction (V, 3), .safetensors")
+
+
+class FitTensor(Stage):
+    """Fit a diffusion tensor; FA, MD and the principal direction."""
+
+    input_spec = FitTensorInputSpec
+    output_spec = FitTensorOutputSpec
+
+    def _run_interface(self, runtime: Any) -> Any:
+        import torch
+
+        from dmri7t.io.arrays import open_array, save_tensors
+        from dmri7t.signal.tensormaps import tensor_maps
+
+        self._pin_threads()
+        rows = list(self.inputs.indices)
+        table = np.load(self.inputs.gradients)
+        maps = tensor_maps(
+            torch.from_numpy(open_array(self.inputs.dwi)),
+            table["bvals"],
+            table["directions"],
+            rows,
+        )
+        path = os.path.join(runtime.cwd, "tensor.safetensors")
+        save_tensors(path, maps, {"volumes": len(rows)})
+        self._results["tensor"] = path
+        return runtime
+
+
+class QualityInputSpec(StageInputSpec):
+    """Inputs of :class:`Quality`."""
+
+    dwi = File(exists=True, mandatory=True, desc="the input, (volumes, voxels) .npy")
+    dwi_out = File(exists=True, mandatory=True, desc="the output, (volumes, voxels) .npy")
+    mask = File(exists=True, mandatory=True, desc="brain mask on the input's grid")
+    mask_out = File(exists=True, mandatory=True, desc="brain mask on the output's grid")
+    checks = File(exists=True, mandatory=True, desc="repairs of the input, .json")
+    figures = File(exists=True, mandatory=True, desc="of harmonization, .json")
+    representations = InputMultiPath(
+        File(exists=True), mandatory=True, desc="of the translated shells"
+    )
+    groups = traits.Dict(mandatory=True, desc="volumes of b0 and of every shell, by name")
+    translated = traits.List(traits.Str, mandatory=True, desc="names of translated shells")
+    ranges = traits.Dict(mandatory=True, desc="what the model was trained on")
+
+
+class QualityOutputSpec(TraitedSpec):
+    """Outputs of :class:`Quality`."""
+
+    quality = File(exists=True, desc="figures of quality, .json")
+    table = File(exists=True, desc="the same as a table, .tsv")
+
+
+class Quality(Stage):
+    """Gather figures of quality: noise, consistency, bounds, repairs, range of training."""
+
+    input_spec = QualityInputSpec
+    output_spec = QualityOutputSpec
+
+    def _run_interface(self, runtime: Any) -> Any:
+        import torch
+
+        from dmri7t.io.arrays import open_array
+        from dmri7t.io.maps import load_mask
+        from dmri7t.signal.quality import compare_groups, quality_record, quality_table
+        from dmri7t.signal.regrid import Regrid
+
+        self._pin_threads()
+        inputs = self.inputs
+        mask_XYZ, grid = load_mask(inputs.mask)
+        mask_out_XYZ, grid_out = load_mask(inputs.mask_out)
+        record = quality_record(
+            groups={name: len(rows) for name, rows in inputs.groups.items()},
+            shells=dict(zip(inputs.translated, self._shells(), strict=True)),
+            nmse=compare_groups(
+                torch.from_numpy(open_array(inputs.dwi)),
+                torch.from_numpy(open_array(inputs.dwi_out)),
+                Regrid(mask_out_XYZ, grid_out, mask_XYZ, grid),
+                inputs.groups,
+            ),
+            checks=_read_json(inputs.checks),
+            figures=_read_json(inputs.figures),
+            voxel_sizes=grid.voxel_sizes.tolist(),
+            ranges=inputs.ranges,
+        )
+        self._results["quality"] = os.path.join(runtime.cwd, "quality.json")
+        self._results["table"] = os.path.join(runtime.cwd, "quality.tsv")
+        with open(self._results["quality"], "w") as file:
+            json.dump(record, file, indent=2)
+        with open(self._results["table"], "w") as file:
+            file.write(quality_table(record))
+        return runtime
+
+    def _shells(self) -> list[dict]:
+        from dmri7t.io.arrays import load_meta
+
+        return [load_meta(path) for path in self.inputs.representations]
+
+
+def _read_json(path: str) -> dict:
+    with open(path) as file:
+        return json.load(file)

@@ -1,0 +1,113 @@
+"""A scan made ready: brain mask, mean b0, gradients, brain voxels; and the output's grid."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+import numpy as np
+from nipype.interfaces.base import File, TraitedSpec, traits
+
+from dmri7t.interfaces.base import Stage, StageInputSpec, optional
+
+
+class PrepareScanInputSpec(StageInputSpec):
+    """Inputs of :class:`PrepareScan`."""
+
+    dwi = File(exists=True, mandatory=True, desc="4D image")
+    bval = File(exists=True, mandatory=True, desc="b-values")
+    bvec = File(exists=True, mandatory=True, desc="gradient vectors, FSL's convention")
+    grad_b = File(exists=True, desc="gradients in the scanner frame (MRtrix)")
+    mask = File(exists=True, desc="brain mask; default: one is found")
+    b0_threshold = traits.Float(mandatory=True, desc="b-values up to this one are b0, s/mm2")
+
+
+class PrepareScanOutputSpec(TraitedSpec):
+    """Outputs of :class:`PrepareScan`."""
+
+    dwi = File(exists=True, desc="(volumes, voxels) .npy of the brain, float32")
+    b0 = File(exists=True, desc="mean b0")
+    mask = File(exists=True, desc="brain mask on the input's grid")
+    gradients = File(exists=True, desc="bvals (N,), directions (N, 3) in the scanner frame, .npz")
+    checks = File(exists=True, desc="values repaired and size of the mask, .json")
+
+
+class PrepareScan(Stage):
+    """Read a scan once; find the brain; keep its voxels."""
+
+    input_spec = PrepareScanInputSpec
+    output_spec = PrepareScanOutputSpec
+
+    def _run_interface(self, runtime: Any) -> Any:
+        from dmri7t.io.arrays import create_array
+        from dmri7t.io.gradients import read_table
+        from dmri7t.io.images import open_volumes, scratch_folder
+        from dmri7t.io.maps import load_mask, save_map
+        from dmri7t.signal.gradients import find_shells
+        from dmri7t.signal.grids import Grid
+        from dmri7t.signal.prepare import find_brain, mask_volumes, mean_volume
+
+        inputs = self.inputs
+        names = {"dwi": "dwi.npy", "b0": "b0.nii", "mask": "mask.nii",
+                 "gradients": "gradients.npz", "checks": "checks.json"}
+        out = {field: os.path.join(runtime.cwd, name) for field, name in names.items()}
+        with scratch_folder(runtime.cwd) as scratch:
+            image = open_volumes(inputs.dwi, scratch)
+            grid = Grid(image.shape, image.affine)
+            table = read_table(inputs.bval, inputs.bvec, image.affine, optional(inputs.grad_b))
+            b0_indices, _ = find_shells(table.bvals, inputs.b0_threshold)
+
+            def volume(index: int) -> np.ndarray:
+                return np.asarray(image.dataobj[..., index])
+
+            b0_XYZ = mean_volume(volume, b0_indices)
+            given = optional(inputs.mask)
+            given_XYZ = load_mask(given)[0] if given else None
+            mask_XYZ = find_brain(b0_XYZ, grid.voxel_sizes, given_XYZ)
+            dwi_NV = create_array(out["dwi"], (len(table), int(mask_XYZ.sum())))
+            checks = mask_volumes(volume, mask_XYZ, dwi_NV)
+            dwi_NV.flush()
+        save_map(out["b0"], b0_XYZ, grid)
+        save_map(out["mask"], mask_XYZ, grid)
+        np.savez(out["gradients"], bvals=table.bvals, directions=table.directions)
+        checks["mask_volume_ml"] = float(mask_XYZ.sum() * np.prod(grid.voxel_sizes) / 1000)
+        with open(out["checks"], "w") as file:
+            json.dump(checks, file)
+        self._results = out
+        return runtime
+
+
+class DefineGridInputSpec(StageInputSpec):
+    """Inputs of :class:`DefineGrid`."""
+
+    mask = File(exists=True, mandatory=True, desc="brain mask on the input's grid")
+    shape = traits.List(traits.Int, mandatory=True, desc="voxels of the output's grid")
+    affine = traits.List(traits.Float, mandatory=True, desc="its affine, 16 numbers by rows")
+
+
+class DefineGridOutputSpec(TraitedSpec):
+    """Outputs of :class:`DefineGrid`."""
+
+    mask_out = File(exists=True, desc="brain mask on the output's grid")
+
+
+class DefineGrid(Stage):
+    """Bring the brain mask to the output's grid; the mask carries that grid from here on."""
+
+    input_spec = DefineGridInputSpec
+    output_spec = DefineGridOutputSpec
+
+    def _run_interface(self, runtime: Any) -> Any:
+        from dmri7t.io.maps import load_mask, save_map
+        from dmri7t.signal.grids import Grid
+        from dmri7t.signal.resample import resample_mask
+
+        self._pin_threads()
+        mask_XYZ, grid = load_mask(self.inputs.mask)
+        affine = np.reshape(self.inputs.affine, (4, 4))
+        grid_out = Grid(tuple(self.inputs.shape), affine)
+        path = os.path.join(runtime.cwd, "mask_out.nii")
+        save_map(path, resample_mask(mask_XYZ, grid, grid_out), grid_out)
+        self._results["mask_out"] = path
+        return runtime

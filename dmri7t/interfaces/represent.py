@@ -1,0 +1,112 @@
+"""Shells apart, and each one as spherical harmonics, RISH and their noise."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+from nipype.interfaces.base import File, TraitedSpec, traits
+
+from dmri7t.interfaces.base import Stage, StageInputSpec, optional
+
+
+class ExtractShellInputSpec(StageInputSpec):
+    """Inputs of :class:`ExtractShell`."""
+
+    dwi = File(exists=True, mandatory=True, desc="(volumes, voxels) .npy of the whole scan")
+    indices = traits.List(traits.Int, mandatory=True, desc="volumes of the shell")
+
+
+class ExtractShellOutputSpec(TraitedSpec):
+    """Outputs of :class:`ExtractShell`."""
+
+    shell = File(exists=True, desc="(volumes, voxels) .npy of the shell")
+
+
+class ExtractShell(Stage):
+    """Take the volumes of one shell out of a scan."""
+
+    input_spec = ExtractShellInputSpec
+    output_spec = ExtractShellOutputSpec
+
+    def _run_interface(self, runtime: Any) -> Any:
+        from dmri7t.io.arrays import create_array, open_array
+
+        dwi = open_array(self.inputs.dwi)
+        path = os.path.join(runtime.cwd, "shell.npy")
+        shell = create_array(path, (len(self.inputs.indices), dwi.shape[1]))
+        for row, index in enumerate(self.inputs.indices):
+            shell[row] = dwi[index]
+        shell.flush()
+        self._results["shell"] = path
+        return runtime
+
+
+class RepresentInputSpec(StageInputSpec):
+    """Inputs of :class:`Represent`."""
+
+    shell = File(exists=True, mandatory=True, desc="(volumes, voxels) .npy of the shell")
+    gradients = File(exists=True, mandatory=True, desc="gradient table of the scan, .npz")
+    indices = traits.List(traits.Int, mandatory=True, desc="volumes of the shell in the scan")
+    bval = traits.Float(mandatory=True, desc="b-value of the shell, s/mm2")
+    n_b0 = traits.Int(mandatory=True, desc="b0 volumes that the mean is made of")
+    b0 = File(exists=True, mandatory=True, desc="mean b0")
+    mask = File(exists=True, mandatory=True, desc="brain mask")
+    sh_order = traits.Int(desc="highest order; default: from the number of directions")
+    laplace_beltrami = traits.Float(desc="weight of the penalty; default: from the directions")
+
+
+class RepresentOutputSpec(TraitedSpec):
+    """Outputs of :class:`Represent`."""
+
+    representation = File(exists=True, desc="sh, rish, noise and sigma, .safetensors")
+
+
+class Represent(Stage):
+    """Fit spherical harmonics to one shell; RISH features and the noise's share of them."""
+
+    input_spec = RepresentInputSpec
+    output_spec = RepresentOutputSpec
+
+    def _run_interface(self, runtime: Any) -> Any:
+        import torch
+
+        from dmri7t.io.arrays import open_array, save_tensors
+        from dmri7t.io.maps import load_map, load_mask
+        from dmri7t.signal.represent import represent
+
+        self._pin_threads()
+        inputs = self.inputs
+        mask_XYZ, _ = load_mask(inputs.mask)
+        b0_XYZ, _ = load_map(inputs.b0)
+        directions_N3 = np.load(inputs.gradients)["directions"][list(inputs.indices)]
+        made = represent(
+            torch.from_numpy(open_array(inputs.shell)),
+            torch.from_numpy(np.ascontiguousarray(b0_XYZ[mask_XYZ])),
+            directions_N3,
+            n_b0=inputs.n_b0,
+            order=optional(inputs.sh_order),
+            laplace_beltrami=optional(inputs.laplace_beltrami),
+        )
+        path = os.path.join(runtime.cwd, "representation.safetensors")
+        save_tensors(
+            path,
+            {
+                "sh": made.sh_CV,
+                "rish": made.rish_LV,
+                "noise": made.noise_LV,
+                "sigma": made.sigma_V,
+                "directions": torch.from_numpy(directions_N3),
+            },
+            {
+                "bval": inputs.bval,
+                "n_directions": made.plan.n_directions,
+                "order": made.plan.order,
+                "laplace_beltrami": made.plan.laplace_beltrami,
+                "gain": made.plan.gain_L.tolist(),
+                "sigma": float(made.sigma_V.median()),
+            },
+        )
+        self._results["representation"] = path
+        return runtime

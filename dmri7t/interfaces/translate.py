@@ -1,0 +1,186 @@
+"""The four stages of the model: encode, diffuse, decode, super-resolve."""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from typing import Any
+
+from nipype.interfaces.base import File, TraitedSpec, traits
+
+from dmri7t.interfaces.base import Stage, StageInputSpec
+
+
+@lru_cache(maxsize=1)
+def _load_model(folder: str, sha256: str, device: str, precision: str) -> Any:
+    """Load a model once a worker; the checksum tells another version in the same folder."""
+    from dmri7t.models.translator import Translator
+
+    return Translator.load(folder, device=device, precision=precision)
+
+
+class ModelInputSpec(StageInputSpec):
+    """Inputs of every stage that runs a network."""
+
+    # where the model lies and what computes do not change the result: not hashed
+    model = traits.Str(mandatory=True, nohash=True, desc="folder of the model")
+    model_sha256 = traits.Str(mandatory=True, desc="checksum of the model")
+    device = traits.Enum("cpu", "cuda", usedefault=True, nohash=True, desc="what computes")
+    use_gpu = traits.Bool(False, usedefault=True, nohash=True, desc="counts as a GPU node")
+    precision = traits.Enum("auto", "float32", usedefault=True, desc="of the networks")
+
+
+class ModelStage(Stage):
+    """A stage that runs a network."""
+
+    def _model(self) -> Any:
+        self._pin_threads()
+        inputs = self.inputs
+        return _load_model(inputs.model, inputs.model_sha256, inputs.device, inputs.precision)
+
+
+class EncodeInputSpec(ModelInputSpec):
+    """Inputs of :class:`Encode`."""
+
+    representation = File(exists=True, mandatory=True, desc="of the shell, .safetensors")
+    mask = File(exists=True, mandatory=True, desc="brain mask on the input's grid")
+
+
+class EncodeOutputSpec(TraitedSpec):
+    """Outputs of :class:`Encode`."""
+
+    encoded = File(exists=True, desc="3T latent and what conditions the diffusion")
+
+
+class Encode(ModelStage):
+    """Take RISH of a 3T shell to the latent space."""
+
+    input_spec = EncodeInputSpec
+    output_spec = EncodeOutputSpec
+
+    def _run_interface(self, runtime: Any) -> Any:
+        from dmri7t.io.arrays import load_tensors, save_tensors
+        from dmri7t.io.maps import load_mask
+
+        mask_XYZ, grid = load_mask(self.inputs.mask)
+        shell, meta = load_tensors(self.inputs.representation)
+        encoded = self._model().encode(
+            shell["rish"], shell["noise"], mask_XYZ, grid.voxel_sizes,
+            meta["bval"], meta["n_directions"],
+        )
+        path = os.path.join(runtime.cwd, "encoded.safetensors")
+        described = {name: meta[name] for name in ("bval", "n_directions")}
+        save_tensors(path, encoded, described)
+        self._results["encoded"] = path
+        return runtime
+
+
+class DiffuseInputSpec(ModelInputSpec):
+    """Inputs of :class:`Diffuse`."""
+
+    encoded = File(exists=True, mandatory=True, desc="from Encode")
+    sampler_steps = traits.Int(mandatory=True, desc="steps of the sampler")
+    samples = traits.Int(mandatory=True, desc="how many samples are drawn")
+    random_seed = traits.Int(mandatory=True, desc="of the sampler")
+
+
+class DiffuseOutputSpec(TraitedSpec):
+    """Outputs of :class:`Diffuse`."""
+
+    diffused = File(exists=True, desc="sampled 7T latents")
+
+
+class Diffuse(ModelStage):
+    """Sample 7T latents by the diffusion model."""
+
+    input_spec = DiffuseInputSpec
+    output_spec = DiffuseOutputSpec
+
+    def _run_interface(self, runtime: Any) -> Any:
+        from dmri7t.io.arrays import load_tensors, save_tensors
+
+        encoded, _ = load_tensors(self.inputs.encoded)
+        diffused = self._model().diffuse(
+            encoded,
+            steps=self.inputs.sampler_steps,
+            samples=self.inputs.samples,
+            seed=self.inputs.random_seed,
+        )
+        path = os.path.join(runtime.cwd, "diffused.safetensors")
+        save_tensors(path, diffused, {})
+        self._results["diffused"] = path
+        return runtime
+
+
+class DecodeInputSpec(ModelInputSpec):
+    """Inputs of :class:`Decode`."""
+
+    encoded = File(exists=True, mandatory=True, desc="from Encode")
+    diffused = File(exists=True, mandatory=True, desc="from Diffuse")
+    mask = File(exists=True, mandatory=True, desc="brain mask on the input's grid")
+
+
+class DecodeOutputSpec(TraitedSpec):
+    """Outputs of :class:`Decode`."""
+
+    decoded = File(exists=True, desc="7T-like RISH on the input's grid, a set a sample")
+
+
+class Decode(ModelStage):
+    """Take 7T latents to RISH on the input's grid."""
+
+    input_spec = DecodeInputSpec
+    output_spec = DecodeOutputSpec
+
+    def _run_interface(self, runtime: Any) -> Any:
+        from dmri7t.io.arrays import load_tensors, save_tensors
+        from dmri7t.io.maps import load_mask
+
+        encoded, _ = load_tensors(self.inputs.encoded)
+        diffused, _ = load_tensors(self.inputs.diffused)
+        mask_XYZ, _ = load_mask(self.inputs.mask)
+        decoded = self._model().decode(encoded, diffused, mask_XYZ)
+        path = os.path.join(runtime.cwd, "decoded.safetensors")
+        save_tensors(path, decoded, {})
+        self._results["decoded"] = path
+        return runtime
+
+
+class SuperResolveInputSpec(ModelInputSpec):
+    """Inputs of :class:`SuperResolve`."""
+
+    encoded = File(exists=True, mandatory=True, desc="from Encode")
+    decoded = File(exists=True, mandatory=True, desc="from Decode")
+    mask = File(exists=True, mandatory=True, desc="brain mask on the input's grid")
+    mask_out = File(exists=True, mandatory=True, desc="brain mask on the output's grid")
+    upsampling = traits.Enum("model", "bspline", mandatory=True, desc="network, or spline alone")
+
+
+class SuperResolveOutputSpec(TraitedSpec):
+    """Outputs of :class:`SuperResolve`."""
+
+    generated = File(exists=True, desc="mean and sd of RISH on the output's grid")
+
+
+class SuperResolve(ModelStage):
+    """Bring 7T-like RISH to the output's grid; mean and spread over samples."""
+
+    input_spec = SuperResolveInputSpec
+    output_spec = SuperResolveOutputSpec
+
+    def _run_interface(self, runtime: Any) -> Any:
+        from dmri7t.io.arrays import load_tensors, save_tensors
+        from dmri7t.io.maps import load_mask
+
+        encoded, meta = load_tensors(self.inputs.encoded)
+        decoded, _ = load_tensors(self.inputs.decoded)
+        mask_XYZ, grid = load_mask(self.inputs.mask)
+        mask_out_XYZ, grid_out = load_mask(self.inputs.mask_out)
+        generated = self._model().super_resolve(
+            encoded, decoded, mask_XYZ, grid, mask_out_XYZ, grid_out,
+            meta["bval"], meta["n_directions"], self.inputs.upsampling,
+        )
+        path = os.path.join(runtime.cwd, "generated.safetensors")
+        save_tensors(path, generated, {"samples": len(decoded["rish"])})
+        self._results["generated"] = path
+        return runtime

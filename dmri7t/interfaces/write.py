@@ -1,0 +1,235 @@
+"""Results under their final names: whole or not at all, each beside its sidecar."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from nipype.interfaces.base import File, InputMultiPath, TraitedSpec, traits
+
+from dmri7t.interfaces.base import Stage, StageInputSpec
+
+DIGEST = "SettingsSHA256"
+"""Key of every sidecar: tells a result of these settings from one of others."""
+
+
+class WriteInputSpec(StageInputSpec):
+    """Inputs of every writer."""
+
+    # another folder is no reason to compute anew; that a result is missing there is
+    out_dir = traits.Str(mandatory=True, nohash=True, desc="derivative data set")
+    sidecar = traits.Dict(mandatory=True, desc="what the JSON file beside the result says")
+
+
+class WriteOutputSpec(TraitedSpec):
+    """Outputs of every writer."""
+
+    out_files = traits.List(File(exists=True), desc="what was written")
+
+
+class WriteStage(Stage):
+    """A stage that writes into the derivative data set, and again if its files are gone."""
+
+    output_spec = WriteOutputSpec
+
+    @property
+    def always_run(self) -> bool:
+        """Whether the files are missing or stem from other settings."""
+        return not all(self._is_there(Path(self.inputs.out_dir) / n) for n in self._targets())
+
+    def _targets(self) -> list[str]:
+        """Files that will be written, relative to the data set."""
+        raise NotImplementedError
+
+    def _is_there(self, path: Path) -> bool:
+        if not path.is_file():
+            return False
+        if path.suffix != ".json":
+            return True
+        try:
+            return json.loads(path.read_text()).get(DIGEST) == self.inputs.sidecar.get(DIGEST)
+        except (OSError, ValueError, AttributeError):
+            return False
+
+    def _path(self, name: str) -> Path:
+        return Path(self.inputs.out_dir) / name
+
+    def _finish(self) -> None:
+        self._results["out_files"] = [str(self._path(name)) for name in self._targets()]
+
+
+def _sidecar_name(name: str) -> str:
+    return name.removesuffix(".nii.gz") + ".json"
+
+
+def _write_json(path: Path, record: dict[str, Any]) -> None:
+    from dmri7t.io.images import whole_file
+
+    with whole_file(path) as part:
+        part.write_text(json.dumps(record, indent=2) + "\n")
+
+
+class WriteDWIInputSpec(WriteInputSpec):
+    """Inputs of :class:`WriteDWI`."""
+
+    dwi = File(exists=True, mandatory=True, desc="(volumes, voxels) .npy")
+    mask = File(exists=True, mandatory=True, desc="mask of the voxels, on their grid")
+    gradients = File(exists=True, mandatory=True, desc="gradient table, .npz")
+    representations = InputMultiPath(
+        File(exists=True), mandatory=True, desc="of the translated shells, for the sidecar"
+    )
+    out_file = traits.Str(mandatory=True, desc="name of the .nii.gz in the data set")
+
+
+class WriteDWI(WriteStage):
+    """Write a 4D image with bval, bvec and sidecar."""
+
+    input_spec = WriteDWIInputSpec
+
+    def _targets(self) -> list[str]:
+        stem = self.inputs.out_file.removesuffix(".nii.gz")
+        return [self.inputs.out_file, *(stem + end for end in (".bval", ".bvec", ".json"))]
+
+    def _run_interface(self, runtime: Any) -> Any:
+        from dmri7t.io.arrays import load_meta, open_array
+        from dmri7t.io.gradients import write_fsl
+        from dmri7t.io.images import masked_volumes, write_volumes
+        from dmri7t.io.maps import load_mask
+        from dmri7t.signal.gradients import GradientTable
+
+        inputs = self.inputs
+        image, bval, bvec, sidecar = (self._path(name) for name in self._targets())
+        mask_XYZ, grid = load_mask(inputs.mask)
+        dwi_NV = open_array(inputs.dwi)
+        write_volumes(
+            image,
+            masked_volumes(dwi_NV, mask_XYZ),
+            (*grid.shape, len(dwi_NV)),
+            grid.affine,
+            threads=inputs.num_threads,
+        )
+        gradients = np.load(inputs.gradients)
+        table = GradientTable(gradients["bvals"], gradients["directions"])
+        write_fsl(table, grid.affine, bval, bvec)
+        fitted = [load_meta(path) for path in inputs.representations]
+        shells = [
+            {
+                "BValue": shell["bval"],
+                "Directions": shell["n_directions"],
+                "Order": shell["order"],
+                "LaplaceBeltrami": shell["laplace_beltrami"],
+                "GainCorrected": shell["gain"],
+            }
+            for shell in fitted
+        ]
+        _write_json(sidecar, {**inputs.sidecar, "SphericalHarmonicFits": shells})
+        self._finish()
+        return runtime
+
+
+class WriteMapsInputSpec(WriteInputSpec):
+    """Inputs of :class:`WriteMaps`."""
+
+    sources = InputMultiPath(
+        File(exists=True), mandatory=True, desc=".safetensors, one a shell where maps are stacked"
+    )
+    mask = File(exists=True, mandatory=True, desc="mask of the voxels, on their grid")
+    maps = traits.Dict(
+        mandatory=True, desc="by name in the data set: tensor, and its row (-1: it has no rows)"
+    )
+    stacked = traits.Bool(mandatory=True, desc="whether the 4th dimension runs over the sources")
+
+
+class WriteMaps(WriteStage):
+    """Write voxel-wise values as images with sidecars."""
+
+    input_spec = WriteMapsInputSpec
+
+    def _targets(self) -> list[str]:
+        return [file for name in self.inputs.maps for file in (name, _sidecar_name(name))]
+
+    def _run_interface(self, runtime: Any) -> Any:
+        from dmri7t.io.arrays import load_tensors
+        from dmri7t.io.images import masked_volumes, write_volumes
+        from dmri7t.io.maps import load_mask
+
+        inputs = self.inputs
+        mask_XYZ, grid = load_mask(inputs.mask)
+        sources = [load_tensors(path)[0] for path in inputs.sources]
+        shape = (*grid.shape, len(sources)) if inputs.stacked else grid.shape
+        for name, (field, row) in inputs.maps.items():
+            rows = [s[field] if row < 0 else s[field][row] for s in sources]
+            write_volumes(
+                self._path(name),
+                masked_volumes((values.float().numpy() for values in rows), mask_XYZ),
+                shape,
+                grid.affine,
+                threads=inputs.num_threads,
+            )
+            _write_json(self._path(_sidecar_name(name)), dict(inputs.sidecar))
+        self._finish()
+        return runtime
+
+
+class WriteMaskInputSpec(WriteInputSpec):
+    """Inputs of :class:`WriteMask`."""
+
+    mask = File(exists=True, mandatory=True, desc="mask")
+    out_file = traits.Str(mandatory=True, desc="name of the .nii.gz in the data set")
+
+
+class WriteMask(WriteStage):
+    """Write a mask with its sidecar."""
+
+    input_spec = WriteMaskInputSpec
+
+    def _targets(self) -> list[str]:
+        return [self.inputs.out_file, _sidecar_name(self.inputs.out_file)]
+
+    def _run_interface(self, runtime: Any) -> Any:
+        from dmri7t.io.images import write_volumes
+        from dmri7t.io.maps import load_mask
+
+        mask_XYZ, grid = load_mask(self.inputs.mask)
+        image, sidecar = (self._path(name) for name in self._targets())
+        write_volumes(
+            image, [mask_XYZ.astype(np.uint8)], grid.shape, grid.affine, dtype=np.uint8
+        )
+        _write_json(sidecar, dict(self.inputs.sidecar))
+        self._finish()
+        return runtime
+
+
+class WriteQualityInputSpec(WriteInputSpec):
+    """Inputs of :class:`WriteQuality`."""
+
+    quality = File(exists=True, mandatory=True, desc="figures of quality, .json")
+    table = File(exists=True, mandatory=True, desc="the same as a table, .tsv")
+    settings = traits.Str(mandatory=True, desc="settings of the run as TOML")
+    out_json = traits.Str(mandatory=True, desc="name in the data set")
+    out_tsv = traits.Str(mandatory=True, desc="name in the data set")
+    out_toml = traits.Str(mandatory=True, desc="name in the data set")
+
+
+class WriteQuality(WriteStage):
+    """Write figures of quality and the settings that led to them."""
+
+    input_spec = WriteQualityInputSpec
+
+    def _targets(self) -> list[str]:
+        return [self.inputs.out_json, self.inputs.out_tsv, self.inputs.out_toml]
+
+    def _run_interface(self, runtime: Any) -> Any:
+        from dmri7t.io.images import whole_file
+
+        inputs = self.inputs
+        record = json.loads(Path(inputs.quality).read_text())
+        _write_json(self._path(inputs.out_json), {**inputs.sidecar, **record})
+        with whole_file(self._path(inputs.out_tsv)) as part:
+            part.write_text(Path(inputs.table).read_text())
+        with whole_file(self._path(inputs.out_toml)) as part:
+            part.write_text(inputs.settings)
+        self._finish()
+        return runtime

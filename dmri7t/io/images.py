@@ -1,0 +1,170 @@
+"""NIfTI images: read by mapping, written volume by volume, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, BinaryIO
+
+import nibabel
+import numpy as np
+
+from dmri7t.errors import Dmri7tError, InputError
+from dmri7t.signal.grids import Grid
+
+BLOCK = 1 << 22
+"""Bytes that are decompressed at once."""
+
+
+def open_volumes(path: Path | str, scratch: Path | str) -> Any:
+    """Open a 4D image so that volumes can be taken one by one.
+
+    Parameters
+    ----------
+    path : path
+        .nii or .nii.gz. The latter is decompressed once, into ``scratch``: gzip cannot be
+        entered in the middle.
+    scratch : path
+        Folder; the caller removes what was put there.
+
+    Returns
+    -------
+    nibabel image
+        ``image.dataobj[..., i]`` reads one volume.
+
+    Raises
+    ------
+    InputError
+        If the file is truncated or damaged.
+    """
+    path = Path(path)
+    if path.suffix == ".gz":
+        plain = Path(scratch) / path.stem
+        _decompress(path, plain)
+        path_read = plain
+    else:
+        path_read = path
+    image = nibabel.load(path_read)
+    needed = image.dataobj.offset + image.dataobj.dtype.itemsize * int(np.prod(image.shape))
+    if os.path.getsize(path_read) < needed:
+        raise InputError(f"{path}: the image is cut short; copy or convert it again")
+    return image
+
+
+def _decompress(path: Path, plain: Path) -> None:
+    from isal import igzip_threaded, isal_zlib
+
+    try:
+        with igzip_threaded.open(path, "rb", threads=1) as source, open(plain, "wb") as target:
+            while block := source.read(BLOCK):
+                target.write(block)
+    except (EOFError, OSError, zlib.error, isal_zlib.error) as error:
+        raise InputError(
+            f"{path}: cannot be decompressed ({error}); the file is damaged or cut short: "
+            "copy or convert it again"
+        ) from error
+
+
+@contextmanager
+def scratch_folder(parent: Path | str) -> Iterator[Path]:
+    """Give a folder that is gone again afterwards, whatever happens."""
+    with TemporaryDirectory(dir=parent, prefix="scratch-") as folder:
+        yield Path(folder)
+
+
+@contextmanager
+def whole_file(path: Path | str) -> Iterator[Path]:
+    """Give a name beside ``path`` to write to; it takes the final name only when all went well."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # the ending stays, for those who choose a format by it
+    part = path.with_name(f".part-{os.getpid()}-{path.name}")
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_volumes(
+    path: Path | str,
+    volumes: Iterable[np.ndarray],
+    shape: tuple[int, ...],
+    affine: np.ndarray,
+    *,
+    dtype: Any = np.float32,
+    threads: int = 1,
+) -> None:
+    """Write a .nii.gz volume by volume.
+
+    Parameters
+    ----------
+    path : path
+        Ends in .nii.gz; appears only when the whole image is written.
+    volumes : iterable of ndarray
+        Each (X, Y, Z), or flat in Fortran order.
+    shape : tuple of int
+        Of the whole image, (X, Y, Z) or (X, Y, Z, N).
+    affine : ndarray (4, 4)
+    dtype : numpy dtype
+        Of the values on disk.
+    threads : int
+        That compress.
+
+    Raises
+    ------
+    Dmri7tError
+        If a value is not finite, or there are too few or too many volumes.
+    """
+    from isal import igzip_threaded
+
+    expected = shape[3] if len(shape) > 3 else 1
+    written = 0
+    with whole_file(path) as part:
+        with igzip_threaded.open(part, "wb", compresslevel=1, threads=threads) as stream:
+            _write_header(stream, shape, affine, dtype)
+            for volume in volumes:
+                if volume.size != np.prod(shape[:3]) or not np.isfinite(volume.sum()):
+                    raise Dmri7tError(
+                        f"{path}: volume {written} does not fit or holds values that are not "
+                        "finite; nothing was written"
+                    )
+                data = np.asarray(volume, np.dtype(dtype).newbyteorder("<"))
+                # a copy: threads compress it while the next volume fills the same buffer
+                stream.write(data.tobytes(order="F"))
+                written += 1
+        if written != expected:
+            raise Dmri7tError(f"{path}: {written} volumes instead of {expected}")
+
+
+def _write_header(
+    stream: BinaryIO, shape: tuple[int, ...], affine: np.ndarray, dtype: Any
+) -> None:
+    header = nibabel.Nifti1Header(endianness="<")
+    header.set_data_dtype(dtype)
+    header.set_data_shape(shape)
+    header.set_zooms([*Grid(shape, affine).voxel_sizes, *[1.0] * (len(shape) - 3)])
+    header.set_sform(affine, code="scanner")
+    header.set_qform(affine, code="scanner")
+    header.set_xyzt_units("mm", "sec")
+    header["vox_offset"] = 352
+    header.write_to(stream)
+
+
+def masked_volumes(
+    values_NV: Iterable[np.ndarray], mask_XYZ: np.ndarray
+) -> Iterator[np.ndarray]:
+    """Lay rows of mask voxels (C order) into volumes, zero outside; flat, Fortran order.
+
+    One buffer is used for all volumes: take each before asking for the next.
+    """
+    x, y, z = np.nonzero(mask_XYZ)
+    places = np.ravel_multi_index((x, y, z), mask_XYZ.shape, order="F")
+    buffer = np.zeros(mask_XYZ.size, np.float32)
+    for values_V in values_NV:
+        buffer[places] = values_V
+        yield buffer

@@ -1,0 +1,30 @@
+"""Single maps between nodes: uncompressed NIfTI, one volume and its grid."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel
+import numpy as np
+
+from dmri7t.signal.grids import Grid
+
+
+def load_map(path: Path | str) -> tuple[np.ndarray, Grid]:
+    """Read a volume (X, Y, Z) and its grid."""
+    image = nibabel.load(path)
+    return np.asarray(image.dataobj), Grid(image.shape, image.affine)
+
+
+def load_mask(path: Path | str) -> tuple[np.ndarray, Grid]:
+    """Read a mask (X, Y, Z) of bool and its grid; whatever is above one half is inside."""
+    values, grid = load_map(path)
+    return values > 0.5, grid
+
+
+def save_map(path: Path | str, volume: np.ndarray, grid: Grid) -> None:
+    """Write a volume (X, Y, Z); masks as bytes, all else as float32."""
+    dtype = np.uint8 if volume.dtype == bool else np.float32
+    image = nibabel.Nifti1Image(np.asarray(volume, dtype), grid.affine)
+    image.header.set_xyzt_units("mm")
+    nibabel.save(image, path)

@@ -1,0 +1,212 @@
+"""Figures of quality: repairs of the input, noise, and how far the output left the input."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from dmri7t.signal.regrid import Regrid
+
+WORDS = {
+    "voxel_size_mm": ("voxel size", " mm"),
+    "bval": ("b-value", " s/mm2"),
+    "n_directions": ("number of directions", ""),
+    "snr": ("signal-to-noise ratio of the b0", ""),
+}
+"""How ranges are called in sentences, and their units."""
+
+SLACK = 0.02
+"""Values this little outside the range of training count as inside."""
+
+COMPARED = 16
+"""Volumes of a shell that are brought back and compared; more do not change the figure."""
+
+
+def repair(volume: np.ndarray) -> tuple[np.ndarray, int, int]:
+    """Set what is not finite or below zero to zero.
+
+    Returns
+    -------
+    volume : ndarray of float32
+    nonfinite, negative : int
+        How many values were repaired.
+
+    Examples
+    --------
+    >>> fixed, nonfinite, negative = repair(np.array([1.0, np.nan, -2.0]))
+    >>> fixed.tolist(), nonfinite, negative
+    ([1.0, 0.0, 0.0], 1, 1)
+    """
+    volume = np.asarray(volume, np.float32)
+    # the minimum is not a number where any value is not: one pass clears almost every volume
+    lowest, highest = volume.min(initial=0), volume.max(initial=0)
+    if lowest >= 0 and np.isfinite(highest):
+        return volume, 0, 0
+    bad = ~np.isfinite(volume)
+    negative = np.less(volume, 0, where=~bad, out=np.zeros_like(bad))
+    return np.where(bad | negative, np.float32(0), volume), int(bad.sum()), int(negative.sum())
+
+
+def evenly(indices: list[int], n: int = COMPARED) -> list[int]:
+    """At most ``n`` of the indices, evenly spread.
+
+    Examples
+    --------
+    >>> evenly([3, 4, 5, 6, 7], 3)
+    [3, 5, 7]
+    """
+    if len(indices) <= n:
+        return list(indices)
+    places = np.linspace(0, len(indices) - 1, n).round().astype(int)
+    return [indices[i] for i in places]
+
+
+def compare_groups(
+    input_NV: torch.Tensor, output_NV: torch.Tensor, back: Regrid, groups: dict[str, list[int]]
+) -> dict[str, float]:
+    """NMSE of the output, brought back to the input's grid, against the input.
+
+    Parameters
+    ----------
+    input_NV : Tensor (N, V)
+        On the input's grid.
+    output_NV : Tensor (N, V')
+        The same volumes on the output's.
+    back : Regrid
+        From the output's mask to the input's.
+    groups : dict
+        Volumes of the b0s and of every shell, by name. At most :data:`COMPARED` of each are
+        looked at.
+
+    Returns
+    -------
+    dict
+        Sum of squared differences over sum of squared input, by group and for ``all``.
+    """
+    errors, energies = {}, {}
+    for name, indices in groups.items():
+        rows = evenly(indices)
+        errors[name] = energies[name] = 0.0
+        for row in rows:
+            difference_V = back(output_NV[row : row + 1])[0] - input_NV[row]
+            # a group counts in "all" by its volumes, not by how many were looked at
+            weight = len(indices) / len(rows)
+            errors[name] += weight * float(difference_V.square().sum(dtype=torch.float64))
+            energies[name] += weight * float(input_NV[row].square().sum(dtype=torch.float64))
+    nmse = {name: errors[name] / max(energies[name], 1e-30) for name in groups}
+    nmse["all"] = sum(errors.values()) / max(sum(energies.values()), 1e-30)
+    return nmse
+
+
+def outside_training(ranges: dict[str, Any], found: dict[str, list[float]]) -> list[str]:
+    """Say in plain sentences where a scan lies outside what a model was trained on.
+
+    Parameters
+    ----------
+    ranges : dict
+        Lowest and highest value by name, as in a model's config.
+    found : dict
+        Values of the scan by the same names.
+
+    Examples
+    --------
+    >>> outside_training({"bval": [700, 3000]}, {"bval": [1000, 5000]})
+    ['b-value 5000 s/mm2 lies outside the range of training (700 to 3000).']
+    """
+    sentences = []
+    for name, values in found.items():
+        if name not in ranges:
+            continue
+        low, high = ranges[name]
+        label, unit = WORDS.get(name, (name, ""))
+        for value in sorted(set(values)):
+            if not low * (1 - SLACK) <= value <= high * (1 + SLACK):
+                sentences.append(
+                    f"{label} {value:.4g}{unit} lies outside the range of training "
+                    f"({low:g} to {high:g})."
+                )
+    return sentences
+
+
+def quality_record(
+    groups: dict[str, int],
+    shells: dict[str, dict[str, Any]],
+    nmse: dict[str, float],
+    checks: dict[str, Any],
+    figures: dict[str, Any],
+    voxel_sizes: list[float],
+    ranges: dict[str, Any],
+) -> dict[str, Any]:
+    """Gather all figures of a scan.
+
+    Parameters
+    ----------
+    groups : dict
+        Volumes of b0 and of every shell.
+    shells : dict
+        What the fit says of every translated shell: bval, n_directions, order,
+        laplace_beltrami, gain, sigma (over the b0).
+    nmse : dict
+        From :func:`compare_groups`.
+    checks, figures : dict
+        Repairs of the input; fractions bounded and repairs of the output.
+    voxel_sizes : list of float (3,)
+        Of the input, mm.
+    ranges : dict
+        Of the model's training.
+    """
+    rows = []
+    for name, n_volumes in groups.items():
+        if name == "b0":
+            continue
+        row = {"name": name, "n_volumes": n_volumes, "translated": name in shells}
+        if name in shells:
+            row |= shells[name]
+            row["snr"] = 1 / max(row["sigma"], 1e-6)
+            row["bounded"] = figures["bounded"][list(shells).index(name)]
+        row["nmse"] = nmse[name]
+        rows.append(row)
+    translated = [row for row in rows if row["translated"]]
+    found = {
+        "voxel_size_mm": [round(mm, 3) for mm in voxel_sizes],
+        "bval": [row["bval"] for row in translated],
+        "n_directions": [row["n_directions"] for row in translated],
+        "snr": [round(row["snr"], 1) for row in translated],
+    }
+    return {
+        "b0": {"n_volumes": groups["b0"], "nmse": nmse["b0"]},
+        "shells": rows,
+        "snr": min(row["snr"] for row in translated),
+        "nmse": nmse,
+        "repaired": {
+            "input_nonfinite": checks["nonfinite"],
+            "input_negative": checks["negative"],
+            "output_negative": figures["output_negative"],
+        },
+        "mask_volume_ml": checks["mask_volume_ml"],
+        "outside_training": outside_training(ranges, found),
+    }
+
+
+def quality_table(record: dict[str, Any]) -> str:
+    """One row a group as TSV, n/a where a figure does not apply (as BIDS wants it)."""
+    columns = ["group", "n_volumes", "translated", "bval", "sh_order", "snr", "nmse"]
+    columns += [f"bounded_r{order}" for order in (0, 2, 4)]
+    lines = ["\t".join(columns)]
+    b0 = {"name": "b0", "translated": False, **record["b0"]}
+    for row in [b0, *record["shells"]]:
+        bounded = [*row.get("bounded", []), None, None, None][:3]
+        values = [row["name"], row["n_volumes"], row["translated"], row.get("bval"),
+                  row.get("order"), row.get("snr"), row["nmse"], *bounded]
+        lines.append("\t".join(_cell(value) for value in values))
+    return "\n".join(lines) + "\n"
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "n/a"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,107 @@
+"""Small real data and a small untrained model, for the tests of every package."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import nibabel
+import numpy as np
+import pytest
+
+
+def fibonacci_directions(n: int) -> np.ndarray:
+    """Directions (N, 3) spread over the half sphere."""
+    i = np.arange(n) + 0.5
+    z, phi = i / n, np.pi * (1 + 5**0.5) * i
+    return np.stack([np.sqrt(1 - z**2) * np.cos(phi), np.sqrt(1 - z**2) * np.sin(phi), z], 1)
+
+
+def tensor_phantom(
+    shape: tuple[int, int, int], bvals: np.ndarray, directions: np.ndarray, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Signals (X, Y, Z, N) of an ellipsoid of fibres that turn from x to y, and its mask."""
+    rng = np.random.default_rng(seed)
+    places = np.stack(np.meshgrid(*[np.linspace(-1, 1, n) for n in shape], indexing="ij"), -1)
+    mask = (places**2 / np.array([0.75, 0.8, 0.7]) ** 2).sum(-1) < 1
+    angle = (places[..., 0] + 1) * np.pi / 4
+    fibre = np.stack([np.cos(angle), np.sin(angle), 0 * angle], -1)
+    along = (fibre[..., None, :] @ directions.T)[..., 0, :] ** 2
+    diffusivity = 0.3e-3 + 1.4e-3 * along
+    signal = 1000 * mask[..., None] * np.exp(-bvals * diffusivity)
+    noise = rng.normal(0, 20, (2, *signal.shape))
+    return np.hypot(signal + noise[0], noise[1]).astype(np.float32), mask
+
+
+@pytest.fixture(scope="session")
+def make_scan():
+    """Write a scan of the phantom into a folder; looks like the record that io makes of one."""
+
+    def make(folder: Path, label: str = "01", shells: dict | None = None, seed: int = 0,
+             shape: tuple[int, int, int] = (22, 26, 20)) -> SimpleNamespace:
+        from dmri7t.signal.gradients import GradientTable
+
+        shells = shells or {1000: 16}
+        folder.mkdir(parents=True, exist_ok=True)
+        bvals = [0.0, 5.0]
+        directions = [np.zeros((2, 3))]
+        for bval, n in shells.items():
+            bvals += [float(bval)] * n
+            directions.append(fibonacci_directions(n))
+        table = GradientTable(np.array(bvals), np.concatenate(directions))
+        signal, _ = tensor_phantom(shape, table.bvals, table.directions, seed)
+        affine = np.diag([-2.5, 2.5, 2.5, 1.0])
+        affine[:3, 3] = 30, -32, -25
+        stem = folder / f"sub-{label}_dwi"
+        nibabel.save(nibabel.Nifti1Image(signal, affine), f"{stem}.nii.gz")
+        np.savetxt(f"{stem}.bval", table.bvals[None], fmt="%g")
+        np.savetxt(f"{stem}.bvec", table.to_fsl(affine), fmt="%.8f")
+        return SimpleNamespace(
+            dwi=Path(f"{stem}.nii.gz"), bval=Path(f"{stem}.bval"), bvec=Path(f"{stem}.bvec"),
+            grad_b=None, mask=None, sidecar={"EchoTime": 0.09}, entities={"sub": label},
+            uri=f"bids:raw:sub-{label}/dwi/sub-{label}_dwi.nii.gz", stem=f"sub-{label}",
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory) -> Path:
+    """A bundle of tiny networks with random weights: every stage runs, nothing is learned."""
+    import torch
+    from safetensors.torch import save_file
+
+    from dmri7t.models.bundle import write_bundle
+    from dmri7t.models.networks import build
+    from dmri7t.models.translator import KINDS
+
+    folder = tmp_path_factory.mktemp("model")
+    vqvae = {"channels": [8], "codes": 16, "code_size": 4}
+    networks = {
+        "mean": {"in_channels": 15, "out_channels": 6, "width": 8, "blocks": 1, "limit": 1.0},
+        "vqvae_3t": vqvae,
+        "vqvae_7t": vqvae,
+        "diffusion": {"latent_channels": 4, "condition_channels": 22, "channels": [8, 16]},
+        "super_resolution": {
+            "in_channels": 13, "out_channels": 3, "width": 8, "blocks": 1, "limit": 1.0
+        },
+    }
+    torch.manual_seed(0)
+    for name, settings in networks.items():
+        state = build(KINDS[name], settings).state_dict()
+        save_file({k: v.contiguous() for k, v in state.items()}, folder / f"{name}.safetensors")
+    config = {
+        "name": "tiny", "version": "0", "form": "residual", "scale": [1.0, 0.3, 0.1],
+        "networks": networks,
+        "latents": {f: {"mean": [0.0] * 4, "sd": [1.0] * 4} for f in ("3t", "7t")},
+        "sampler": {"scheduler": "flow", "start": "noise", "guidance": 1.0, "steps": 2,
+                    "samples": 1, "temperature": 1.0},
+        "training": {"data": "none: random weights, for tests"},
+        "ranges": {"voxel_size_mm": [1, 3], "bval": [700, 3000], "n_directions": [12, 100],
+                   "snr": [8, 60]},
+        "figures": {},
+    }
+    write_bundle(folder, config, "A model for tests: random weights.\n")
+    assert json.loads((folder / "config.json").read_text())["files"]
+    return folder

@@ -1,0 +1,224 @@
+"""The whole graph on phantoms: results, cache, seed, failures, and what the driver imports."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+from nipype import Workflow
+
+from dmri7t.execution.run import run_workflow
+from dmri7t.execution.status import RunStatus
+from dmri7t.models.bundle import model_checksum
+from dmri7t.settings import Settings
+from niflow.dmri7t import init_scan_wf, participant_wf_name, plan_scan
+from niflow.dmri7t.scan import KEYS, describe_result
+
+
+def names_of(scan):
+    ends = {"quality_tsv": "tsv", "quality_json": "json", "settings": "toml"}
+    return {key: f"sub-{scan.entities['sub']}/dwi/{scan.stem}_{key}.{ends.get(key, 'nii.gz')}"
+            for key in KEYS}
+
+
+def build(scans, settings, out):
+    top = Workflow("dmri7t_wf")
+    participants = {}
+    for scan in scans:
+        plan = plan_scan(scan, settings)
+        scan_wf = init_scan_wf(plan, settings, names_of(scan),
+                               describe_result(scan, settings, {}), {"bval": [700, 1500]})
+        inputnode = scan_wf.get_node("inputnode")
+        inputnode.inputs.trait_set(dwi=str(scan.dwi), bval=str(scan.bval), bvec=str(scan.bvec),
+                                   out_dir=str(out))
+        label = scan.entities["sub"]
+        part = Workflow(participant_wf_name(label))
+        part.add_nodes([scan_wf])
+        top.add_nodes([part])
+        participants[participant_wf_name(label)] = label
+    return top, participants
+
+
+def run(scans, settings, tmp_path, **options):
+    lines = []
+    top, participants = build(scans, settings, tmp_path / "out")
+    status = run_workflow(
+        top, participants, work_dir=tmp_path / "work", log_dir=tmp_path / "logs", nprocs=2,
+        mem_gb=8, status=RunStatus(echo=lines.append), **options,
+    )
+    return status, lines
+
+
+@pytest.fixture(scope="module")
+def settings(tiny_model):
+    return Settings(str(tiny_model), "tiny", "0", model_checksum(tiny_model), 2, 2,
+                    output_resolution=(2.1,))
+
+
+@pytest.fixture(scope="module")
+def finished(make_scan, settings, tmp_path_factory):
+    """A run of two shells, one of them too high for the tensor."""
+    folder = tmp_path_factory.mktemp("finished")
+    scan = make_scan(folder / "in", shells={1000: 16, 2000: 12})
+    status, lines = run([scan], settings, folder)
+    assert status.exit_code == 0, status.summary()
+    return folder, scan, status, lines
+
+
+def states(status, label="01"):
+    return {n.name: n.state for n in status.participants[label].nodes.values()}
+
+
+def test_outputs_are_whole(finished, settings):
+    folder, scan, _, _ = finished
+    names = {key: folder / "out" / name for key, name in names_of(scan).items()}
+    image = nibabel.load(names["dwi"])
+    source = nibabel.load(scan.dwi)
+    data = image.get_fdata()
+    assert image.shape[3] == source.shape[3]
+    np.testing.assert_allclose(image.header.get_zooms()[:3], 2.1, rtol=1e-5)
+    mask = nibabel.load(names["mask"]).get_fdata() > 0
+    assert np.isfinite(data).all() and data.min() >= 0 and data[~mask].max() == 0
+    for kind, space, last in (("native", source, 2), ("7tlike", image, 2), ("uncertainty", image, 2)):
+        for order in (0, 2, 4):
+            rish = nibabel.load(names[f"rish{order}_{kind}"])
+            assert rish.shape == (*space.shape[:3], last)
+            assert np.isfinite(rish.get_fdata()).all()
+    fa = nibabel.load(names["fa"]).get_fdata()
+    assert 0 <= fa.min() and fa.max() <= 1 and fa[mask].mean() > 0.1
+    sidecar = json.loads(names["dwi"].with_name("sub-01_dwi.json").read_text())
+    assert sidecar["Synthetic"] is True and sidecar["ModelName"] == "tiny"
+    assert [f["Order"] for f in sidecar["SphericalHarmonicFits"]] == [4, 2]
+    quality = json.loads(names["quality_json"].read_text())
+    assert [s["name"] for s in quality["shells"]] == ["b1000", "b2000"]
+    assert 0 < quality["nmse"]["b0"] < 0.1 and quality["snr"] > 5
+    assert any("b-value 2000" in sentence for sentence in quality["outside_training"])
+    assert names["quality_tsv"].read_text().count("\n") == 4
+    assert Settings.from_toml(names["settings"].read_text()) == settings
+
+
+def test_second_run_computes_nothing(finished, settings):
+    folder, scan, first, _ = finished
+    before = {p: p.stat().st_mtime_ns for p in (folder / "out").rglob("*") if p.is_file()}
+    status, lines = run([scan], settings, folder)
+    assert status.exit_code == 0, status.summary()
+    assert set(states(status).values()) == {"cached"}
+    assert not any("started" in line for line in lines)
+    assert before == {p: p.stat().st_mtime_ns for p in (folder / "out").rglob("*") if p.is_file()}
+    timed = {n.name: n.seconds for n in first.participants["01"].nodes.values()}
+    assert timed == {n.name: n.seconds for n in status.participants["01"].nodes.values()}
+
+
+def test_results_that_were_deleted_are_written_again(finished, settings):
+    folder, scan, _, _ = finished
+    gone = folder / "out" / names_of(scan)["fa"]
+    gone.unlink()
+    status, _ = run([scan], settings, folder)
+    assert gone.exists()
+    ran = [name for name, state in states(status).items() if state == "done"]
+    assert ran == ["dwi_wf.outputs_wf.ds_tensor"]
+
+
+def test_another_model_folder_with_the_same_model_computes_nothing(finished, settings, tmp_path):
+    import shutil
+
+    folder, scan, _, _ = finished
+    shutil.copytree(settings.model, tmp_path / "moved")
+    status, _ = run([scan], settings.with_model(tmp_path / "moved"), folder)
+    ran = {name.rsplit(".", 1)[-1] for name, state in states(status).items() if state == "done"}
+    # the settings that lie beside the results name the folder
+    assert ran <= {"ds_quality"}
+
+
+def test_seed_computes_from_diffusion_on(make_scan, settings, tmp_path):
+    scan = make_scan(tmp_path / "in")
+    run([scan], settings, tmp_path)
+    status, _ = run([scan], replace(settings, random_seed=1), tmp_path)
+    assert status.exit_code == 0, status.summary()
+    cached = {n.rsplit(".", 1)[-1] for n, s in states(status).items() if s == "cached"}
+    assert cached == {"prepare", "define_grid", "extract_shell", "represent", "encode",
+                      "tensor_native", "merge_representations"}
+    sidecar = tmp_path / "out/sub-01/dwi/sub-01_dwi.json"
+    assert json.loads(sidecar.read_text())["RandomSeed"] == 1
+
+
+def test_broken_scan_stops_no_other(make_scan, settings, tmp_path):
+    good = make_scan(tmp_path / "in", "01")
+    bad = make_scan(tmp_path / "in", "02")
+    content = bad.dwi.read_bytes()
+    bad.dwi.write_bytes(content[: len(content) // 2])
+    status, _ = run([good, bad], settings, tmp_path)
+    assert status.exit_code == 1
+    assert status.participants["01"].done
+    (failure,) = status.participants["02"].failures
+    assert failure.node.endswith("prepare") and "cut short" in failure.reason
+    assert "\n" not in failure.reason and str(bad.dwi) in failure.reason
+    assert Path(failure.crash_file).suffix == ".txt"
+    assert not (tmp_path / "out/sub-02").exists()
+
+
+def test_same_seed_same_bits(make_scan, settings, tmp_path):
+    scan = make_scan(tmp_path / "in")
+    for name in ("a", "b"):
+        run([scan], settings, tmp_path / name)
+    for file in sorted((tmp_path / "a/out").rglob("*.nii.gz")):
+        other = tmp_path / "b/out" / file.relative_to(tmp_path / "a/out")
+        first, second = (nibabel.load(f).get_fdata() for f in (file, other))
+        np.testing.assert_array_equal(first, second)
+
+
+def test_shells_that_are_not_asked_for_are_interpolated(make_scan, settings, tmp_path):
+    scan = make_scan(tmp_path / "in", shells={1000: 12, 2000: 12})
+    status, _ = run([scan], replace(settings, shells=(1000.0,), samples=1), tmp_path)
+    assert status.exit_code == 0, status.summary()
+    assert not any("b2000_wf" in name for name in states(status))
+    names = names_of(scan)
+    quality = json.loads((tmp_path / "out" / names["quality_json"]).read_text())
+    assert [s["translated"] for s in quality["shells"]] == [True, False]
+    assert not (tmp_path / "out" / names["rish0_uncertainty"]).exists()
+    assert quality["shells"][1]["nmse"] < 0.1
+
+
+def test_no_shell_for_the_model_is_an_error(make_scan, settings, tmp_path):
+    from dmri7t.errors import InputError
+
+    scan = make_scan(tmp_path / "in")
+    with pytest.raises(InputError, match="shells found: b1000"):
+        plan_scan(scan, replace(settings, shells=(3000.0,)))
+
+
+def test_methods_text_is_joined_from_the_steps(make_scan, settings, tmp_path):
+    scan = make_scan(tmp_path / "in", shells={1000: 12, 2000: 12})
+    text = init_scan_wf(plan_scan(scan, settings), settings, names_of(scan), {}, {}).__desc__
+    for words in ("Otsu", "spherical harmonics", "latent diffusion", "cubic B-splines",
+                  "weighted least squares", "synthetic"):
+        assert text.count(words) == 1, words
+
+
+def test_driver_imports_no_torch(make_scan, settings, tmp_path):
+    scan = make_scan(tmp_path / "in")
+    code = f"""
+import sys
+sys.path[:0] = {[str(Path(__file__).parent), *sys.path]!r}
+from pathlib import Path
+from types import SimpleNamespace
+import test_graph
+from dmri7t.settings import Settings
+if __name__ == "__main__":
+    scan = SimpleNamespace(**{ {k: str(v) if isinstance(v, Path) else v for k, v in vars(scan).items()}!r})
+    settings = Settings.from_toml({settings.to_toml()!r})
+    before = set(sys.modules)
+    status, _ = test_graph.run([scan], settings, Path({str(tmp_path)!r}))
+    assert status.exit_code == 0, status.summary()
+    heavy = {{"torch", "monai", "lightning", "pytorch_lightning"}} & set(sys.modules)
+    print("loaded:", sorted(heavy))
+"""
+    script = tmp_path / "driver.py"
+    script.write_text(code)
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "loaded: []" in done.stdout

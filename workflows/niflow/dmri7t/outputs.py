@@ -1,0 +1,161 @@
+"""Stage 11: results into the derivative data set."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nipype import Node, Workflow
+from nipype.interfaces.utility import IdentityInterface
+
+from dmri7t.interfaces.write import WriteDWI, WriteMaps, WriteMask, WriteQuality
+from dmri7t.settings import Settings
+from niflow.dmri7t.plan import ScanPlan
+
+ORDERS = (0, 2, 4)
+"""Orders of the RISH maps."""
+
+
+def init_outputs_wf(
+    plan: ScanPlan,
+    settings: Settings,
+    names: dict[str, str],
+    sidecar: dict[str, Any],
+    omp_nthreads: int = 1,
+    name: str = "outputs_wf",
+) -> Workflow:
+    """Write the results of one scan.
+
+    Workflow Graph
+
+    .. code-block:: text
+
+        inputnode -> ds_dwi
+        inputnode -> ds_mask
+        inputnode -> ds_rish_native
+        inputnode -> ds_rish_7tlike
+        inputnode -> ds_uncertainty  (more than one sample)
+        inputnode -> ds_tensor
+        inputnode -> ds_quality
+
+    Parameters
+    ----------
+    plan : ScanPlan
+    settings : Settings
+    names : dict
+        Name of every output within the data set, by key, see
+        :mod:`dmri7t.io.derivatives`.
+    sidecar : dict
+        What every sidecar says.
+    omp_nthreads : int
+        Threads that compress the scan.
+    name : str
+
+    Inputs
+    ------
+    out_dir
+        The derivative data set.
+    dwi
+        (volumes, voxels) array on the output's grid.
+    gradients
+        Gradient table, scanner frame.
+    mask
+        Brain mask on the input's grid.
+    mask_out
+        Brain mask on the output's grid.
+    representations
+        Of the translated shells.
+    generated
+        Generated RISH of the same shells.
+    tensor_generated
+        FA and MD of the output.
+    quality
+        Figures of quality as JSON.
+    table
+        The same as TSV.
+
+    Outputs
+    -------
+    out_files
+        Files of the scan itself: image, gradients, sidecar.
+    """
+    workflow = Workflow(name)
+    fields = ["dwi", "gradients", "mask", "mask_out", "representations", "generated"]
+    fields += ["tensor_generated", "quality", "table"]
+    inputnode = Node(IdentityInterface(fields=["out_dir", *fields]), name="inputnode")
+    outputnode = Node(IdentityInterface(fields=["out_files"]), name="outputnode")
+    ds_dwi = Node(
+        WriteDWI(out_file=names["dwi"], sidecar=sidecar),
+        name="ds_dwi",
+        n_procs=omp_nthreads,
+        mem_gb=0.4 + 6 * plan.image_gigabytes,
+    )
+    ds_mask = Node(
+        WriteMask(out_file=names["mask"], sidecar={**sidecar, "Type": "Brain"}),
+        name="ds_mask",
+        mem_gb=0.3 + 3 * plan.image_gigabytes,
+    )
+    ds_quality = Node(
+        WriteQuality(
+            out_json=names["quality_json"],
+            out_tsv=names["quality_tsv"],
+            out_toml=names["settings"],
+            settings=settings.to_toml(),
+            sidecar=sidecar,
+        ),
+        name="ds_quality",
+    )
+    ds_tensor = _maps_node(
+        "ds_tensor",
+        plan,
+        {names["fa"]: ["fa", -1], names["md"]: ["md", -1]},
+        {**sidecar, "Model": "tensor", "Volumes": plan.tensor_volumes},
+        stacked=False,
+    )
+    workflow.connect(
+        [
+            (inputnode, ds_dwi, [(f, f) for f in ("dwi", "gradients", "representations")]),
+            (inputnode, ds_dwi, [("mask_out", "mask"), ("out_dir", "out_dir")]),
+            (inputnode, ds_mask, [("mask_out", "mask"), ("out_dir", "out_dir")]),
+            (
+                inputnode,
+                ds_quality,
+                [("quality", "quality"), ("table", "table"), ("out_dir", "out_dir")],
+            ),
+            (
+                inputnode,
+                ds_tensor,
+                [("tensor_generated", "sources"), ("mask_out", "mask"), ("out_dir", "out_dir")],
+            ),
+            (ds_dwi, outputnode, [("out_files", "out_files")]),
+        ]
+    )
+    shells = {"Shells": [shell.bval for shell in plan.translated], "Model": "sh"}
+    kinds = [("native", "rish", "representations", "mask")]
+    kinds += [("7tlike", "mean", "generated", "mask_out")]
+    if settings.samples > 1:
+        kinds += [("uncertainty", "sd", "generated", "mask_out")]
+    for kind, field, source, mask in kinds:
+        maps = {names[f"rish{order}_{kind}"]: [field, row] for row, order in enumerate(ORDERS)}
+        node = _maps_node(
+            "ds_uncertainty" if kind == "uncertainty" else f"ds_rish_{kind}",
+            plan,
+            maps,
+            {**sidecar, **shells},
+            stacked=True,
+        )
+        workflow.connect(
+            inputnode, source, node, "sources"
+        )
+        workflow.connect(inputnode, mask, node, "mask")
+        workflow.connect(inputnode, "out_dir", node, "out_dir")
+    return workflow
+
+
+def _maps_node(
+    name: str, plan: ScanPlan, maps: dict[str, Any], sidecar: dict[str, Any], stacked: bool
+) -> Node:
+    return Node(
+        WriteMaps(maps=maps, sidecar=sidecar, stacked=stacked),
+        name=name,
+        mem_gb=0.5 + 5 * plan.image_gigabytes + plan.gigabytes(8, out=True),
+    )

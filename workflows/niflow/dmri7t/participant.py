@@ -1,0 +1,113 @@
+"""Scans of a participant, and participants, side by side."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from nipype import Workflow
+
+from dmri7t.models.bundle import read_config
+from dmri7t.settings import Settings
+from niflow.dmri7t.plan import plan_scan
+from niflow.dmri7t.scan import describe_result, init_scan_wf, output_names
+
+INPUTS = ("dwi", "bval", "bvec", "grad_b", "mask")
+"""Files of a scan that its workflow takes."""
+
+
+def participant_wf_name(label: str) -> str:
+    """Name of a participant's workflow.
+
+    Examples
+    --------
+    >>> participant_wf_name("01")
+    'sub_01_wf'
+    """
+    return f"sub_{''.join(c if c.isalnum() else '_' for c in label)}_wf"
+
+
+def init_participant_wf(
+    label: str,
+    scans: Sequence[Any],
+    settings: Settings,
+    out_dir: str | Path,
+    omp_nthreads: int = 1,
+) -> Workflow:
+    """All scans of one participant.
+
+    Workflow Graph
+
+    .. code-block:: text
+
+        <scan>_wf, one a scan
+
+    Parameters
+    ----------
+    label : str
+    scans : sequence of Scan
+        See :class:`dmri7t.io.inputs.Scan`.
+    settings : Settings
+    out_dir : path
+        The derivative data set.
+    omp_nthreads : int
+        Threads of a node.
+    """
+    workflow = Workflow(participant_wf_name(label))
+    config = read_config(Path(settings.model))
+    for scan in scans:
+        plan = plan_scan(scan, settings)
+        scan_wf = init_scan_wf(
+            plan,
+            settings,
+            output_names(scan),
+            {**scan.sidecar, **describe_result(scan, settings, config.get("training", {}))},
+            config.get("ranges", {}),
+            omp_nthreads,
+        )
+        inputnode = scan_wf.get_node("inputnode")
+        for name in INPUTS:
+            path = getattr(scan, name, None)
+            if path:
+                setattr(inputnode.inputs, name, str(path))
+        inputnode.inputs.out_dir = str(out_dir)
+        workflow.add_nodes([scan_wf])
+    return workflow
+
+
+def init_dmri7t_wf(
+    scans: Sequence[Any],
+    settings: Settings,
+    out_dir: str | Path,
+    omp_nthreads: int = 1,
+    name: str = "dmri7t_wf",
+) -> Workflow:
+    """All participants, side by side.
+
+    Workflow Graph
+
+    .. code-block:: text
+
+        sub_<label>_wf, one a participant
+
+    Parameters
+    ----------
+    scans : sequence of Scan
+        Of all participants.
+    settings : Settings
+    out_dir : path
+        The derivative data set.
+    omp_nthreads : int
+        Threads of a node.
+    name : str
+    """
+    by_label: dict[str, list[Any]] = defaultdict(list)
+    for scan in scans:
+        by_label[scan.entities["sub"]].append(scan)
+    workflow = Workflow(name)
+    for label in sorted(by_label):
+        part = init_participant_wf(label, by_label[label], settings, out_dir, omp_nthreads)
+        workflow.add_nodes([part])
+    return workflow

@@ -1,0 +1,172 @@
+"""What must be known of a scan before its graph can be drawn: shells, sizes, names."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from dmri7t.errors import InputError
+from dmri7t.settings import Settings
+from dmri7t.signal.gradients import Shell, find_shells
+from dmri7t.signal.grids import Grid, default_output_voxel, refine
+
+MIN_DIRECTIONS = 6
+"""Fewer directions do not carry a fit of order 2."""
+
+TENSOR_BVAL = 1500.0
+"""Shells up to this b-value (s/mm2) enter the tensor, where there are any: beyond, the signal
+is not Gaussian."""
+
+BRAIN_SHARE = 0.45
+"""Share of the image that a brain mask fills at most, for estimates of memory."""
+
+
+@attrs.frozen(eq=False)
+class ScanPlan:
+    """A scan as its graph sees it; holds no paths.
+
+    Parameters
+    ----------
+    name : str
+        Name of the scan's workflow.
+    stem : str
+        Source entities joined, such as ``sub-01_dir-AP``.
+    grid, grid_out : Grid
+        Of the input and of the output.
+    n_volumes : int
+    b0 : tuple of int
+        b0 volumes.
+    translated : tuple of Shell
+        Shells that go through the model.
+    passed : tuple of Shell
+        Shells that are interpolated only.
+    optional : tuple of str
+        Optional input files that the scan has: ``grad_b``, ``mask``.
+    """
+
+    name: str
+    stem: str
+    grid: Grid
+    grid_out: Grid
+    n_volumes: int
+    b0: tuple[int, ...]
+    translated: tuple[Shell, ...]
+    passed: tuple[Shell, ...]
+    optional: tuple[str, ...] = ()
+
+    @property
+    def interpolated(self) -> list[int]:
+        """Volumes that the model does not make: b0s and passed shells."""
+        return sorted([*self.b0, *(i for shell in self.passed for i in shell.indices)])
+
+    @property
+    def tensor_volumes(self) -> list[int]:
+        """Volumes of the tensor fit: b0s and shells up to 1500, or else the lowest shell."""
+        shells = sorted([*self.translated, *self.passed], key=lambda shell: shell.bval)
+        low = [s for s in shells if s.bval <= TENSOR_BVAL]
+        if sum(len(s) for s in low) < MIN_DIRECTIONS:
+            low = next([s] for s in shells if len(s) >= MIN_DIRECTIONS)
+        return sorted([*self.b0, *(i for shell in low for i in shell.indices)])
+
+    @property
+    def groups(self) -> dict[str, list[int]]:
+        """Volumes of b0 and of every shell, by name."""
+        shells = sorted([*self.translated, *self.passed], key=lambda shell: shell.bval)
+        return {"b0": list(self.b0)} | {s.name: list(s.indices) for s in shells}
+
+    def gigabytes(self, n_arrays: float, out: bool = False) -> float:
+        """Size in GiB of so many float32 values for every mask voxel of a grid."""
+        voxels = math.prod((self.grid_out if out else self.grid).shape) * BRAIN_SHARE
+        return n_arrays * voxels * 4 / 2**30
+
+    @property
+    def image_gigabytes(self) -> float:
+        """Size in GiB of one volume of the output as float32."""
+        return math.prod(self.grid_out.shape) * 4 / 2**30
+
+
+def output_grid(grid: Grid, resolution: str | tuple[float, ...]) -> Grid:
+    """Grid of the output, as the settings ask for it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> grid = Grid((10, 10, 10), np.diag([2.0, 2.0, 2.0, 1.0]))
+    >>> output_grid(grid, "auto").voxel_sizes.round(3).tolist()
+    [1.68, 1.68, 1.68]
+    >>> output_grid(grid, "native") is grid
+    True
+    >>> output_grid(grid, (1.0,)).shape
+    (20, 20, 20)
+    """
+    if resolution == "native":
+        return grid
+    if resolution == "auto":
+        return refine(grid, default_output_voxel(grid))
+    return refine(grid, resolution[0] if len(resolution) == 1 else list(resolution))
+
+
+def plan_scan(scan: Any, settings: Settings) -> ScanPlan:
+    """Read the header and the b-values of a scan.
+
+    Parameters
+    ----------
+    scan : Scan
+        See :class:`dmri7t.io.inputs.Scan`.
+    settings : Settings
+
+    Raises
+    ------
+    InputError
+        If no shell is left for the model.
+    """
+    import nibabel
+
+    from dmri7t.io.gradients import read_bvals
+
+    image = nibabel.load(scan.dwi)
+    grid = Grid(image.shape, image.affine)
+    bvals = read_bvals(scan.bval)
+    b0, shells = find_shells(bvals, settings.b0_threshold)
+    wanted = [s for s in shells if len(s) >= MIN_DIRECTIONS and _is_asked(s, settings.shells)]
+    if not wanted:
+        found = ", ".join(f"{s.name} ({len(s)} directions)" for s in shells) or "none"
+        raise InputError(
+            f"{scan.dwi}: no shell for the model; shells found: {found}. A shell needs "
+            f"{MIN_DIRECTIONS} directions, and --shells must name one that is there."
+        )
+    optional = [name for name in ("grad_b", "mask") if getattr(scan, name, None)]
+    return ScanPlan(
+        name=workflow_name(scan.stem),
+        stem=scan.stem,
+        grid=grid,
+        grid_out=output_grid(grid, settings.output_resolution),
+        n_volumes=len(bvals),
+        b0=b0,
+        translated=tuple(wanted),
+        passed=tuple(s for s in shells if s not in wanted),
+        optional=tuple(optional),
+    )
+
+
+def _is_asked(shell: Shell, asked: tuple[float, ...]) -> bool:
+    """Whether a shell is among those asked for, give or take half of what parts shells."""
+    return not asked or any(abs(shell.bval - bval) <= 50 for bval in asked)
+
+
+def workflow_name(stem: str) -> str:
+    """Name of a scan's workflow: letters, digits and underscores.
+
+    Examples
+    --------
+    >>> workflow_name("sub-01_ses-a_dir-AP")
+    'ses_a_dir_AP_wf'
+    >>> workflow_name("sub-01")
+    'dwi_wf'
+    """
+    rest = [part for part in Path(stem).name.split("_") if not part.startswith("sub-")]
+    kept = "".join(c if c.isalnum() else "_" for c in "_".join(rest))
+    return f"{kept}_wf" if kept else "dwi_wf"

@@ -1,0 +1,315 @@
+"""The whole graph of one scan, stages 2 to 11, its shells side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from nipype import Node, Workflow
+from nipype.interfaces.utility import IdentityInterface, Merge
+
+from dmri7t import __version__
+from dmri7t.interfaces.write import DIGEST
+from dmri7t.settings import Settings
+from niflow.dmri7t.harmonize import init_harmonize_wf
+from niflow.dmri7t.measure import init_measure_wf
+from niflow.dmri7t.outputs import ORDERS, init_outputs_wf
+from niflow.dmri7t.plan import ScanPlan
+from niflow.dmri7t.prepare import init_prepare_wf
+from niflow.dmri7t.represent import init_represent_wf
+from niflow.dmri7t.translate import init_translate_wf
+
+KEYS = (
+    "dwi",
+    "mask",
+    *(f"rish{order}_{kind}" for kind in ("native", "7tlike", "uncertainty") for order in ORDERS),
+    "fa",
+    "md",
+    "quality_json",
+    "quality_tsv",
+    "settings",
+)
+"""Outputs that are asked of :func:`dmri7t.io.derivatives.output_path`."""
+
+REPORTED = (
+    "mask",
+    "mask_out",
+    "b0",
+    "b0_out",
+    "representations",
+    "generated",
+    "tensor_native",
+    "tensor_generated",
+    "quality",
+)
+"""What the report draws from."""
+
+
+def init_scan_wf(
+    plan: ScanPlan,
+    settings: Settings,
+    names: dict[str, str],
+    sidecar: dict[str, Any],
+    ranges: dict[str, Any],
+    omp_nthreads: int = 1,
+) -> Workflow:
+    """Make the 7T-like scan of one scan.
+
+    Workflow Graph
+
+    .. code-block:: text
+
+        inputnode -> prepare_wf -> <shell>_wf (represent_wf -> translate_wf), one a shell
+        <shell>_wf -> merge_representations, merge_generated -> harmonize_wf
+        harmonize_wf -> measure_wf -> outputs_wf -> outputnode
+
+    Parameters
+    ----------
+    plan : ScanPlan
+    settings : Settings
+    names : dict
+        Name of every output within the data set, by key.
+    sidecar : dict
+        What every sidecar says.
+    ranges : dict
+        What the model was trained on.
+    omp_nthreads : int
+        Threads of a node.
+
+    Inputs
+    ------
+    dwi
+        4D image.
+    bval, bvec
+        Gradients, FSL's convention.
+    grad_b
+        Gradients in the scanner frame, where the scan has them.
+    mask
+        Brain mask, where the scan has one.
+    out_dir
+        The derivative data set.
+
+    Outputs
+    -------
+    out_files
+        Files of the scan itself: image, gradients, sidecar.
+    mask, mask_out
+        Brain masks on the input's and the output's grid.
+    b0, b0_out
+        Mean b0 on both.
+    representations, generated
+        Of every translated shell.
+    tensor_native, tensor_generated
+        FA, MD and direction before and after.
+    quality
+        Figures of quality as JSON.
+    """
+    workflow = Workflow(plan.name)
+    fields = ["dwi", "bval", "bvec", "grad_b", "mask"]
+    inputnode = Node(IdentityInterface(fields=[*fields, "out_dir"]), name="inputnode")
+    outputnode = Node(IdentityInterface(fields=["out_files", *REPORTED]), name="outputnode")
+    prepare_wf = init_prepare_wf(plan, settings, omp_nthreads)
+    harmonize_wf = init_harmonize_wf(plan, settings, omp_nthreads)
+    measure_wf = init_measure_wf(plan, ranges, omp_nthreads)
+    outputs_wf = init_outputs_wf(plan, settings, names, sidecar, omp_nthreads)
+    gather = {}
+    for what in ("representations", "generated"):
+        gather[what] = Node(Merge(len(plan.translated)), name=f"merge_{what}")
+
+    workflow.connect(
+        [(inputnode, prepare_wf, [(f, f"inputnode.{f}") for f in fields])]
+    )
+    for place, shell in enumerate(plan.translated, start=1):
+        shell_wf = init_shell_wf(plan, shell, settings, omp_nthreads)
+        shared = ("dwi", "gradients", "b0", "mask", "mask_out")
+        workflow.connect(
+            [
+                (prepare_wf, shell_wf, [(f"outputnode.{f}", f"inputnode.{f}") for f in shared]),
+                (
+                    shell_wf,
+                    gather["representations"],
+                    [("outputnode.representation", f"in{place}")],
+                ),
+                (shell_wf, gather["generated"], [("outputnode.generated", f"in{place}")]),
+            ]
+        )
+    # what each part takes: (part, field there, node, field here)
+    prepared, made = "outputnode.", harmonize_wf
+    for part, taken in (
+        (harmonize_wf, ("dwi", "b0", "mask", "mask_out")),
+        (measure_wf, ("dwi", "gradients", "mask", "mask_out", "checks")),
+        (outputs_wf, ("gradients", "mask", "mask_out")),
+    ):
+        workflow.connect(
+            [(prepare_wf, part, [(prepared + f, f"inputnode.{f}") for f in taken])]
+        )
+    for what, node in gather.items():
+        parts = [harmonize_wf, outputs_wf]
+        if what == "representations":
+            parts.append(measure_wf)
+        for part in parts:
+            workflow.connect(node, "out", part, f"inputnode.{what}")
+        workflow.connect(node, "out", outputnode, what)
+    workflow.connect(
+        [
+            (
+                made,
+                measure_wf,
+                [
+                    ("outputnode.dwi", "inputnode.dwi_out"),
+                    ("outputnode.figures", "inputnode.figures"),
+                ],
+            ),
+            (made, outputs_wf, [("outputnode.dwi", "inputnode.dwi")]),
+            (inputnode, outputs_wf, [("out_dir", "inputnode.out_dir")]),
+            (
+                measure_wf,
+                outputs_wf,
+                [
+                    (f"outputnode.{f}", f"inputnode.{f}")
+                    for f in ("tensor_generated", "quality", "table")
+                ],
+            ),
+            (
+                prepare_wf,
+                outputnode,
+                [(prepared + f, f) for f in ("mask", "mask_out", "b0")],
+            ),
+            (made, outputnode, [("outputnode.b0", "b0_out")]),
+            (
+                measure_wf,
+                outputnode,
+                [
+                    (f"outputnode.{f}", f)
+                    for f in ("tensor_native", "tensor_generated", "quality")
+                ],
+            ),
+            (outputs_wf, outputnode, [("outputnode.out_files", "out_files")]),
+        ]
+    )
+    workflow.__desc__ = join_methods(workflow)
+    return workflow
+
+
+def init_shell_wf(
+    plan: ScanPlan, shell: Any, settings: Settings, omp_nthreads: int = 1
+) -> Workflow:
+    """Represent and translate one shell; the workflow is named after it.
+
+    Workflow Graph
+
+    .. code-block:: text
+
+        inputnode -> represent_wf -> translate_wf -> outputnode
+
+    Parameters
+    ----------
+    plan : ScanPlan
+    shell : Shell
+    settings : Settings
+    omp_nthreads : int
+        Threads of a node.
+
+    Inputs
+    ------
+    dwi
+        (volumes, voxels) array of the whole scan.
+    gradients
+        Gradient table, scanner frame.
+    b0
+        Mean b0.
+    mask, mask_out
+        Brain masks on the input's and the output's grid.
+
+    Outputs
+    -------
+    representation
+        Coefficients, RISH, noise and sigma of the shell.
+    generated
+        Mean and spread of 7T-like RISH on the output's grid.
+    """
+    workflow = Workflow(f"{shell.name}_wf")
+    inputnode = Node(
+        IdentityInterface(fields=["dwi", "gradients", "b0", "mask", "mask_out"]),
+        name="inputnode",
+    )
+    outputnode = Node(IdentityInterface(fields=["representation", "generated"]), "outputnode")
+    represent_wf = init_represent_wf(plan, shell, settings, omp_nthreads)
+    translate_wf = init_translate_wf(plan, settings, omp_nthreads)
+    taken = ("dwi", "gradients", "b0", "mask")
+    workflow.connect(
+        [
+            (inputnode, represent_wf, [(f, f"inputnode.{f}") for f in taken]),
+            (
+                inputnode,
+                translate_wf,
+                [(f, f"inputnode.{f}") for f in ("mask", "mask_out")],
+            ),
+            (
+                represent_wf,
+                translate_wf,
+                [("outputnode.representation", "inputnode.representation")],
+            ),
+            (represent_wf, outputnode, [("outputnode.representation", "representation")]),
+            (translate_wf, outputnode, [("outputnode.generated", "generated")]),
+        ]
+    )
+    return workflow
+
+
+def join_methods(workflow: Workflow) -> str:
+    """Methods text of a scan: what every step says of itself, once, in the order of the data."""
+    texts: list[str] = []
+    order = ("prepare_wf", "represent_wf", "translate_wf", "harmonize_wf", "measure_wf")
+    parts = {name.rsplit(".", 1)[-1]: workflow.get_node(name) for name in _sub_workflows(workflow)}
+    for name in order:
+        text = getattr(parts.get(name), "__desc__", "") or ""
+        if text and text not in texts:
+            texts.append(text)
+    return "\n\n".join(texts)
+
+
+def _sub_workflows(workflow: Workflow) -> list[str]:
+    names = []
+    for node in workflow._graph.nodes():
+        if isinstance(node, Workflow):
+            names.append(node.name)
+            names += [f"{node.name}.{inner}" for inner in _sub_workflows(node)]
+    return names
+
+
+def describe_result(scan: Any, settings: Settings, training: Any) -> dict[str, Any]:
+    """What every sidecar says: that the result is synthetic, and how it came about.
+
+    Parameters
+    ----------
+    scan : Scan
+    settings : Settings
+    training : anything JSON can hold
+        What the model was trained on, from its config.
+    """
+    return {
+        "Synthetic": True,
+        "Sources": [scan.uri],
+        "SoftwareName": "dmri7t",
+        "SoftwareVersion": __version__,
+        "ModelName": settings.model_name,
+        "ModelVersion": settings.model_version,
+        "ModelSHA256": settings.model_sha256,
+        "ModelTraining": training,
+        "RandomSeed": settings.random_seed,
+        "SamplerSteps": settings.sampler_steps,
+        "Samples": settings.samples,
+        "Upsampling": settings.upsampling,
+        "SphericalHarmonicBasis": "MRtrix",
+        "SphericalHarmonicNormalization": "orthonormal",
+        "RatioBounds": [settings.ratio_lower, settings.ratio_upper],
+        DIGEST: settings.digest(),
+    }
+
+
+def output_names(scan: Any) -> dict[str, str]:
+    """Name of every output of a scan within the data set, by key."""
+    from dmri7t.io.derivatives import output_path
+
+    return {key: str(output_path(Path(), scan, key)) for key in KEYS}
