@@ -181,7 +181,8 @@ def test_second_run_computes_nothing_and_remembers_times(tmp_path):
     assert status.exit_code == 0
     assert len(os.listdir(tmp_path / "ran")) == 1
     assert sum("is up to date" in line for line in lines) == 2
-    assert all(n.seconds > 0 and n.state == "cached" for n in status.participants["a"].nodes.values())
+    nodes = status.participants["a"].nodes.values()
+    assert all(n.seconds > 0 and n.state == "cached" for n in nodes)
 
 
 @pytest.mark.parametrize("damage", ["truncated result", "output gone"])

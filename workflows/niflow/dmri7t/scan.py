@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from nipype import Node, Workflow
-from nipype.interfaces.utility import IdentityInterface, Merge
+from nipype.interfaces.utility import IdentityInterface
 
 from dmri7t import __version__
+from dmri7t.interfaces.collect import Collect
 from dmri7t.interfaces.write import DIGEST
 from dmri7t.settings import Settings
 from niflow.dmri7t.harmonize import init_harmonize_wf
@@ -60,7 +61,7 @@ def init_scan_wf(
     .. code-block:: text
 
         inputnode -> prepare_wf -> <shell>_wf (represent_wf -> translate_wf), one a shell
-        <shell>_wf -> merge_representations, merge_generated -> harmonize_wf
+        <shell>_wf -> collect_representations, collect_generated -> harmonize_wf
         harmonize_wf -> measure_wf -> outputs_wf -> outputnode
 
     Parameters
@@ -114,7 +115,7 @@ def init_scan_wf(
     outputs_wf = init_outputs_wf(plan, settings, names, sidecar, omp_nthreads)
     gather = {}
     for what in ("representations", "generated"):
-        gather[what] = Node(Merge(len(plan.translated)), name=f"merge_{what}")
+        gather[what] = Node(Collect(len(plan.translated)), name=f"collect_{what}")
 
     workflow.connect(
         [(inputnode, prepare_wf, [(f, f"inputnode.{f}") for f in fields])]

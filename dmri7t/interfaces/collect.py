@@ -1,0 +1,44 @@
+"""Files of several branches of a graph as one list."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nipype.interfaces.base import DynamicTraitedSpec, File, TraitedSpec, traits
+
+from dmri7t.interfaces.base import Stage, StageInputSpec
+
+
+class CollectInputSpec(DynamicTraitedSpec, StageInputSpec):
+    """Inputs of :class:`Collect`; ``in1``, ``in2`` and so on are added to it."""
+
+
+class CollectOutputSpec(TraitedSpec):
+    """Outputs of :class:`Collect`."""
+
+    out = traits.List(File(exists=True), desc="the files, in order")
+
+
+class Collect(Stage):
+    """List files in the order of the inputs.
+
+    Nipype's Merge does so too, but its inputs are not mandatory, and it hashes slowly.
+
+    Parameters
+    ----------
+    n_files : int
+        How many inputs there are.
+    """
+
+    input_spec = CollectInputSpec
+    output_spec = CollectOutputSpec
+
+    def __init__(self, n_files: int = 1, **inputs: Any) -> None:
+        super().__init__(**inputs)
+        self._names = [f"in{place}" for place in range(1, n_files + 1)]
+        for name in self._names:
+            self.inputs.add_trait(name, File(exists=True, mandatory=True))
+
+    def _run_interface(self, runtime: Any) -> Any:
+        self._results["out"] = [getattr(self.inputs, name) for name in self._names]
+        return runtime
