@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nipype.interfaces.base import DynamicTraitedSpec, File, TraitedSpec, traits
+from nipype.interfaces.base import DynamicTraitedSpec, File, TraitedSpec, isdefined, traits
 
 from dmri7t.interfaces.base import Stage, StageInputSpec
 
@@ -37,7 +37,14 @@ class Collect(Stage):
         super().__init__(**inputs)
         self._names = [f"in{place}" for place in range(1, n_files + 1)]
         for name in self._names:
-            self.inputs.add_trait(name, File(exists=True, mandatory=True))
+            self.inputs.add_trait(name, File(exists=True))
+
+    def _check_mandatory_inputs(self) -> None:
+        """Refuse to run with a file missing: added traits forget that they are mandatory."""
+        missing = [name for name in self._names if not isdefined(getattr(self.inputs, name))]
+        if missing:
+            raise ValueError(f"Collect requires a value for {', '.join(missing)}")
+        super()._check_mandatory_inputs()
 
     def _run_interface(self, runtime: Any) -> Any:
         self._results["out"] = [getattr(self.inputs, name) for name in self._names]

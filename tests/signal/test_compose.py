@@ -1,0 +1,176 @@
+"""The 7T-like signal, the grids it lies on, and the figures that are taken of it."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import fibonacci_directions
+from scipy.ndimage import map_coordinates
+
+from dmri7t.signal.compose import TranslatedShell, compose
+from dmri7t.signal.grids import Grid, refine, voxel_coordinates
+from dmri7t.signal.prepare import find_brain, mask_volumes, mean_volume
+from dmri7t.signal.quality import compare_groups, evenly, quality_record, quality_table, repair
+from dmri7t.signal.regrid import Regrid
+from dmri7t.signal.represent import floor_b0, represent
+from dmri7t.signal.resample import resample_mask
+from dmri7t.signal.rish import rish
+
+GRID = Grid((14, 16, 12), np.diag([2.0, 2.0, 2.5, 1.0]))
+FINE = refine(GRID, 1.6)
+
+
+def ball(grid, radius=10.0):
+    places = np.stack(np.meshgrid(*[np.arange(n) for n in grid.shape], indexing="ij"), -1)
+    world = places @ grid.affine[:3, :3].T + grid.affine[:3, 3]
+    centre = GRID.affine[:3, :3] @ ((np.asarray(GRID.shape) - 1) / 2)
+    return ((world - centre) ** 2).sum(-1) < radius**2
+
+
+MASK, MASK_FINE = ball(GRID), ball(FINE)
+
+
+def test_regrid_is_the_spline_inside_and_knows_no_outside():
+    everything = np.ones(GRID.shape, bool)
+    rng = np.random.default_rng(0)
+    volume = rng.random(GRID.shape)
+    regrid = Regrid(everything, GRID, np.ones(FINE.shape, bool), FINE)
+    got = regrid(torch.as_tensor(volume.reshape(1, -1)))[0].reshape(FINE.shape).numpy()
+    axes = [np.clip(c, 0, n - 1) for c, n in
+            zip(voxel_coordinates(GRID, FINE), GRID.shape, strict=True)]
+    expected = map_coordinates(volume, np.meshgrid(*axes, indexing="ij"), order=3, mode="mirror")
+    np.testing.assert_allclose(got, expected, atol=1e-10)
+    # a constant stays constant up to the edge of the mask: nothing rings
+    flat = Regrid(MASK, GRID, MASK_FINE, FINE)(torch.full((3, int(MASK.sum())), 7.0))
+    assert flat.shape == (3, MASK_FINE.sum())
+    torch.testing.assert_close(flat, torch.full_like(flat, 7.0), atol=1e-5, rtol=0)
+
+
+def test_rows_do_not_depend_on_how_many_there_are():
+    values = torch.as_tensor(np.random.default_rng(1).random((19, int(MASK.sum()))))
+    regrid = Regrid(MASK, GRID, MASK_FINE, FINE)
+    torch.testing.assert_close(regrid(values)[17:18], regrid(values[17:18]))
+
+
+def scan(n=30):
+    """A scan of one shell with some anisotropy everywhere; b0s differ."""
+    directions = fibonacci_directions(n)
+    rng = np.random.default_rng(2)
+    weights = torch.as_tensor(rng.random((2, int(MASK.sum()))), dtype=torch.float32)
+    b0 = 800 + 200 * weights[0]
+    signal = b0 * (0.5 - 0.3 * torch.as_tensor(directions[:, :1] ** 2, dtype=torch.float32))
+    dwi = torch.cat([b0[None] * 1.1, b0[None] * 0.9, signal])
+    return dwi, b0, directions
+
+
+def test_factor_one_gives_the_fitted_signal_back():
+    dwi, b0, directions = scan()
+    made = represent(dwi[2:], b0, directions, n_b0=2)
+    regrid = Regrid(MASK, GRID, MASK, GRID)
+    out = np.zeros((32, int(MASK.sum())), np.float32)
+    shell = TranslatedShell(made.sh_CV, rish(made.sh_CV)[:3], directions, list(range(2, 32)))
+    result = compose(dwi, b0, [shell], [0, 1], regrid, out, (0.25, 4.0))
+    np.testing.assert_allclose(out, dwi, rtol=2e-4)
+    np.testing.assert_allclose(result.b0_V, b0, rtol=1e-5)
+    assert result.negative == 0 and max(result.bounded[0]) < 0.5
+
+
+def test_twice_the_root_doubles_the_signal_and_bounds_hold():
+    dwi, b0, directions = scan()
+    made = represent(dwi[2:], b0, directions, n_b0=2)
+    regrid = Regrid(MASK, GRID, MASK, GRID)
+    out = np.zeros((32, int(MASK.sum())), np.float32)
+    for factor, expected, bounded in ((2.0, 2.0, 0.0), (9.0, 4.0, 1.0)):
+        target = rish(made.sh_CV)[:3] * factor**2
+        shell = TranslatedShell(made.sh_CV, target, directions, list(range(2, 32)))
+        result = compose(dwi, b0, [shell], [0, 1], regrid, out, (0.25, 4.0))
+        np.testing.assert_allclose(out[2:].mean(0), expected * dwi[2:].mean(0), rtol=1e-3)
+        assert result.bounded[0][0] == bounded
+
+
+def test_negative_signal_is_cut_and_counted():
+    dwi, b0, directions = scan()
+    made = represent(dwi[2:], b0, directions, n_b0=2)
+    sh = made.sh_CV.clone()
+    sh[0] = -sh[0]
+    out = np.zeros((32, int(MASK.sum())), np.float32)
+    shell = TranslatedShell(sh, rish(sh)[:3], directions, list(range(2, 32)))
+    result = compose(dwi, b0, [shell], [0, 1], Regrid(MASK, GRID, MASK, GRID), out, (0.25, 4.0))
+    assert out.min() == 0 and result.negative == 30 * MASK.sum()
+
+
+def test_floor_is_used_on_both_sides():
+    dwi, b0, directions = scan()
+    b0[5] = 1.0
+    made = represent(dwi[2:], b0, directions, n_b0=2)
+    out = np.zeros((32, int(MASK.sum())), np.float32)
+    shell = TranslatedShell(made.sh_CV, rish(made.sh_CV)[:3], directions, list(range(2, 32)))
+    compose(dwi, b0, [shell], [0, 1], Regrid(MASK, GRID, MASK, GRID), out, (0.25, 4.0))
+    assert floor_b0(b0)[5] > 100
+    np.testing.assert_allclose(out[2:, 5], dwi[2:, 5], rtol=5e-2)
+
+
+def test_consistency_of_the_same_scan_is_near_zero():
+    dwi, _, _ = scan()
+    fine_mask = resample_mask(MASK, GRID, FINE)
+    out = Regrid(MASK, GRID, fine_mask, FINE)(dwi)
+    back = Regrid(fine_mask, FINE, MASK, GRID)
+    groups = {"b0": [0, 1], "b1000": list(range(2, 32))}
+    nmse = compare_groups(dwi, out, back, groups)
+    assert set(nmse) == {"b0", "b1000", "all"} and max(nmse.values()) < 0.02
+    doubled = compare_groups(dwi, 2 * out, back, groups)
+    assert doubled["b0"] == pytest.approx(1, abs=0.1)
+
+
+def test_repairs():
+    clean = np.array([0, 1.5], np.float32)
+    assert repair(clean)[0] is clean
+    fixed, bad, below = repair(np.array([np.inf, -np.inf, np.nan, -1, 2]))
+    assert fixed.tolist() == [0, 0, 0, 0, 2] and (bad, below) == (3, 1)
+
+
+def test_evenly_keeps_both_ends():
+    assert evenly(list(range(100)), 4) == [0, 33, 66, 99]
+    assert evenly([1, 2]) == [1, 2]
+
+
+def test_brain_voxels_come_in_c_order():
+    rng = np.random.default_rng(3)
+    volumes = rng.random((3, *GRID.shape)).astype(np.float32)
+    volumes[1, 7, 8, 6] = np.nan
+    for layout in (np.asarray, np.asfortranarray):
+        def volume(index, layout=layout):
+            return layout(volumes[index])
+
+        out = np.zeros((3, int(MASK.sum())), np.float32)
+        found = mask_volumes(volume, MASK, out)
+        np.testing.assert_array_equal(out, np.nan_to_num(volumes[:, MASK]))
+        assert found == {"nonfinite": 1, "negative": 0}
+        mean = mean_volume(volume, (0, 2))
+        np.testing.assert_allclose(mean, volumes[[0, 2]].mean(0), rtol=1e-6)
+
+
+def test_given_mask_loses_voxels_without_signal():
+    b0 = np.ones(GRID.shape, np.float32)
+    b0[0] = 0
+    found = find_brain(b0, GRID.voxel_sizes, np.ones(GRID.shape))
+    assert found.sum() == b0.sum()
+
+
+def test_quality_record_and_table():
+    record = quality_record(
+        groups={"b0": 2, "b1000": 30, "b3000": 6},
+        shells={"b1000": {"bval": 1000.0, "n_directions": 30, "order": 4, "sigma": 0.05,
+                          "laplace_beltrami": 0.006, "gain": [1, 0.9, 0.5]}},
+        nmse={"b0": 0.001, "b1000": 0.01, "b3000": 0.002, "all": 0.004},
+        checks={"nonfinite": 1, "negative": 2, "mask_volume_ml": 1400.0},
+        figures={"bounded": [[0.0, 0.1, 0.2]], "output_negative": 3},
+        voxel_sizes=[2.0, 2.0, 6.0],
+        ranges={"voxel_size_mm": [1, 3], "snr": [10, 40]},
+    )
+    assert record["repaired"] == {"input_nonfinite": 1, "input_negative": 2, "output_negative": 3}
+    assert record["snr"] == pytest.approx(20)
+    assert len(record["outside_training"]) == 1 and "6 mm" in record["outside_training"][0]
+    lines = [line.split("\t") for line in quality_table(record).splitlines()]
+    assert len({len(line) for line in lines}) == 1
+    assert lines[2][0] == "b1000" and lines[2][-1] == "0.2"
+    assert lines[3][2] == "false" and lines[3][-1] == "n/a"

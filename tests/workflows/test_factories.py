@@ -1,0 +1,144 @@
+"""What the factories promise in their docstrings is what they build."""
+
+import doctest
+import importlib
+import inspect
+import pkgutil
+import re
+
+import nibabel
+import pytest
+from nipype import Workflow
+from nipype.interfaces.utility import IdentityInterface
+
+import niflow.dmri7t as package
+from dmri7t.interfaces.collect import Collect
+from dmri7t.models.bundle import model_checksum
+from dmri7t.settings import Settings
+from niflow.dmri7t import plan_scan
+from niflow.dmri7t.scan import KEYS, init_shell_wf
+
+MODULES = [importlib.import_module(f"{package.__name__}.{m.name}")
+           for m in pkgutil.iter_modules(package.__path__)]
+
+
+@pytest.fixture(scope="module")
+def plan_and_settings(make_scan, tiny_model, tmp_path_factory):
+    settings = Settings(str(tiny_model), "tiny", "0", model_checksum(tiny_model), 2, 2)
+    scan = make_scan(tmp_path_factory.mktemp("in"), shells={1000: 16, 2000: 12})
+    return plan_scan(scan, settings), settings
+
+
+def factories(plan, settings):
+    names = {key: f"{key}.nii.gz" for key in KEYS}
+    shell = plan.translated[0]
+    return [
+        (package.init_prepare_wf, (plan, settings)),
+        (package.init_represent_wf, (plan, shell, settings)),
+        (package.init_translate_wf, (plan, settings)),
+        (init_shell_wf, (plan, shell, settings)),
+        (package.init_harmonize_wf, (plan, settings)),
+        (package.init_measure_wf, (plan, {})),
+        (package.init_outputs_wf, (plan, settings, names, {})),
+        (package.init_scan_wf, (plan, settings, names, {}, {})),
+    ]
+
+
+def section(doc, title):
+    """Names that a section of a numpy-style docstring describes."""
+    found = re.search(rf"^{title}\n-+\n(.*?)(?=^\S[^\n]*\n-+\n|\Z)", doc, re.S | re.M)
+    lines = found.group(1).splitlines() if found else []
+    heads = [line for line in lines if line and not line.startswith(" ")]
+    return [name.strip() for head in heads for name in head.split(":")[0].split(",")]
+
+
+def test_docstrings_hold(plan_and_settings):
+    for factory, arguments in factories(*plan_and_settings):
+        workflow = factory(*arguments)
+        doc = inspect.getdoc(factory)
+        assert "Workflow Graph" in doc, factory
+        for node, title in (("inputnode", "Inputs"), ("outputnode", "Outputs")):
+            fields = workflow.get_node(node).interface._fields
+            assert sorted(section(doc, title)) == sorted(fields), (factory.__name__, title)
+        parameters = list(inspect.signature(factory).parameters)
+        assert section(doc, "Parameters") == parameters or set(parameters) - {"name"} <= set(
+            section(doc, "Parameters")
+        ), factory.__name__
+
+
+def test_every_connected_input_is_mandatory(plan_and_settings):
+    plan, settings = plan_and_settings
+    names = {key: f"{key}.nii.gz" for key in KEYS}
+    workflow = package.init_scan_wf(plan, settings, names, {}, {})
+    graph = workflow._create_flat_graph()
+    checked = 0
+    for _, node, data in graph.edges(data=True):
+        # Collect looks after its inputs itself
+        if isinstance(node.interface, (IdentityInterface, Collect)):
+            continue
+        for _, field in data["connect"]:
+            assert node.inputs.trait(field).mandatory, f"{node.fullname}.{field}"
+            checked += 1
+    assert checked > 40
+
+
+def test_nodes_declare_memory_and_threads(plan_and_settings):
+    plan, settings = plan_and_settings
+    names = {key: f"{key}.nii.gz" for key in KEYS}
+    workflow = package.init_scan_wf(plan, settings, names, {}, {}, omp_nthreads=2)
+    nodes = [workflow.get_node(name) for name in workflow.list_node_names()]
+    heavy = [n for n in nodes if n.name in ("represent", "encode", "diffuse", "harmonize")]
+    assert len(heavy) == 7
+    assert all(node.n_procs == 2 and node.mem_gb > 0.25 for node in heavy)
+    assert all(node.inputs.num_threads == 2 for node in heavy)
+
+
+def test_gpu_nodes_count_as_one_processor(plan_and_settings):
+    from dataclasses import replace
+
+    plan, settings = plan_and_settings
+    workflow = package.init_translate_wf(plan, replace(settings, device="cuda"), omp_nthreads=8)
+    for name in ("encode", "diffuse", "decode", "super_resolve"):
+        node = workflow.get_node(name)
+        assert node.n_procs == 1 and node.is_gpu_node()
+    on_cpu = package.init_translate_wf(plan, settings, omp_nthreads=8)
+    assert not on_cpu.get_node("encode").is_gpu_node()
+
+
+def test_no_folder_is_hashed(plan_and_settings):
+    plan, settings = plan_and_settings
+    names = {key: f"{key}.nii.gz" for key in KEYS}
+    workflow = package.init_scan_wf(plan, settings, names, {}, {})
+    for name in workflow.list_node_names():
+        node = workflow.get_node(name)
+        if isinstance(node.interface, IdentityInterface):
+            continue
+        for field in ("out_dir", "model", "device", "num_threads", "use_gpu"):
+            trait = node.inputs.trait(field)
+            assert trait is None or trait.nohash, f"{name}.{field}"
+
+
+def test_workflows_are_drawn(plan_and_settings, tmp_path):
+    plan, settings = plan_and_settings
+    workflow = package.init_translate_wf(plan, settings)
+    assert isinstance(workflow, Workflow)
+    workflow.base_dir = str(tmp_path)
+    text = tmp_path / "graph.dot"
+    workflow.write_hierarchical_dotfile(str(text))
+    assert "super_resolve" in text.read_text()
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
+def test_examples_in_docstrings(module):
+    assert doctest.testmod(module).failed == 0
+
+
+def test_plan_reads_headers_only(make_scan, tiny_model, tmp_path):
+    settings = Settings(str(tiny_model), "tiny", "0", "0" * 64, 2, 2)
+    scan = make_scan(tmp_path)
+    content = scan.dwi.read_bytes()
+    scan.dwi.write_bytes(content[:4000])
+    plan = plan_scan(scan, settings)
+    assert plan.n_volumes == 18 and plan.translated[0].name == "b1000"
+    assert plan.grid.shape == nibabel.load(scan.dwi).shape[:3]
+    assert plan.tensor_volumes == list(range(18))
