@@ -15,6 +15,9 @@ from dmri7t.signal.rish import debias
 N_FEATURES = 10
 """Channels of :func:`features`: raw (3), debiased (3), noise (3), mask."""
 
+TAIL = 6.0
+"""Roots beyond this many standard deviations are noise, never anatomy."""
+
 N_CONDITIONS = 5
 """Numbers of :func:`conditions`."""
 
@@ -69,9 +72,23 @@ def debiased_root(stack: torch.Tensor) -> torch.Tensor:
     return stack[:, 3:6]
 
 
-def noise_root(stack: torch.Tensor) -> torch.Tensor:
-    """Return the noise channels (B, 3, ...) of a stack."""
-    return stack[:, 6:9]
+def encoder_image(stack: torch.Tensor) -> torch.Tensor:
+    """What the 3T VQ-VAE carries, (B, 3, ...): debiased roots, without the far tail of noise."""
+    return debiased_root(stack).clamp_max(TAIL)
+
+
+def compress(stack: torch.Tensor) -> torch.Tensor:
+    """Draw in large values before they enter a network: the noise of order 4 has long tails."""
+    return torch.asinh(stack)
+
+
+def apply_change(root: torch.Tensor, answer: torch.Tensor) -> torch.Tensor:
+    """Change roots (B, 3, ...) by a network's answer (B, 6, ...): a factor, and a sum.
+
+    The factor lies between 0 and 2, so that noise of any size can be taken out; the sum is as
+    bounded as the answer is. An answer of zero changes nothing.
+    """
+    return root * (1 + torch.tanh(answer[:, :3])) + answer[:, 3:]
 
 
 def from_root(root: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:

@@ -151,7 +151,8 @@ class Translator:
         return 2 ** len(self.config["networks"]["vqvae_7t"]["channels"])
 
     @property
-    def _multiple(self) -> int:
+    def multiple(self) -> int:
+        """What the edges of a box must be multiples of."""
         return self.factor * 2 ** (len(self.config["networks"]["diffusion"]["channels"]) - 1)
 
     def _autocast(self) -> Any:
@@ -195,7 +196,7 @@ class Translator:
             model; for the residual form also mean (3, X', Y', Z') in the padded box, as
             scaled roots; noise (3, V).
         """
-        box = Box.around(mask_XYZ, self._multiple)
+        box = Box.around(mask_XYZ, self.multiple)
         maps = [v.to(self.device, torch.float32) for v in (rish_3V, noise_3V)]
         inside = torch.ones(1, maps[0].shape[1], device=self.device)
         placed = [box.place(v, mask_XYZ) for v in (*maps, inside)]
@@ -213,7 +214,7 @@ class Translator:
 
         ``mean`` (B, 3, X, Y, Z) spares the regression where it is known.
         """
-        root = inputs.debiased_root(stack)
+        root = inputs.encoder_image(stack)
         encoder = self.networks["vqvae_3t"]
         with self._autocast():
             raw = encoder.encode(root.contiguous(memory_format=torch.channels_last_3d))
@@ -221,7 +222,7 @@ class Translator:
         out = {"latent": latent}
         if self.config["form"] == "residual":
             out["mean"] = self.mean(stack, described) if mean is None else mean
-            seen = torch.cat([stack, out["mean"]], 1)
+            seen = torch.cat([inputs.compress(stack), out["mean"]], 1)
             pooled = functional.avg_pool3d(seen, self.factor)
             known = torch.cat([self.normalize(latent, "3t"), pooled], 1)
             out["condition"] = inputs.with_conditions(known, described)
@@ -231,8 +232,9 @@ class Translator:
 
     def mean(self, stack: torch.Tensor, described: torch.Tensor) -> torch.Tensor:
         """Regression mean (B, 3, X, Y, Z) as scaled roots, zero outside the mask."""
-        change = self._run("mean", inputs.with_conditions(stack, described))
-        return (inputs.debiased_root(stack) + change).clamp_min(0) * stack[:, 9:10]
+        answer = self._run("mean", inputs.with_conditions(inputs.compress(stack), described))
+        root = inputs.apply_change(inputs.debiased_root(stack), answer)
+        return root.clamp_min(0) * stack[:, 9:10]
 
     def normalize(self, latent: torch.Tensor, field: str) -> torch.Tensor:
         """Bring latents of a field ("3t" or "7t") to zero mean and unit spread."""
@@ -305,7 +307,7 @@ class Translator:
         mask_XYZ: np.ndarray,
     ) -> dict[str, torch.Tensor]:
         """Decode sampled latents to RISH on the 3T grid: rish (S, 3, V)."""
-        box = Box.around(mask_XYZ, self._multiple)
+        box = Box.around(mask_XYZ, self.multiple)
         mean = encoded["mean"].to(self.device)[None] if "mean" in encoded else None
         out = []
         for latent in diffused["latents"]:

@@ -112,6 +112,29 @@ def draw_protocol(rng: np.random.Generator) -> Protocol:
     )
 
 
+def hcp_protocol(rng: np.random.Generator) -> Protocol:
+    """HCP's 3T scan beside its 7T one: 1.25 and 1.05 mm, b = 1000, 90 directions and 6 b0s."""
+    relaxation = (rng.uniform(0.92, 1.08), rng.uniform(0.92, 1.08))
+    spread = tuple(PointSpread(width, 0.5) for width in (1.1, 1.25, 1.1))
+    low = Scanner(
+        3,
+        **HCP_3T,
+        relaxation_spread=relaxation,
+        point_spread=spread,
+        snr=rng.uniform(16.0, 24.0),
+        drift=0.005,
+    )
+    return Protocol(
+        low=low,
+        high=seven_tesla(relaxation),
+        voxel_sizes=np.full(3, 1.25),
+        ratio=SEVEN_TO_THREE,
+        bval=1000.0,
+        directions=spread_directions(90) @ random_rotation(rng).T,
+        n_b0=6,
+    )
+
+
 def draw_table(rng: np.random.Generator) -> dict[str, object]:
     """Draw the directions of a shell (12 to 96) and the number of b0s."""
     n = round(float(np.exp(rng.uniform(np.log(12), np.log(96)))))

@@ -18,11 +18,17 @@ EDGE = 2
 """Voxels at a patch's border that do not count: the network saw no neighbours there."""
 
 
-def masked_error(estimate: torch.Tensor, target: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Loss on scaled roots: squared error, plus the NMSE of RISH itself, mean over orders.
+FLOOR = 0.02
+"""Errors much below this (in units of each order) gain nothing more."""
 
-    The root alone is blind to what the tables measure, RISH alone to all but the brightest
-    voxels.
+
+def masked_error(estimate: torch.Tensor, target: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Loss on scaled roots, the mean over scans and orders of two logarithms.
+
+    One is of the squared error of the root, the other of the NMSE of RISH itself: the root
+    alone is blind to what the tables measure, RISH alone to all but the brightest voxels. The
+    logarithm lets a clean scan count as much as a noisy one, whose error is a thousand times
+    larger.
 
     Parameters
     ----------
@@ -31,11 +37,11 @@ def masked_error(estimate: torch.Tensor, target: torch.Tensor, mask: torch.Tenso
     """
     inner = (..., *[slice(EDGE, -EDGE)] * 3)
     estimate, target, mask = estimate[inner], target[inner], mask[inner]
-    voxels = mask.sum().clamp_min(1)
-    root = ((estimate - target).square() * mask).sum((0, 2, 3, 4)) / voxels
-    rish = ((estimate.square() - target.square()).square() * mask).sum((0, 2, 3, 4))
-    power = (target.pow(4) * mask).sum((0, 2, 3, 4)).clamp_min(1e-3 * voxels)
-    return root.mean() + (rish / power).clamp_max(10.0).mean()
+    voxels = mask.sum((2, 3, 4)).clamp_min(1)
+    root = ((estimate - target).square() * mask).sum((2, 3, 4)) / voxels
+    rish = ((estimate.square() - target.square()).square() * mask).sum((2, 3, 4)) / voxels
+    power = (target.pow(4) * mask).sum((2, 3, 4)) / voxels + FLOOR
+    return (FLOOR + root).log().mean() + 0.5 * (FLOOR + rish / power).log().mean()
 
 
 class Stage(L.LightningModule):
@@ -93,9 +99,10 @@ class MeanStage(Stage):
     def loss(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         """Error of the debiased root plus the network's change."""
         stack = batch["stack"]
-        seen = inputs.with_conditions(stack, batch["conditions"])
-        change = self.network(seen.contiguous(memory_format=torch.channels_last_3d)).float()
-        return masked_error(inputs.debiased_root(stack) + change, batch["target"], stack[:, 9:10])
+        seen = inputs.with_conditions(inputs.compress(stack), batch["conditions"])
+        answer = self.network(seen.contiguous(memory_format=torch.channels_last_3d)).float()
+        estimate = inputs.apply_change(inputs.debiased_root(stack), answer)
+        return masked_error(estimate, batch["target"], stack[:, 9:10])
 
 
 def residual(batch: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -111,7 +118,7 @@ class VqvaeStage(Stage):
     def image(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         """What this VQ-VAE carries."""
         if self.name == "vqvae_3t":
-            return inputs.debiased_root(batch["stack"])
+            return inputs.encoder_image(batch["stack"])
         if self.translator.config["form"] == "residual":
             return residual(batch)
         return batch["target"]

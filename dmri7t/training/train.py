@@ -159,7 +159,7 @@ class Training:
         parts = []
         for _, batch in self._batches(self.items[:200]):
             if name == "vqvae_3t":
-                raw = network.encode(inputs.debiased_root(batch["stack"])).float()
+                raw = network.encode(inputs.encoder_image(batch["stack"])).float()
                 parts.append(quantize(raw, codebook(network)))
             else:
                 direct = self.config["form"] == "direct"

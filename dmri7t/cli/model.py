@@ -1,0 +1,152 @@
+"""dmri7t-model: simulate pairs, train, evaluate, and describe models."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from dmri7t import __version__
+from dmri7t.errors import Dmri7tError
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the command's parser."""
+    parser = argparse.ArgumentParser("dmri7t-model", description=__doc__)
+    parser.add_argument("--version", action="version", version=f"dmri7t {__version__}")
+    verbs = parser.add_subparsers(dest="verb", required=True)
+
+    verb = verbs.add_parser("simulate", help="write a BIDS data set of simulated 3T/7T pairs")
+    verb.add_argument("out_bids", type=Path)
+    verb.add_argument("--subjects", type=int, default=1, metavar="N")
+    verb.add_argument("--seed", type=int, default=0, metavar="S")
+    verb.add_argument("--voxel-size", type=float, default=1.25, help="of the 3T scan, mm")
+    verb.add_argument("--voxel-size-7t", type=float, default=1.05, help="of the 7T scan, mm")
+    verb.add_argument("--shells", type=float, nargs="+", default=[1000.0], help="b-values, s/mm2")
+    verb.add_argument("--directions", type=int, default=64, help="directions a shell")
+    verb.add_argument("--b0s", type=int, default=6, help="b0 volumes")
+    verb.add_argument("--snr", type=float, default=20.0, help="of the 3T b0 in white matter")
+    verb.add_argument("--snr-7t", type=float, default=22.0, help="of the 7T b0 in white matter")
+    verb.add_argument("--head-scale", type=float, default=1.0, help="below 1: a smaller head")
+    verb.set_defaults(run=simulate)
+
+    verb = verbs.add_parser("train", help="train a model by a recipe")
+    verb.add_argument("recipe", help="a TOML file, or the name of a recipe that ships")
+    verb.add_argument("out_model", type=Path)
+    verb.add_argument("--pairs", type=Path, help="BIDS data set with ses-3T and ses-7T")
+    verb.add_argument("--pool", type=Path, help="folder for simulated patches; kept and reused")
+    verb.add_argument("--threads", type=int, help="of torch; default: all")
+    verb.add_argument("--seed", type=int, default=0)
+    verb.set_defaults(run=train)
+
+    verb = verbs.add_parser("evaluate", help="measure a model on simulated test subjects")
+    verb.add_argument("model")
+    verb.add_argument("--output", type=Path, required=True, help="folder for the tables")
+    verb.add_argument("--subjects", type=int, default=20)
+    verb.add_argument("--seed", type=int, default=0)
+    verb.add_argument("--protocol", choices=["any", "hcp"], default="any")
+    verb.add_argument("--size", type=int, default=48, help="edge of the blocks, 3T voxels")
+    verb.add_argument("--sampler-steps", type=int)
+    verb.add_argument("--samples", type=int)
+    verb.add_argument("--threads", type=int, help="of torch; default: all")
+    verb.set_defaults(run=evaluate)
+
+    verb = verbs.add_parser("info", help="describe a model and check its files")
+    verb.add_argument("model", help="a model's folder, or the name of one that ships")
+    verb.add_argument("--json", action="store_true", help="the whole description as JSON")
+    verb.set_defaults(run=info)
+    return parser
+
+
+def simulate(args: argparse.Namespace) -> None:
+    """Write simulated pairs."""
+    from dmri7t.simulation.dataset import Layout, simulate_dataset
+
+    layout = Layout(
+        voxel_size=args.voxel_size,
+        voxel_size_7t=args.voxel_size_7t,
+        shells=tuple(args.shells),
+        n_directions=args.directions,
+        n_b0=args.b0s,
+        snr=args.snr,
+        snr_7t=args.snr_7t,
+        scale=args.head_scale,
+    )
+    simulate_dataset(args.out_bids, args.subjects, args.seed, layout)
+
+
+def train(args: argparse.Namespace) -> None:
+    """Train every stage of a recipe."""
+    from dmri7t.training.pairs import load_pairs
+    from dmri7t.training.recipe import read_recipe
+    from dmri7t.training.train import Training, load_data
+
+    recipe = read_recipe(args.recipe)
+    pool = args.pool or args.out_model / "training" / "pool"
+    if args.pairs:
+        examples, validation = load_pairs(args.pairs, args.seed)
+        source = f"pairs of {args.pairs.resolve().name}"
+    else:
+        examples, validation = load_data(recipe, pool)
+        source = "simulated pairs"
+    run = Training(
+        recipe, args.out_model, examples, validation, source, threads=args.threads, seed=args.seed
+    )
+    print(f"model written to {run.run()}")
+
+
+def evaluate(args: argparse.Namespace) -> None:
+    """Measure a model on simulated test subjects beside interpolation."""
+    import torch
+
+    from dmri7t.evaluation.simulated import evaluate as measure
+    from dmri7t.evaluation.simulated import summarize
+    from dmri7t.models.bundle import resolve_model
+    from dmri7t.models.translator import Translator
+
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    translator = Translator.load(resolve_model(args.model))
+    subjects = measure(
+        translator,
+        args.subjects,
+        args.seed,
+        args.protocol,
+        args.size,
+        args.sampler_steps,
+        args.samples,
+    )
+    args.output.mkdir(parents=True, exist_ok=True)
+    table = summarize(subjects)
+    for name, frame in (("subjects", subjects), ("table", table)):
+        frame.to_csv(args.output / f"{name}.tsv", sep="\t", index=False, float_format="%.5f")
+    wide = table.assign(text=[f"{m:.4f} ± {s:.4f}" for m, s in zip(table["mean"], table["sd"])])
+    print(wide.pivot(index=["metric", "method"], columns="map", values="text").to_string())
+
+
+def info(args: argparse.Namespace) -> None:
+    """Print what a model is, after holding its files against their checksums."""
+    from dmri7t.models.bundle import check_bundle, model_checksum, resolve_model
+
+    folder = resolve_model(args.model)
+    config = check_bundle(folder)
+    if args.json:
+        print(json.dumps({**config, "sha256": model_checksum(folder)}, indent=2))
+        return
+    print(f"folder   {folder}\nsha256   {model_checksum(folder)}\n")
+    print((folder / "README.md").read_text())
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the command; errors of the user's making are one line and exit code 2."""
+    args = build_parser().parse_args(argv)
+    try:
+        args.run(args)
+    except Dmri7tError as error:
+        print(f"dmri7t-model: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

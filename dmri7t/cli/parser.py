@@ -1,0 +1,97 @@
+"""Arguments of the BIDS App."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from dmri7t import __version__
+
+
+def _label(prefix: str):
+    """Take a BIDS label with or without its prefix."""
+
+    def convert(text: str) -> str:
+        return text.removeprefix(prefix)
+
+    return convert
+
+
+def _resolution(text: str) -> str | tuple[float, ...]:
+    """Read auto, native, or one or three voxel sizes joined by x or a comma."""
+    if text in ("auto", "native"):
+        return text
+    try:
+        sizes = tuple(float(part) for part in text.replace("x", ",").split(","))
+    except ValueError:
+        sizes = ()
+    if len(sizes) not in (1, 3) or min(sizes) <= 0:
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: give auto, native, or mm such as 1.05 or 1.05,1.05,2"
+        )
+    return sizes
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text}: must be 1 or more")
+    return number
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of ``dmri7t``."""
+    parser = argparse.ArgumentParser(
+        "dmri7t",
+        description="Make a 7T-like diffusion scan of every 3T one of a BIDS data set.",
+        epilog="Exit codes: 0 all done; 1 some participant failed; 2 bad usage or input.",
+    )
+    add = parser.add_argument
+    add("bids_dir", type=Path, help="root of the BIDS data set")
+    add("out_dir", type=Path, help="the derivative data set that is written")
+    add("analysis_level", choices=["participant"], help="what is run")
+    add("--version", action="version", version=f"dmri7t {__version__}")
+
+    group = parser.add_argument_group("which scans")
+    add = group.add_argument
+    add("--participant-label", "--participant_label", nargs="+", type=_label("sub-"), default=[],
+        metavar="LABEL", help="participants, with or without sub-; default: all")
+    add("--session-id", "--session-label", nargs="+", type=_label("ses-"), default=[],
+        metavar="LABEL", help="sessions, with or without ses-; default: all")
+    add("--bids-filter-file", type=Path, metavar="JSON",
+        help='entities that scans must have: {"dwi": {"acquisition": "hires"}}')
+    add("--bids-database-dir", type=Path, metavar="DIR", help="keep pybids' index here")
+    add("--skip-bids-validation", action="store_true", help="do not check the data set first")
+    add("--b0-threshold", type=float, default=100.0, metavar="B",
+        help="b-values up to this are b0, s/mm2 (default: %(default)g)")
+    add("--shells", nargs="+", type=float, default=[], metavar="B",
+        help="b-values that go through the model; default: all; others are interpolated")
+
+    group = parser.add_argument_group("what is made")
+    add = group.add_argument
+    add("--model", default="default", help="name of a model that ships, or a model's folder")
+    add("--output-resolution", type=_resolution, default="auto", metavar="MM",
+        help="auto (1.05/1.25 of the input's voxels), native, or mm (default: %(default)s)")
+    add("--upsampling", choices=["model", "bspline"], default="model",
+        help="super-resolution by the model or by a B-spline (default: %(default)s)")
+    add("--sampler-steps", type=_positive, metavar="N", help="default: the model's")
+    add("--samples", type=_positive, metavar="N",
+        help="samples that are averaged; more than one gives uncertainty; default: the model's")
+    add("--random-seed", type=int, default=0, metavar="S", help="of the sampler (default: 0)")
+    add("--precision", choices=["auto", "float32"], default="auto",
+        help="auto: bfloat16 where the device has it; float32 is the reference")
+
+    group = parser.add_argument_group("how it is run")
+    add = group.add_argument
+    add("-w", "--work-dir", type=Path, default=Path("work"), metavar="DIR",
+        help="cached intermediate results (default: ./work)")
+    add("--nprocs", "--nthreads", type=_positive, metavar="N",
+        help="processors for all; default: what this process may use")
+    add("--omp-nthreads", type=_positive, metavar="N", help="threads of one node at most")
+    add("--mem", "--mem-gb", type=float, metavar="GB", help="memory for all; default: 90 %% of it")
+    add("--device", choices=["auto", "cpu", "cuda"], default="auto", help="for the networks")
+    add("--stop-on-first-crash", action="store_true", help="stop all when one node fails")
+    add("--write-graph", action="store_true", help="draw the graph into the work folder")
+    add("--dry-run", action="store_true", help="say what would be done, and stop")
+    add("-v", "--verbose", action="count", default=0, help="-v: Nipype's log; -vv: debugging")
+    return parser

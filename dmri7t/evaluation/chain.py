@@ -1,0 +1,135 @@
+"""The app's stages on arrays, one shell at a time: what evaluation measures is what users run."""
+
+from __future__ import annotations
+
+import attrs
+import numpy as np
+import torch
+
+from dmri7t.models.translator import Translator
+from dmri7t.signal.grids import Grid
+from dmri7t.signal.harmonics import synthesize
+from dmri7t.signal.regrid import Regrid
+from dmri7t.signal.represent import Representation, represent
+from dmri7t.signal.rish import debias, harmonize, rish, scale_factors
+from dmri7t.signal.tensor import fit_tensor, fractional_anisotropy
+
+
+@attrs.frozen(eq=False)
+class ShellScan:
+    """One measured shell and where its translation shall lie.
+
+    Parameters
+    ----------
+    signal_NV : Tensor (N, V)
+    b0_V : Tensor (V,)
+    directions_N3 : ndarray (N, 3)
+    bval : float
+        s/mm2.
+    n_b0 : int
+    mask, grid
+        Of the input.
+    mask_out, grid_out
+        Of the output.
+    """
+
+    signal_NV: torch.Tensor
+    b0_V: torch.Tensor
+    directions_N3: np.ndarray
+    bval: float
+    n_b0: int
+    mask: np.ndarray
+    grid: Grid
+    mask_out: np.ndarray
+    grid_out: Grid
+
+    def represent(self) -> Representation:
+        """Harmonics, RISH and noise of the input."""
+        return represent(self.signal_NV, self.b0_V, self.directions_N3, self.n_b0)
+
+    def regrid(self) -> Regrid:
+        """Spline from the input's mask voxels to the output's."""
+        return Regrid(self.mask, self.grid, self.mask_out, self.grid_out)
+
+
+@attrs.frozen(eq=False)
+class Estimate:
+    """What a method makes of a shell on the output grid.
+
+    Parameters
+    ----------
+    rish_3V : Tensor (3, V')
+    sh_CV : Tensor (C, V')
+        Coefficients of S / S0 that go with it.
+    """
+
+    rish_3V: torch.Tensor
+    sh_CV: torch.Tensor
+
+    def anisotropy(self, scan: ShellScan) -> torch.Tensor:
+        """FA (V',) of the signals at the scan's directions."""
+        signal_NV = synthesize(self.sh_CV, scan.directions_N3).clamp_min(0)
+        with_b0 = torch.cat([torch.ones_like(signal_NV[:1]), signal_NV])
+        bvals = np.array([0.0, *[scan.bval] * len(signal_NV)])
+        directions = np.concatenate([np.zeros((1, 3)), scan.directions_N3])
+        return fractional_anisotropy(fit_tensor(with_b0, bvals, directions))
+
+
+def interpolate_shell(scan: ShellScan, rep: Representation) -> Estimate:
+    """Make no model at all: gain-corrected, debiased RISH and the coefficients by B-spline."""
+    regrid = scan.regrid()
+    return Estimate(
+        regrid(debias(rep.rish_LV, rep.noise_LV)).clamp_min(0), regrid(rep.sh_CV)
+    )
+
+
+def translate_shell(
+    translator: Translator,
+    scan: ShellScan,
+    rep: Representation,
+    steps: int | None = None,
+    samples: int | None = None,
+    seed: int = 0,
+    upsampling: str = "model",
+) -> Estimate:
+    """Run encode, diffuse, decode, super-resolve and harmonize, as the app does."""
+    n = len(scan.directions_N3)
+    encoded = translator.encode(
+        rep.rish_LV, rep.noise_LV, scan.mask, scan.grid.voxel_sizes, scan.bval, n
+    )
+    diffused = translator.diffuse(encoded, steps, samples, seed)
+    decoded = translator.decode(encoded, diffused, scan.mask)
+    return harmonized(translator, scan, rep, encoded, decoded, upsampling)
+
+
+def regress_shell(translator: Translator, scan: ShellScan, rep: Representation) -> Estimate:
+    """Leave the diffusion out: the regression mean alone, then super-resolution."""
+    from dmri7t.models.inputs import from_root
+    from dmri7t.models.translator import Box
+
+    n = len(scan.directions_N3)
+    encoded = translator.encode(
+        rep.rish_LV, rep.noise_LV, scan.mask, scan.grid.voxel_sizes, scan.bval, n
+    )
+    box = Box.around(scan.mask, translator.multiple)
+    decoded = {"rish": box.pick(from_root(encoded["mean"], translator.scale), scan.mask)[None]}
+    return harmonized(translator, scan, rep, encoded, decoded, "model")
+
+
+def harmonized(
+    translator: Translator,
+    scan: ShellScan,
+    rep: Representation,
+    encoded: dict[str, torch.Tensor],
+    decoded: dict[str, torch.Tensor],
+    upsampling: str,
+) -> Estimate:
+    """Bring decoded RISH to the output grid and scale the coefficients to it."""
+    n = len(scan.directions_N3)
+    fine = translator.super_resolve(
+        encoded, decoded, scan.mask, scan.grid, scan.mask_out, scan.grid_out, scan.bval, n, upsampling
+    )["mean"]
+    sh_CV = scan.regrid()(rep.sh_CV)
+    n_orders = min(3, rep.plan.order // 2 + 1)
+    factor_LV, _ = scale_factors(rish(sh_CV)[:n_orders], fine[:n_orders])
+    return Estimate(fine, harmonize(sh_CV, factor_LV))

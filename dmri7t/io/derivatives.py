@@ -1,0 +1,130 @@
+"""Names of the results, and the files that make a folder a BIDS derivative data set."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from dmri7t import __version__
+from dmri7t.io.images import whole_file
+
+
+@attrs.frozen
+class Output:
+    """One kind of result.
+
+    Parameters
+    ----------
+    suffix : str
+        What follows the source's entities in the name.
+    text : str
+        What it is, for the docs.
+    """
+
+    suffix: str
+    text: str
+
+
+def _rish(desc: str, text: str) -> dict[str, Output]:
+    return {
+        f"rish{order}_{desc.lower()}": Output(
+            f"_model-sh_param-rish{order}_desc-{desc}_dwimap.nii.gz", text.format(order=order)
+        )
+        for order in (0, 2, 4)
+    }
+
+
+OUTPUTS: dict[str, Output] = {
+    "dwi": Output(
+        "_desc-7Tlike_dwi.nii.gz",
+        "7T-like scan on the new grid, with .bval, .bvec and .json; zero outside the brain",
+    ),
+    "mask": Output("_desc-brain_mask.nii.gz", "brain mask on the new grid"),
+    **_rish("native", "RISH of order {order} of the input; fourth dimension: shells"),
+    **_rish("7Tlike", "generated RISH of order {order}; fourth dimension: shells"),
+    **_rish(
+        "uncertainty",
+        "standard deviation of the generated RISH of order {order} over samples",
+    ),
+    "fa": Output(
+        "_model-tensor_param-fa_desc-7Tlike_dwimap.nii.gz", "fractional anisotropy of the output"
+    ),
+    "md": Output(
+        "_model-tensor_param-md_desc-7Tlike_dwimap.nii.gz", "mean diffusivity in mm2/s"
+    ),
+    "quality_json": Output("_desc-quality_dwi.json", "figures of quality, all of them"),
+    "quality_tsv": Output("_desc-quality_dwi.tsv", "figures of quality, one row"),
+    "settings": Output("_desc-7Tlike_settings.toml", "every setting that decided the result"),
+}
+"""All results of a scan by key; names in the style of BEP016."""
+
+DESCRIPTIONS = {
+    "7Tlike": "Made from a 3T scan to resemble a 7T one; synthetic",
+    "native": "Of the 3T scan itself, on its own grid",
+    "uncertainty": "Standard deviation over samples of the generative model",
+    "brain": "Brain mask",
+    "quality": "Figures of quality",
+}
+"""Meaning of the desc entities."""
+
+IGNORED = ("*_dwimap.nii.gz", "*_dwimap.json", "*.bval", "*.bvec", "*.toml", "*.html",
+           "sub-*/figures/", "*_desc-quality_dwi.*", "logs/")
+"""What the validator does not know yet."""
+
+
+def output_path(out_dir: Path, scan: Any, key: str) -> Path:
+    """Path of a result of a scan.
+
+    Parameters
+    ----------
+    out_dir : Path
+        Root of the derivative data set; ``Path()`` for a relative name.
+    scan : Scan
+        Anything with ``entities`` and ``stem``.
+    key : str
+        Of :data:`OUTPUTS`.
+    """
+    folder = Path(out_dir) / f"sub-{scan.entities['sub']}"
+    if "ses" in scan.entities:
+        folder = folder / f"ses-{scan.entities['ses']}"
+    return folder / "dwi" / f"{scan.stem}{OUTPUTS[key].suffix}"
+
+
+def write_dataset_files(out_dir: Path, bids_dir: Path, model: dict[str, str]) -> None:
+    """Write dataset_description.json, descriptions.tsv and .bidsignore.
+
+    Parameters
+    ----------
+    out_dir, bids_dir : Path
+    model : dict
+        name, version and sha256 of the model.
+    """
+    out_dir = Path(out_dir)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    description = {
+        "Name": "dmri7t: 7T-like diffusion MRI from 3T scans",
+        "BIDSVersion": "1.10.0",
+        "DatasetType": "derivative",
+        "GeneratedBy": [
+            {
+                "Name": "dmri7t",
+                "Version": __version__,
+                "Description": f"Synthetic images made by the model {model['name']} "
+                f"{model['version']} (SHA-256 {model['sha256']})",
+            }
+        ],
+        "SourceDatasets": [{"URL": Path(bids_dir).resolve().as_uri()}],
+        "DatasetLinks": {"raw": Path(bids_dir).resolve().as_uri()},
+    }
+    rows = ["desc_id\tdescription", *(f"{k}\t{v}" for k, v in DESCRIPTIONS.items())]
+    texts = {
+        "dataset_description.json": json.dumps(description, indent=2),
+        "descriptions.tsv": "\n".join(rows),
+        ".bidsignore": "\n".join(IGNORED),
+    }
+    for name, text in texts.items():
+        with whole_file(out_dir / name) as part:
+            part.write_text(text + "\n")

@@ -1,0 +1,256 @@
+"""A BIDS data set of simulated pairs: the same brains at 3T and at 7T, whole heads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+import numpy as np
+import torch
+
+from dmri7t import __version__
+from dmri7t.io.images import whole_file, write_volumes
+from dmri7t.signal.gradients import GradientTable
+from dmri7t.signal.grids import Grid, refine
+from dmri7t.signal.harmonics import basis_matrix, n_coefficients
+from dmri7t.simulation.acquisition import Protocol, centred_axes, render, signal_order
+from dmri7t.simulation.anatomy import HALF_EXTENT, Brain
+from dmri7t.simulation.fields import Axes, SmoothField
+from dmri7t.simulation.microstructure import Microstructure
+from dmri7t.simulation.scanner import Scanner, add_noise
+
+BLOCK_MM = 40.0
+"""Edge of the blocks that a head is rendered in."""
+
+HEAD_MM = 20.0
+"""Blocks that lie further than this outside the brain are air."""
+
+
+@attrs.frozen
+class Layout:
+    """What every subject of a data set shares.
+
+    Parameters
+    ----------
+    voxel_size, voxel_size_7t : float
+        mm.
+    shells : tuple of float
+        b-values, s/mm2.
+    n_directions : int
+        Of each shell.
+    n_b0 : int
+    snr, snr_7t : float
+        Of the b0 in white matter.
+    scale : float
+        Of the head; less than one for a small data set.
+    """
+
+    voxel_size: float = 1.25
+    voxel_size_7t: float = 1.05
+    shells: tuple[float, ...] = (1000.0,)
+    n_directions: int = 64
+    n_b0: int = 6
+    snr: float = 20.0
+    snr_7t: float = 22.0
+    scale: float = 1.0
+
+
+def real_directions(n: int) -> np.ndarray:
+    """Directions (n, 3): the first of a Siemens 64-direction table that DIPY carries.
+
+    Beyond 64 they are spread by electrostatic repulsion.
+    """
+    from dipy.data import get_fnames
+
+    from dmri7t.simulation.acquisition import spread_directions
+
+    if n > 64:
+        return spread_directions(n)
+    _, _, bvecs = get_fnames(name="small_64D")
+    table = np.loadtxt(bvecs) if str(bvecs).endswith("bvec") else np.load(bvecs)
+    table = table if table.shape[1] == 3 else table.T
+    table = table[np.linalg.norm(table, axis=1) > 0.5]
+    # every k-th one keeps a subset spread over the sphere
+    chosen = np.linspace(0, len(table) - 1, n).round().astype(int)
+    return table[chosen] / np.linalg.norm(table[chosen], axis=1, keepdims=True)
+
+
+def head_grids(layout: Layout) -> tuple[Grid, Grid]:
+    """Grids of the 3T and 7T scans, centred on the brain."""
+    half = HALF_EXTENT * layout.scale
+    shape = np.ceil(2 * half / layout.voxel_size).astype(int)
+    affine = np.diag([layout.voxel_size] * 3 + [1.0])
+    affine[:3, 3] = -(shape - 1) / 2 * layout.voxel_size
+    low = Grid(tuple(shape), affine)
+    return low, refine(low, layout.voxel_size_7t)
+
+
+def _pieces(axis: np.ndarray) -> Iterator[np.ndarray]:
+    """Split coordinates at multiples of the block's edge: arrays of indices."""
+    for block in np.unique(np.floor(axis / BLOCK_MM)):
+        yield np.flatnonzero(np.floor(axis / BLOCK_MM) == block)
+
+
+def _blocks(low: Axes, high: Axes) -> Iterator[tuple[list[np.ndarray], list[np.ndarray]]]:
+    """Indices of the low and high voxels of every block, axis by axis."""
+    pairs = []
+    for a in range(3):
+        per_axis = {}
+        for which, axis in (("low", low[a]), ("high", high[a])):
+            for piece in _pieces(axis):
+                key = float(np.floor(axis[piece[0]] / BLOCK_MM))
+                per_axis.setdefault(key, {})[which] = piece
+        pairs.append([p for p in per_axis.values() if len(p) == 2])
+    for x in pairs[0]:
+        for y in pairs[1]:
+            for z in pairs[2]:
+                yield [p["low"] for p in (x, y, z)], [p["high"] for p in (x, y, z)]
+
+
+def render_head(
+    brain: Brain, micro: Microstructure, protocol: Protocol, low: Grid, high: Grid
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Render one shell of a whole head without noise.
+
+    Returns
+    -------
+    low, high : Tensor (1 + C, X, Y, Z)
+        b0 and harmonics of the shell at both fields.
+    """
+    order = signal_order(protocol.bval)
+    axes_low, axes_high = centred_axes(low), centred_axes(high)
+    out_low = torch.zeros(1 + n_coefficients(order), *low.shape)
+    out_high = torch.zeros(1 + n_coefficients(order), *high.shape)
+    for at_low, at_high in _blocks(axes_low, axes_high):
+        part_low = tuple(axes_low[a][at_low[a]] for a in range(3))
+        part_high = tuple(axes_high[a][at_high[a]] for a in range(3))
+        if float(brain.depth(part_low).max()) < -HEAD_MM:
+            continue
+        block = render(brain, micro, protocol, part_low, part_high, order_high=order)
+        out_low[(slice(None), *np.ix_(*at_low))] = block.low
+        out_high[(slice(None), *np.ix_(*at_high))] = block.high
+    return out_low, out_high
+
+
+def _acquire(
+    rendered: list[torch.Tensor],
+    directions: np.ndarray,
+    n_b0: int,
+    scanner: Scanner,
+    grid: Grid,
+    rng: np.random.Generator,
+) -> Iterator[np.ndarray]:
+    """Yield the noisy volumes of all shells, b0s first, with receive profile and drift."""
+    generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+    profile = torch.exp(0.25 * SmoothField.draw(rng, 60.0, HALF_EXTENT, 1).at(centred_axes(grid))[0])
+
+    def noisy(clean: torch.Tensor) -> np.ndarray:
+        gain = 1 + scanner.drift * float(torch.randn((), generator=generator))
+        volume = add_noise((clean.clamp_min(0) * profile * gain)[None], scanner.sigma(), generator)
+        return 1000 * volume[0].numpy()
+
+    for _ in range(n_b0):
+        yield noisy(rendered[0][0])
+    for shell in rendered:
+        order = {28: 6, 45: 8}[len(shell) - 1]
+        basis_NC = torch.from_numpy(basis_matrix(directions, order)).float()
+        for row_C in basis_NC:
+            yield noisy(torch.einsum("c,cxyz->xyz", row_C, shell[1:]))
+
+
+def _write_session(
+    stem: Path, volumes: Iterator[np.ndarray], grid: Grid, table: GradientTable, scanner: Scanner
+) -> None:
+    write_volumes(stem.with_name(stem.name + ".nii.gz"), volumes, (*grid.shape, len(table)), grid.affine)
+    bvecs = table.to_fsl(grid.affine)
+    sidecar = {
+        "MagneticFieldStrength": scanner.tesla,
+        "EchoTime": scanner.echo_time,
+        "RepetitionTime": scanner.repetition_time,
+        "Manufacturer": "dmri7t simulator",
+        "SimulatedBrain": True,
+    }
+    texts = {
+        ".bval": " ".join(f"{b:g}" for b in table.bvals) + "\n",
+        ".bvec": "\n".join(" ".join(f"{v:.6f}" for v in row) for row in bvecs) + "\n",
+        ".json": json.dumps(sidecar, indent=2) + "\n",
+    }
+    for ending, text in texts.items():
+        with whole_file(stem.with_name(stem.name + ending)) as part:
+            part.write_text(text)
+
+
+def simulate_subject(out: Path, label: str, seed: int, layout: Layout) -> None:
+    """Write both sessions of one subject.
+
+    Parameters
+    ----------
+    out : Path
+        Root of the data set.
+    label : str
+        Participant's label.
+    seed : int
+        Same seed, same scans.
+    layout : Layout
+    """
+    from dmri7t.simulation.acquisition import hcp_protocol
+
+    rng = np.random.default_rng([seed, 7])
+    brain, micro = Brain.draw(rng, layout.scale), Microstructure.draw(rng)
+    drawn = hcp_protocol(rng)
+    protocol = attrs.evolve(
+        drawn,
+        low=attrs.evolve(drawn.low, snr=layout.snr),
+        high=attrs.evolve(drawn.high, snr=layout.snr_7t),
+        voxel_sizes=np.full(3, layout.voxel_size),
+        ratio=layout.voxel_size_7t / layout.voxel_size,
+    )
+    low, high = head_grids(layout)
+    directions = real_directions(layout.n_directions)
+    shells = [
+        render_head(brain, micro, attrs.evolve(protocol, bval=b), low, high)
+        for b in layout.shells
+    ]
+    bvals = np.concatenate([[0.0] * layout.n_b0, *([b] * len(directions) for b in layout.shells)])
+    vectors = np.concatenate([np.zeros((layout.n_b0, 3)), *[directions] * len(layout.shells)])
+    table = GradientTable(bvals, vectors)
+    for field, grid, scanner in ((3, low, protocol.low), (7, high, protocol.high)):
+        session = f"ses-{field}T"
+        stem = out / f"sub-{label}" / session / "dwi" / f"sub-{label}_{session}_dwi"
+        rendered = [pair[0 if field == 3 else 1] for pair in shells]
+        volumes = _acquire(rendered, directions, layout.n_b0, scanner, grid, rng)
+        _write_session(stem, volumes, grid, table, scanner)
+
+
+def simulate_dataset(out: Path, subjects: int, seed: int = 0, layout: Layout | None = None) -> None:
+    """Write a BIDS data set of simulated pairs; subjects already there are kept.
+
+    Parameters
+    ----------
+    out : Path
+    subjects : int
+    seed : int
+        Subject i is drawn from seed and i.
+    layout : Layout, optional
+    """
+    layout = Layout() if layout is None else layout
+    out.mkdir(parents=True, exist_ok=True)
+    description = {
+        "Name": "Simulated pairs of 3T and 7T diffusion scans",
+        "BIDSVersion": "1.10.0",
+        "DatasetType": "raw",
+        "GeneratedBy": [{"Name": "dmri7t-model simulate", "Version": __version__}],
+        "License": "CC0",
+    }
+    with whole_file(out / "dataset_description.json") as part:
+        part.write_text(json.dumps(description, indent=2) + "\n")
+    with whole_file(out / "README") as part:
+        part.write_text("Simulated heads; no person was scanned. Seed " + str(seed) + ".\n")
+    for i in range(subjects):
+        label = f"sim{seed:03d}{i:03d}"
+        last = out / f"sub-{label}" / "ses-7T" / "dwi" / f"sub-{label}_ses-7T_dwi.json"
+        if not last.exists():
+            simulate_subject(out, label, 1000 * seed + i, layout)
+        print(f"[simulate] sub-{label} ({i + 1} of {subjects})", flush=True)
