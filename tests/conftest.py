@@ -1,14 +1,44 @@
-"""Small real data and a small untrained model, for the tests of every package."""
+"""Small real data and a small untrained model, for the tests of every package.
+
+With the environment variable DMRI7T_NO_SKIPS set, a skipped test is a failed one, except those
+marked gpu.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
 import nibabel
 import numpy as np
 import pytest
+
+
+def _skip_is_failure(report: pytest.CollectReport | pytest.TestReport) -> None:
+    """Turn a skip into a failure that tells its reason."""
+    if report.skipped and not hasattr(report, "wasxfail") and os.environ.get("DMRI7T_NO_SKIPS"):
+        reason = report.longrepr[-1] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"skipped where nothing may be skipped (DMRI7T_NO_SKIPS): {reason}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item):
+    """Hold single tests to DMRI7T_NO_SKIPS."""
+    report = yield
+    if not item.get_closest_marker("gpu"):
+        _skip_is_failure(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report():
+    """Hold whole files (importorskip) to DMRI7T_NO_SKIPS."""
+    report = yield
+    _skip_is_failure(report)
+    return report
 
 
 def fibonacci_directions(n: int) -> np.ndarray:
