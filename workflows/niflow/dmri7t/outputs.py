@@ -20,6 +20,7 @@ def init_outputs_wf(
     settings: Settings,
     names: dict[str, str],
     sidecar: dict[str, Any],
+    acquisition: dict[str, Any] | None = None,
     omp_nthreads: int = 1,
     name: str = "outputs_wf",
 ) -> Workflow:
@@ -46,6 +47,8 @@ def init_outputs_wf(
         :mod:`dmri7t.io.derivatives`.
     sidecar : dict
         What every sidecar says.
+    acquisition : dict, optional
+        Fields of the source's sidecar, for that of the 7T-like scan.
     omp_nthreads : int
         Threads that compress the scan.
     name : str
@@ -84,7 +87,7 @@ def init_outputs_wf(
     inputnode = Node(IdentityInterface(fields=["out_dir", *fields]), name="inputnode")
     outputnode = Node(IdentityInterface(fields=["out_files"]), name="outputnode")
     ds_dwi = Node(
-        WriteDWI(out_file=names["dwi"], sidecar=sidecar),
+        WriteDWI(out_file=names["dwi"], sidecar={**_still_true(acquisition or {}), **sidecar}),
         name="ds_dwi",
         n_procs=omp_nthreads,
         mem_gb=0.4 + 6 * plan.image_gigabytes,
@@ -143,12 +146,15 @@ def init_outputs_wf(
             {**sidecar, **shells},
             stacked=True,
         )
-        workflow.connect(
-            inputnode, source, node, "sources"
-        )
+        workflow.connect(inputnode, source, node, "sources")
         workflow.connect(inputnode, mask, node, "mask")
         workflow.connect(inputnode, "out_dir", node, "out_dir")
     return workflow
+
+
+def _still_true(acquisition: dict[str, Any]) -> dict[str, Any]:
+    """Fields of the source that hold on another grid too: slices are no longer what they were."""
+    return {key: value for key, value in acquisition.items() if not key.startswith("Slice")}
 
 
 def _maps_node(

@@ -63,8 +63,9 @@ def init_participant_wf(
             plan,
             settings,
             output_names(scan),
-            {**scan.sidecar, **describe_result(scan, settings, config.get("training", {}))},
+            describe_result(scan, settings, config.get("training", {})),
             config.get("ranges", {}),
+            dict(scan.sidecar),
             omp_nthreads,
         )
         inputnode = scan_wf.get_node("inputnode")

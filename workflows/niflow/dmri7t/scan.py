@@ -52,6 +52,7 @@ def init_scan_wf(
     names: dict[str, str],
     sidecar: dict[str, Any],
     ranges: dict[str, Any],
+    acquisition: dict[str, Any] | None = None,
     omp_nthreads: int = 1,
 ) -> Workflow:
     """Make the 7T-like scan of one scan.
@@ -74,6 +75,8 @@ def init_scan_wf(
         What every sidecar says.
     ranges : dict
         What the model was trained on.
+    acquisition : dict, optional
+        Fields of the source's sidecar, for that of the 7T-like scan.
     omp_nthreads : int
         Threads of a node.
 
@@ -112,14 +115,12 @@ def init_scan_wf(
     prepare_wf = init_prepare_wf(plan, settings, omp_nthreads)
     harmonize_wf = init_harmonize_wf(plan, settings, omp_nthreads)
     measure_wf = init_measure_wf(plan, ranges, omp_nthreads)
-    outputs_wf = init_outputs_wf(plan, settings, names, sidecar, omp_nthreads)
+    outputs_wf = init_outputs_wf(plan, settings, names, sidecar, acquisition, omp_nthreads)
     gather = {}
     for what in ("representations", "generated"):
         gather[what] = Node(Collect(len(plan.translated)), name=f"collect_{what}")
 
-    workflow.connect(
-        [(inputnode, prepare_wf, [(f, f"inputnode.{f}") for f in fields])]
-    )
+    workflow.connect([(inputnode, prepare_wf, [(f, f"inputnode.{f}") for f in fields])])
     for place, shell in enumerate(plan.translated, start=1):
         shell_wf = init_shell_wf(plan, shell, settings, omp_nthreads)
         shared = ("dwi", "gradients", "b0", "mask", "mask_out")
