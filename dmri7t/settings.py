@@ -88,8 +88,10 @@ class Settings:
                     f"settings: {name} is {getattr(self, name)!r}; choose from {', '.join(allowed)}"
                 )
         resolution = self.output_resolution
-        known = resolution in ("auto", "native") if isinstance(resolution, str) else (
-            len(resolution) in (1, 3) and min(resolution) > 0
+        known = (
+            resolution in ("auto", "native")
+            if isinstance(resolution, str)
+            else (len(resolution) in (1, 3) and min(resolution) > 0)
         )
         if not known:
             raise InputError(

@@ -68,8 +68,13 @@ def tensor_phantom(
 def make_scan():
     """Write a scan of the phantom into a folder; looks like the record that io makes of one."""
 
-    def make(folder: Path, label: str = "01", shells: dict | None = None, seed: int = 0,
-             shape: tuple[int, int, int] = (22, 26, 20)) -> SimpleNamespace:
+    def make(
+        folder: Path,
+        label: str = "01",
+        shells: dict | None = None,
+        seed: int = 0,
+        shape: tuple[int, int, int] = (22, 26, 20),
+    ) -> SimpleNamespace:
         from dmri7t.signal.gradients import GradientTable
 
         shells = shells or {1000: 16}
@@ -88,9 +93,15 @@ def make_scan():
         np.savetxt(f"{stem}.bval", table.bvals[None], fmt="%g")
         np.savetxt(f"{stem}.bvec", table.to_fsl(affine), fmt="%.8f")
         return SimpleNamespace(
-            dwi=Path(f"{stem}.nii.gz"), bval=Path(f"{stem}.bval"), bvec=Path(f"{stem}.bvec"),
-            grad_b=None, mask=None, sidecar={"EchoTime": 0.09}, entities={"sub": label},
-            uri=f"bids:raw:sub-{label}/dwi/sub-{label}_dwi.nii.gz", stem=f"sub-{label}",
+            dwi=Path(f"{stem}.nii.gz"),
+            bval=Path(f"{stem}.bval"),
+            bvec=Path(f"{stem}.bvec"),
+            grad_b=None,
+            mask=None,
+            sidecar={"EchoTime": 0.09},
+            entities={"sub": label},
+            uri=f"bids:raw:sub-{label}/dwi/sub-{label}_dwi.nii.gz",
+            stem=f"sub-{label}",
         )
 
     return make
@@ -114,7 +125,11 @@ def tiny_model(tmp_path_factory) -> Path:
         "vqvae_7t": vqvae,
         "diffusion": {"latent_channels": 4, "condition_channels": 22, "channels": [8, 16]},
         "super_resolution": {
-            "in_channels": 13, "out_channels": 3, "width": 8, "blocks": 1, "limit": 1.0
+            "in_channels": 13,
+            "out_channels": 3,
+            "width": 8,
+            "blocks": 1,
+            "limit": 1.0,
         },
     }
     torch.manual_seed(0)
@@ -122,14 +137,27 @@ def tiny_model(tmp_path_factory) -> Path:
         state = build(KINDS[name], settings).state_dict()
         save_file({k: v.contiguous() for k, v in state.items()}, folder / f"{name}.safetensors")
     config = {
-        "name": "tiny", "version": "0", "form": "residual", "scale": [1.0, 0.3, 0.1],
+        "name": "tiny",
+        "version": "0",
+        "form": "residual",
+        "scale": [1.0, 0.3, 0.1],
         "networks": networks,
         "latents": {f: {"mean": [0.0] * 4, "sd": [1.0] * 4} for f in ("3t", "7t")},
-        "sampler": {"scheduler": "flow", "start": "noise", "guidance": 1.0, "steps": 2,
-                    "samples": 1, "temperature": 1.0},
+        "sampler": {
+            "scheduler": "flow",
+            "start": "noise",
+            "guidance": 1.0,
+            "steps": 2,
+            "samples": 1,
+            "temperature": 1.0,
+        },
         "training": {"data": "none: random weights, for tests"},
-        "ranges": {"voxel_size_mm": [1, 3], "bval": [700, 3000], "n_directions": [12, 100],
-                   "snr": [8, 60]},
+        "ranges": {
+            "voxel_size_mm": [1, 3],
+            "bval": [700, 3000],
+            "n_directions": [12, 100],
+            "snr": [8, 60],
+        },
         "figures": {},
     }
     write_bundle(folder, config, "A model for tests: random weights.\n")

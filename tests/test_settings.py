@@ -7,13 +7,19 @@ import pytest
 from dmri7t.errors import InputError
 from dmri7t.settings import Settings
 
-SETTINGS = Settings("/models/a \"b\"", "default", "1.0", "0" * 64, 10, 4)
+SETTINGS = Settings('/models/a "b"', "default", "1.0", "0" * 64, 10, 4)
 
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"shells": (1000, 2000.5)}, {"output_resolution": (1.05,)}, {"sh_order": 6},
-     {"output_resolution": [1, 1, 2]}, {"laplace_beltrami": 0.006, "device": "cuda"}],
+    [
+        {},
+        {"shells": (1000, 2000.5)},
+        {"output_resolution": (1.05,)},
+        {"sh_order": 6},
+        {"output_resolution": [1, 1, 2]},
+        {"laplace_beltrami": 0.006, "device": "cuda"},
+    ],
 )
 def test_toml_round_trip(changes):
     settings = replace(SETTINGS, **changes)
@@ -22,9 +28,13 @@ def test_toml_round_trip(changes):
 
 @pytest.mark.parametrize(
     ("changes", "words"),
-    [({"upsampling": "nearest"}, "upsampling"), ({"samples": 0}, "samples"),
-     ({"output_resolution": "fine"}, "output_resolution"), ({"ratio_lower": 2.0}, "ratio"),
-     ({"output_resolution": (1.0, 2.0)}, "output_resolution")],
+    [
+        ({"upsampling": "nearest"}, "upsampling"),
+        ({"samples": 0}, "samples"),
+        ({"output_resolution": "fine"}, "output_resolution"),
+        ({"ratio_lower": 2.0}, "ratio"),
+        ({"output_resolution": (1.0, 2.0)}, "output_resolution"),
+    ],
 )
 def test_nonsense_is_refused(changes, words):
     with pytest.raises(InputError, match=words):

@@ -142,9 +142,7 @@ class RunStatus:
         self.echo(f"{_clock()} {_who(label)}{name} started")
         self._save(label)
 
-    def finished(
-        self, fullname: str, seconds: float | None = None, peak_gb: float = 0.0
-    ) -> None:
+    def finished(self, fullname: str, seconds: float | None = None, peak_gb: float = 0.0) -> None:
         """Note that a node has its result; one that never started was cached."""
         label, name = self.split(fullname)
         nodes = self._participant(label).nodes

@@ -49,8 +49,13 @@ class PrepareScan(Stage):
         from dmri7t.signal.prepare import find_brain, mask_volumes, mean_volume
 
         inputs = self.inputs
-        names = {"dwi": "dwi.npy", "b0": "b0.nii", "mask": "mask.nii",
-                 "gradients": "gradients.npz", "checks": "checks.json"}
+        names = {
+            "dwi": "dwi.npy",
+            "b0": "b0.nii",
+            "mask": "mask.nii",
+            "gradients": "gradients.npz",
+            "checks": "checks.json",
+        }
         out = {field: os.path.join(runtime.cwd, name) for field, name in names.items()}
         with scratch_folder(runtime.cwd) as scratch:
             image = open_volumes(inputs.dwi, scratch)

@@ -65,8 +65,12 @@ class Encode(ModelStage):
         mask_XYZ, grid = load_mask(self.inputs.mask)
         shell, meta = load_tensors(self.inputs.representation)
         encoded = self._model().encode(
-            shell["rish"], shell["noise"], mask_XYZ, grid.voxel_sizes,
-            meta["bval"], meta["n_directions"],
+            shell["rish"],
+            shell["noise"],
+            mask_XYZ,
+            grid.voxel_sizes,
+            meta["bval"],
+            meta["n_directions"],
         )
         path = os.path.join(runtime.cwd, "encoded.safetensors")
         described = {name: meta[name] for name in ("bval", "n_directions")}
@@ -177,8 +181,15 @@ class SuperResolve(ModelStage):
         mask_XYZ, grid = load_mask(self.inputs.mask)
         mask_out_XYZ, grid_out = load_mask(self.inputs.mask_out)
         generated = self._model().super_resolve(
-            encoded, decoded, mask_XYZ, grid, mask_out_XYZ, grid_out,
-            meta["bval"], meta["n_directions"], self.inputs.upsampling,
+            encoded,
+            decoded,
+            mask_XYZ,
+            grid,
+            mask_out_XYZ,
+            grid_out,
+            meta["bval"],
+            meta["n_directions"],
+            self.inputs.upsampling,
         )
         path = os.path.join(runtime.cwd, "generated.safetensors")
         save_tensors(path, generated, {"samples": len(decoded["rish"])})

@@ -194,9 +194,7 @@ class WriteMask(WriteStage):
 
         mask_XYZ, grid = load_mask(self.inputs.mask)
         image, sidecar = (self._path(name) for name in self._targets())
-        write_volumes(
-            image, [mask_XYZ.astype(np.uint8)], grid.shape, grid.affine, dtype=np.uint8
-        )
+        write_volumes(image, [mask_XYZ.astype(np.uint8)], grid.shape, grid.affine, dtype=np.uint8)
         _write_json(sidecar, dict(self.inputs.sidecar))
         self._finish()
         return runtime

@@ -85,9 +85,7 @@ def read_table(
     return GradientTable.from_fsl(bvals, np.nan_to_num(bvecs), affine)
 
 
-def write_fsl(
-    table: GradientTable, affine: np.ndarray, bval: Path | str, bvec: Path | str
-) -> None:
+def write_fsl(table: GradientTable, affine: np.ndarray, bval: Path | str, bvec: Path | str) -> None:
     """Write bval and bvec for an image with this affine."""
     from dmri7t.io.images import whole_file
 

@@ -141,9 +141,7 @@ def write_volumes(
             raise Dmri7tError(f"{path}: {written} volumes instead of {expected}")
 
 
-def _write_header(
-    stream: BinaryIO, shape: tuple[int, ...], affine: np.ndarray, dtype: Any
-) -> None:
+def _write_header(stream: BinaryIO, shape: tuple[int, ...], affine: np.ndarray, dtype: Any) -> None:
     header = nibabel.Nifti1Header(endianness="<")
     header.set_data_dtype(dtype)
     header.set_data_shape(shape)
@@ -155,9 +153,7 @@ def _write_header(
     header.write_to(stream)
 
 
-def masked_volumes(
-    values_NV: Iterable[np.ndarray], mask_XYZ: np.ndarray
-) -> Iterator[np.ndarray]:
+def masked_volumes(values_NV: Iterable[np.ndarray], mask_XYZ: np.ndarray) -> Iterator[np.ndarray]:
     """Lay rows of mask voxels (C order) into volumes, zero outside; flat, Fortran order.
 
     One buffer is used for all volumes: take each before asking for the next.

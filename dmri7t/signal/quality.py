@@ -198,8 +198,16 @@ def quality_table(record: dict[str, Any]) -> str:
     b0 = {"name": "b0", "translated": False, **record["b0"]}
     for row in [b0, *record["shells"]]:
         bounded = [*row.get("bounded", []), None, None, None][:3]
-        values = [row["name"], row["n_volumes"], row["translated"], row.get("bval"),
-                  row.get("order"), row.get("snr"), row["nmse"], *bounded]
+        values = [
+            row["name"],
+            row["n_volumes"],
+            row["translated"],
+            row.get("bval"),
+            row.get("order"),
+            row.get("snr"),
+            row["nmse"],
+            *bounded,
+        ]
         lines.append("\t".join(_cell(value) for value in values))
     return "\n".join(lines) + "\n"
 

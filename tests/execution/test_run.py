@@ -100,8 +100,15 @@ def run(top, labels, tmp_path, **options):
     status = RunStatus(echo=lines.append)
     start = time.monotonic()
     status = run_workflow(
-        top, labels, work_dir=tmp_path / "work", log_dir=tmp_path / "logs",
-        nprocs=2, mem_gb=4, status=status, preload=LIGHT, **options,
+        top,
+        labels,
+        work_dir=tmp_path / "work",
+        log_dir=tmp_path / "logs",
+        nprocs=2,
+        mem_gb=4,
+        status=status,
+        preload=LIGHT,
+        **options,
     )
     return status, lines, time.monotonic() - start
 

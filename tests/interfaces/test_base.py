@@ -12,8 +12,9 @@ def test_hash_follows_content_not_place(tmp_path):
     files = [tmp_path / name for name in ("a.npy", "b.npy", "c.npy")]
     for file, content in zip(files, (b"one", b"one", b"two"), strict=True):
         file.write_bytes(content)
-    hashes = [ExtractShell(dwi=str(file), indices=[1]).inputs.get_hashval("content")[1]
-              for file in files]
+    hashes = [
+        ExtractShell(dwi=str(file), indices=[1]).inputs.get_hashval("content")[1] for file in files
+    ]
     assert hashes[0] == hashes[1] != hashes[2]
     # threads are no reason to compute anew; the version of the code is
     many = ExtractShell(dwi=str(files[0]), indices=[1], num_threads=7)

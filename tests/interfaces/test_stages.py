@@ -31,32 +31,90 @@ def chain(make_scan, tiny_model, tmp_path_factory):
     scan = make_scan(work / "in")
     model = {"model": str(tiny_model), "model_sha256": model_checksum(tiny_model)}
     out = {"scan": scan, "work": work}
-    prepared = run(PrepareScan, work / "prepare", dwi=str(scan.dwi), bval=str(scan.bval),
-                   bvec=str(scan.bvec), b0_threshold=100.0)
+    prepared = run(
+        PrepareScan,
+        work / "prepare",
+        dwi=str(scan.dwi),
+        bval=str(scan.bval),
+        bvec=str(scan.bvec),
+        b0_threshold=100.0,
+    )
     grid = load_mask(prepared.mask)[1]
     fine = refine(grid, 2.1)
-    defined = run(DefineGrid, work / "grid", mask=prepared.mask, shape=list(fine.shape),
-                  affine=[float(x) for x in fine.affine.ravel()])
+    defined = run(
+        DefineGrid,
+        work / "grid",
+        mask=prepared.mask,
+        shape=list(fine.shape),
+        affine=[float(x) for x in fine.affine.ravel()],
+    )
     shell = run(ExtractShell, work / "shell", dwi=prepared.dwi, indices=SHELL)
-    made = run(Represent, work / "represent", shell=shell.shell, gradients=prepared.gradients,
-               indices=SHELL, bval=1000.0, n_b0=2, b0=prepared.b0, mask=prepared.mask)
-    encoded = run(Encode, work / "encode", representation=made.representation,
-                  mask=prepared.mask, **model)
-    diffused = run(Diffuse, work / "diffuse", encoded=encoded.encoded, sampler_steps=2,
-                   samples=2, random_seed=3, **model)
-    decoded = run(Decode, work / "decode", encoded=encoded.encoded, diffused=diffused.diffused,
-                  mask=prepared.mask, **model)
-    generated = run(SuperResolve, work / "super", encoded=encoded.encoded,
-                    decoded=decoded.decoded, mask=prepared.mask, mask_out=defined.mask_out,
-                    upsampling="model", **model)
-    harmonized = run(Harmonize, work / "harmonize", dwi=prepared.dwi, b0=prepared.b0,
-                     mask=prepared.mask, mask_out=defined.mask_out,
-                     representations=[made.representation], generated=[generated.generated],
-                     shell_indices=[SHELL], interpolated=[0, 1], ratio_lower=0.25,
-                     ratio_upper=4.0)
-    out |= {"prepared": prepared, "defined": defined, "shell": shell, "made": made,
-            "encoded": encoded, "diffused": diffused, "decoded": decoded,
-            "generated": generated, "harmonized": harmonized}
+    made = run(
+        Represent,
+        work / "represent",
+        shell=shell.shell,
+        gradients=prepared.gradients,
+        indices=SHELL,
+        bval=1000.0,
+        n_b0=2,
+        b0=prepared.b0,
+        mask=prepared.mask,
+    )
+    encoded = run(
+        Encode, work / "encode", representation=made.representation, mask=prepared.mask, **model
+    )
+    diffused = run(
+        Diffuse,
+        work / "diffuse",
+        encoded=encoded.encoded,
+        sampler_steps=2,
+        samples=2,
+        random_seed=3,
+        **model,
+    )
+    decoded = run(
+        Decode,
+        work / "decode",
+        encoded=encoded.encoded,
+        diffused=diffused.diffused,
+        mask=prepared.mask,
+        **model,
+    )
+    generated = run(
+        SuperResolve,
+        work / "super",
+        encoded=encoded.encoded,
+        decoded=decoded.decoded,
+        mask=prepared.mask,
+        mask_out=defined.mask_out,
+        upsampling="model",
+        **model,
+    )
+    harmonized = run(
+        Harmonize,
+        work / "harmonize",
+        dwi=prepared.dwi,
+        b0=prepared.b0,
+        mask=prepared.mask,
+        mask_out=defined.mask_out,
+        representations=[made.representation],
+        generated=[generated.generated],
+        shell_indices=[SHELL],
+        interpolated=[0, 1],
+        ratio_lower=0.25,
+        ratio_upper=4.0,
+    )
+    out |= {
+        "prepared": prepared,
+        "defined": defined,
+        "shell": shell,
+        "made": made,
+        "encoded": encoded,
+        "diffused": diffused,
+        "decoded": decoded,
+        "generated": generated,
+        "harmonized": harmonized,
+    }
     return out
 
 
@@ -88,8 +146,14 @@ def test_repairs_are_counted(make_scan, tmp_path):
     data[11, 13, 11, 0] = np.inf
     data[12, 13, 10, 5] = -4
     nibabel.save(nibabel.Nifti1Image(data, image.affine), scan.dwi)
-    prepared = run(PrepareScan, tmp_path / "prepare", dwi=str(scan.dwi), bval=str(scan.bval),
-                   bvec=str(scan.bvec), b0_threshold=100.0)
+    prepared = run(
+        PrepareScan,
+        tmp_path / "prepare",
+        dwi=str(scan.dwi),
+        bval=str(scan.bval),
+        bvec=str(scan.bvec),
+        b0_threshold=100.0,
+    )
     checks = json.loads(open(prepared.checks).read())
     assert (checks["nonfinite"], checks["negative"]) == (2, 1)
     dwi = open_array(prepared.dwi)
@@ -101,8 +165,15 @@ def test_given_mask_is_used(make_scan, tmp_path):
     mask = np.zeros((22, 26, 20), np.uint8)
     mask[8:12, 8:12, 8:12] = 1
     nibabel.save(nibabel.Nifti1Image(mask, nibabel.load(scan.dwi).affine), tmp_path / "m.nii.gz")
-    prepared = run(PrepareScan, tmp_path / "prepare", dwi=str(scan.dwi), bval=str(scan.bval),
-                   bvec=str(scan.bvec), b0_threshold=100.0, mask=str(tmp_path / "m.nii.gz"))
+    prepared = run(
+        PrepareScan,
+        tmp_path / "prepare",
+        dwi=str(scan.dwi),
+        bval=str(scan.bval),
+        bvec=str(scan.bvec),
+        b0_threshold=100.0,
+        mask=str(tmp_path / "m.nii.gz"),
+    )
     np.testing.assert_array_equal(load_mask(prepared.mask)[0], mask)
 
 
@@ -113,8 +184,14 @@ def test_truncated_image_is_named(make_scan, tmp_path):
     content = scan.dwi.read_bytes()
     scan.dwi.write_bytes(content[: len(content) // 2])
     with pytest.raises(InputError, match="sub-01_dwi.nii.gz.*cut short"):
-        run(PrepareScan, tmp_path / "prepare", dwi=str(scan.dwi), bval=str(scan.bval),
-            bvec=str(scan.bvec), b0_threshold=100.0)
+        run(
+            PrepareScan,
+            tmp_path / "prepare",
+            dwi=str(scan.dwi),
+            bval=str(scan.bval),
+            bvec=str(scan.bvec),
+            b0_threshold=100.0,
+        )
 
 
 def test_representation(chain):
@@ -159,10 +236,14 @@ def test_writers(chain, tmp_path):
     mask_out = chain["defined"].mask_out
     sidecar = {DIGEST: "abc", "Synthetic": True}
     shared = {"out_dir": str(data_set), "sidecar": sidecar}
-    writer = WriteDWI(dwi=chain["harmonized"].dwi, mask=mask_out,
-                      gradients=chain["prepared"].gradients,
-                      representations=[chain["made"].representation],
-                      out_file="sub-01/dwi/sub-01_dwi.nii.gz", **shared)
+    writer = WriteDWI(
+        dwi=chain["harmonized"].dwi,
+        mask=mask_out,
+        gradients=chain["prepared"].gradients,
+        representations=[chain["made"].representation],
+        out_file="sub-01/dwi/sub-01_dwi.nii.gz",
+        **shared,
+    )
     assert writer.always_run
     outputs = writer.run(cwd=tmp_path).outputs
     assert not writer.always_run
@@ -177,15 +258,23 @@ def test_writers(chain, tmp_path):
     assert Grid(image.shape, image.affine).shape == grid.shape
     np.testing.assert_allclose(
         np.loadtxt(data_set / "sub-01/dwi/sub-01_dwi.bvec"),
-        np.loadtxt(chain["scan"].bvec), atol=1e-6,
+        np.loadtxt(chain["scan"].bvec),
+        atol=1e-6,
     )
     written = json.loads((data_set / "sub-01/dwi/sub-01_dwi.json").read_text())
     assert written["SphericalHarmonicFits"][0]["Order"] == 4
     other = WriteDWI(**{**writer.inputs.get_traitsfree(), "sidecar": {DIGEST: "def"}})
     assert other.always_run
 
-    run(WriteMaps, tmp_path / "maps", sources=[chain["generated"].generated] * 2, mask=mask_out,
-        maps={"r0.nii.gz": ["mean", 0], "r2.nii.gz": ["mean", 1]}, stacked=True, **shared)
+    run(
+        WriteMaps,
+        tmp_path / "maps",
+        sources=[chain["generated"].generated] * 2,
+        mask=mask_out,
+        maps={"r0.nii.gz": ["mean", 0], "r2.nii.gz": ["mean", 1]},
+        stacked=True,
+        **shared,
+    )
     rish = nibabel.load(data_set / "r2.nii.gz")
     assert rish.shape == (*grid.shape, 2)
     expected = load_tensors(chain["generated"].generated)[0]["mean"][1].numpy()
@@ -202,8 +291,15 @@ def test_values_that_are_not_finite_are_never_written(chain, tmp_path):
     values[4, 7] = np.nan
     np.save(broken, values)
     with pytest.raises(Dmri7tError, match="finite"):
-        run(WriteDWI, tmp_path / "w", dwi=str(broken), mask=chain["defined"].mask_out,
+        run(
+            WriteDWI,
+            tmp_path / "w",
+            dwi=str(broken),
+            mask=chain["defined"].mask_out,
             gradients=chain["prepared"].gradients,
-            representations=[chain["made"].representation], out_file="a_dwi.nii.gz",
-            out_dir=str(tmp_path / "out"), sidecar={})
+            representations=[chain["made"].representation],
+            out_file="a_dwi.nii.gz",
+            out_dir=str(tmp_path / "out"),
+            sidecar={},
+        )
     assert not list((tmp_path / "out").iterdir())

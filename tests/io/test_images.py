@@ -94,7 +94,8 @@ def test_cut_image_is_refused(tmp_path, ending):
 
 def test_flipped_bit_is_noticed(tmp_path):
     path = tmp_path / "a.nii.gz"
-    nibabel.save(nibabel.Nifti1Image(np.random.default_rng(5).random((20, 20, 20, 4)), AFFINE), path)
+    noise = np.random.default_rng(5).random((20, 20, 20, 4))
+    nibabel.save(nibabel.Nifti1Image(noise, AFFINE), path)
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 0x10
     path.write_bytes(content)

@@ -35,8 +35,9 @@ def test_regrid_is_the_spline_inside_and_knows_no_outside():
     volume = rng.random(GRID.shape)
     regrid = Regrid(everything, GRID, np.ones(FINE.shape, bool), FINE)
     got = regrid(torch.as_tensor(volume.reshape(1, -1)))[0].reshape(FINE.shape).numpy()
-    axes = [np.clip(c, 0, n - 1) for c, n in
-            zip(voxel_coordinates(GRID, FINE), GRID.shape, strict=True)]
+    axes = [
+        np.clip(c, 0, n - 1) for c, n in zip(voxel_coordinates(GRID, FINE), GRID.shape, strict=True)
+    ]
     expected = map_coordinates(volume, np.meshgrid(*axes, indexing="ij"), order=3, mode="mirror")
     np.testing.assert_allclose(got, expected, atol=1e-10)
     # a constant stays constant up to the edge of the mask: nothing rings
@@ -138,6 +139,7 @@ def test_brain_voxels_come_in_c_order():
     volumes = rng.random((3, *GRID.shape)).astype(np.float32)
     volumes[1, 7, 8, 6] = np.nan
     for layout in (np.asarray, np.asfortranarray):
+
         def volume(index, layout=layout):
             return layout(volumes[index])
 
@@ -159,8 +161,16 @@ def test_given_mask_loses_voxels_without_signal():
 def test_quality_record_and_table():
     record = quality_record(
         groups={"b0": 2, "b1000": 30, "b3000": 6},
-        shells={"b1000": {"bval": 1000.0, "n_directions": 30, "order": 4, "sigma": 0.05,
-                          "laplace_beltrami": 0.006, "gain": [1, 0.9, 0.5]}},
+        shells={
+            "b1000": {
+                "bval": 1000.0,
+                "n_directions": 30,
+                "order": 4,
+                "sigma": 0.05,
+                "laplace_beltrami": 0.006,
+                "gain": [1, 0.9, 0.5],
+            }
+        },
         nmse={"b0": 0.001, "b1000": 0.01, "b3000": 0.002, "all": 0.004},
         checks={"nonfinite": 1, "negative": 2, "mask_volume_ml": 1400.0},
         figures={"bounded": [[0.0, 0.1, 0.2]], "output_negative": 3},

@@ -1,9 +1,6 @@
 """What the factories promise in their docstrings is what they build."""
 
-import doctest
-import importlib
 import inspect
-import pkgutil
 import re
 
 import nibabel
@@ -17,9 +14,6 @@ from dmri7t.models.bundle import model_checksum
 from dmri7t.settings import Settings
 from niflow.dmri7t import plan_scan
 from niflow.dmri7t.scan import KEYS, init_shell_wf
-
-MODULES = [importlib.import_module(f"{package.__name__}.{m.name}")
-           for m in pkgutil.iter_modules(package.__path__)]
 
 
 @pytest.fixture(scope="module")
@@ -126,11 +120,6 @@ def test_workflows_are_drawn(plan_and_settings, tmp_path):
     text = tmp_path / "graph.dot"
     workflow.write_hierarchical_dotfile(str(text))
     assert "super_resolve" in text.read_text()
-
-
-@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
-def test_examples_in_docstrings(module):
-    assert doctest.testmod(module).failed == 0
 
 
 def test_plan_reads_headers_only(make_scan, tiny_model, tmp_path):

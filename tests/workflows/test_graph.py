@@ -21,8 +21,10 @@ from niflow.dmri7t.scan import KEYS, describe_result
 
 def names_of(scan):
     ends = {"quality_tsv": "tsv", "quality_json": "json", "settings": "toml"}
-    return {key: f"sub-{scan.entities['sub']}/dwi/{scan.stem}_{key}.{ends.get(key, 'nii.gz')}"
-            for key in KEYS}
+    return {
+        key: f"sub-{scan.entities['sub']}/dwi/{scan.stem}_{key}.{ends.get(key, 'nii.gz')}"
+        for key in KEYS
+    }
 
 
 def build(scans, settings, out):
@@ -30,11 +32,17 @@ def build(scans, settings, out):
     participants = {}
     for scan in scans:
         plan = plan_scan(scan, settings)
-        scan_wf = init_scan_wf(plan, settings, names_of(scan),
-                               describe_result(scan, settings, {}), {"bval": [700, 1500]})
+        scan_wf = init_scan_wf(
+            plan,
+            settings,
+            names_of(scan),
+            describe_result(scan, settings, {}),
+            {"bval": [700, 1500]},
+        )
         inputnode = scan_wf.get_node("inputnode")
-        inputnode.inputs.trait_set(dwi=str(scan.dwi), bval=str(scan.bval), bvec=str(scan.bvec),
-                                   out_dir=str(out))
+        inputnode.inputs.trait_set(
+            dwi=str(scan.dwi), bval=str(scan.bval), bvec=str(scan.bvec), out_dir=str(out)
+        )
         label = scan.entities["sub"]
         part = Workflow(participant_wf_name(label))
         part.add_nodes([scan_wf])
@@ -47,16 +55,23 @@ def run(scans, settings, tmp_path, **options):
     lines = []
     top, participants = build(scans, settings, tmp_path / "out")
     status = run_workflow(
-        top, participants, work_dir=tmp_path / "work", log_dir=tmp_path / "logs", nprocs=2,
-        mem_gb=8, status=RunStatus(echo=lines.append), **options,
+        top,
+        participants,
+        work_dir=tmp_path / "work",
+        log_dir=tmp_path / "logs",
+        nprocs=2,
+        mem_gb=8,
+        status=RunStatus(echo=lines.append),
+        **options,
     )
     return status, lines
 
 
 @pytest.fixture(scope="module")
 def settings(tiny_model):
-    return Settings(str(tiny_model), "tiny", "0", model_checksum(tiny_model), 2, 2,
-                    output_resolution=(2.1,))
+    return Settings(
+        str(tiny_model), "tiny", "0", model_checksum(tiny_model), 2, 2, output_resolution=(2.1,)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -140,8 +155,15 @@ def test_seed_computes_from_diffusion_on(make_scan, settings, tmp_path):
     status, _ = run([scan], replace(settings, random_seed=1), tmp_path)
     assert status.exit_code == 0, status.summary()
     cached = {n.rsplit(".", 1)[-1] for n, s in states(status).items() if s == "cached"}
-    assert cached == {"prepare", "define_grid", "extract_shell", "represent", "encode",
-                      "tensor_native", "collect_representations"}
+    assert cached == {
+        "prepare",
+        "define_grid",
+        "extract_shell",
+        "represent",
+        "encode",
+        "tensor_native",
+        "collect_representations",
+    }
     sidecar = tmp_path / "out/sub-01/dwi/sub-01_dwi.json"
     assert json.loads(sidecar.read_text())["RandomSeed"] == 1
 
@@ -194,8 +216,14 @@ def test_no_shell_for_the_model_is_an_error(make_scan, settings, tmp_path):
 def test_methods_text_is_joined_from_the_steps(make_scan, settings, tmp_path):
     scan = make_scan(tmp_path / "in", shells={1000: 12, 2000: 12})
     text = init_scan_wf(plan_scan(scan, settings), settings, names_of(scan), {}, {}).__desc__
-    for words in ("Otsu", "spherical harmonics", "latent diffusion", "cubic B-splines",
-                  "weighted least squares", "synthetic"):
+    for words in (
+        "Otsu",
+        "spherical harmonics",
+        "latent diffusion",
+        "cubic B-splines",
+        "weighted least squares",
+        "synthetic",
+    ):
         assert text.count(words) == 1, words
 
 

@@ -63,9 +63,7 @@ def init_represent_wf(
     """
     workflow = Workflow(name)
     workflow.__desc__ = METHODS
-    inputnode = Node(
-        IdentityInterface(fields=["dwi", "gradients", "b0", "mask"]), name="inputnode"
-    )
+    inputnode = Node(IdentityInterface(fields=["dwi", "gradients", "b0", "mask"]), name="inputnode")
     outputnode = Node(IdentityInterface(fields=["representation"]), name="outputnode")
     indices = list(shell.indices)
     extract_shell = Node(

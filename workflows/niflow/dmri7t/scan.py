@@ -142,9 +142,7 @@ def init_scan_wf(
         (measure_wf, ("dwi", "gradients", "mask", "mask_out", "checks")),
         (outputs_wf, ("gradients", "mask", "mask_out")),
     ):
-        workflow.connect(
-            [(prepare_wf, part, [(prepared + f, f"inputnode.{f}") for f in taken])]
-        )
+        workflow.connect([(prepare_wf, part, [(prepared + f, f"inputnode.{f}") for f in taken])])
     for what, node in gather.items():
         parts = [harmonize_wf, outputs_wf]
         if what == "representations":
@@ -181,10 +179,7 @@ def init_scan_wf(
             (
                 measure_wf,
                 outputnode,
-                [
-                    (f"outputnode.{f}", f)
-                    for f in ("tensor_native", "tensor_generated", "quality")
-                ],
+                [(f"outputnode.{f}", f) for f in ("tensor_native", "tensor_generated", "quality")],
             ),
             (outputs_wf, outputnode, [("outputnode.out_files", "out_files")]),
         ]

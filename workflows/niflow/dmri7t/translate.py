@@ -57,9 +57,7 @@ def init_translate_wf(
         "precision": settings.precision,
     }
     n_procs = 1 if settings.device == "cuda" else omp_nthreads
-    encode = Node(
-        Encode(**model), name="encode", n_procs=n_procs, mem_gb=1.0 + plan.gigabytes(150)
-    )
+    encode = Node(Encode(**model), name="encode", n_procs=n_procs, mem_gb=1.0 + plan.gigabytes(150))
     diffuse = Node(
         Diffuse(
             sampler_steps=settings.sampler_steps,
