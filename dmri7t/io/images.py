@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import zlib
 from collections.abc import Iterable, Iterator
@@ -81,6 +82,9 @@ def whole_file(path: Path | str) -> Iterator[Path]:
     """Give a name beside ``path`` to write to; it takes the final name only when all went well."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    # left by a process that was killed
+    for stale in path.parent.glob(f".part-*-{glob.escape(path.name)}"):
+        stale.unlink(missing_ok=True)
     # the ending stays, for those who choose a format by it
     part = path.with_name(f".part-{os.getpid()}-{path.name}")
     try:

@@ -50,6 +50,13 @@ def test_large_image_survives_the_threads(tmp_path):
     np.testing.assert_array_equal(data, np.stack(volumes, -1))
 
 
+def test_what_a_killed_process_left_is_cleared(tmp_path):
+    (tmp_path / ".part-123-a.nii.gz").write_bytes(b"half")
+    (tmp_path / ".part-123-b.nii.gz").write_bytes(b"of another")
+    write_volumes(tmp_path / "a.nii.gz", [np.zeros(SHAPE, np.float32)], SHAPE, AFFINE)
+    assert {p.name for p in tmp_path.iterdir()} == {"a.nii.gz", ".part-123-b.nii.gz"}
+
+
 @pytest.mark.parametrize("trouble", ["nan", "too few", "wrong size", "reader fails"])
 def test_nothing_is_left_of_a_failure(tmp_path, trouble):
     def volumes():

@@ -1,8 +1,10 @@
 """The whole graph on phantoms: results, cache, seed, failures, and what the driver imports."""
 
 import json
+import os
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -227,26 +229,71 @@ def test_methods_text_is_joined_from_the_steps(make_scan, settings, tmp_path):
         assert text.count(words) == 1, words
 
 
-def test_driver_imports_no_torch(make_scan, settings, tmp_path):
-    scan = vars(make_scan(tmp_path / "in"))
-    scan = {k: str(v) if isinstance(v, Path) else v for k, v in scan.items()}
-    code = f"""
+DRIVER = """
 import sys
-sys.path[:0] = {[str(Path(__file__).parent), *sys.path]!r}
+sys.path[:0] = {path!r}
 from pathlib import Path
 from types import SimpleNamespace
 import test_graph
 from dmri7t.settings import Settings
 if __name__ == "__main__":
     scan = SimpleNamespace(**{scan!r})
-    settings = Settings.from_toml({settings.to_toml()!r})
-    status, _ = test_graph.run([scan], settings, Path({str(tmp_path)!r}))
+    settings = Settings.from_toml({settings!r})
+    status, _ = test_graph.run([scan], settings, Path({folder!r}))
     assert status.exit_code == 0, status.summary()
     heavy = {{"torch", "monai", "lightning", "pytorch_lightning"}} & set(sys.modules)
     print("loaded:", sorted(heavy))
 """
-    script = tmp_path / "driver.py"
-    script.write_text(code)
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True)
+
+
+def write_driver(folder, scan, settings):
+    """A script that runs a scan in a process of its own."""
+    plain = {k: str(v) if isinstance(v, Path) else v for k, v in vars(scan).items()}
+    script = folder / "driver.py"
+    script.write_text(
+        DRIVER.format(
+            path=[str(Path(__file__).parent), *sys.path],
+            scan=plain,
+            settings=settings.to_toml(),
+            folder=str(folder),
+        )
+    )
+    return [sys.executable, str(script)]
+
+
+def test_driver_imports_no_torch(make_scan, settings, tmp_path):
+    command = write_driver(tmp_path, make_scan(tmp_path / "in"), settings)
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "loaded: []" in done.stdout
+
+
+@pytest.mark.parametrize("at", ["represent", "super_resolve", "ds_dwi"])
+def test_killed_and_started_again(make_scan, settings, tmp_path, at):
+    """SIGKILL once a node has begun, then the same again: the result of an undisturbed run."""
+    scan = make_scan(tmp_path / "in")
+    for name in ("killed", "undisturbed"):
+        (tmp_path / name).mkdir()
+    driver = subprocess.Popen(write_driver(tmp_path / "killed", scan, settings))
+    deadline = time.monotonic() + 120
+    while driver.poll() is None and time.monotonic() < deadline:
+        # os.walk takes no offence at folders that vanish meanwhile
+        walk = os.walk(tmp_path / "killed/work")
+        if any(Path(d).name == at and "_inputs.pklz" in files for d, _, files in walk):
+            break
+        time.sleep(0.02)
+    driver.kill()
+    driver.wait()
+    for name in ("killed", "undisturbed"):
+        status, _ = run([scan], settings, tmp_path / name)
+        assert status.exit_code == 0, status.summary()
+    files = {p.relative_to(tmp_path / "killed/out") for p in (tmp_path / "killed/out").rglob("*")}
+    assert files == {
+        p.relative_to(tmp_path / "undisturbed/out")
+        for p in (tmp_path / "undisturbed/out").rglob("*")
+    }
+    for file in sorted(f for f in files if f.name.endswith((".nii.gz", ".bvec", ".tsv"))):
+        first, second = (
+            (tmp_path / name / "out" / file).read_bytes() for name in ("killed", "undisturbed")
+        )
+        assert first == second, file
