@@ -45,6 +45,8 @@ class Layout:
         Of the b0 in white matter.
     scale : float
         Of the head; less than one for a small data set.
+    fields : tuple of int
+        Field strengths that are written, in tesla.
     """
 
     voxel_size: float = 1.25
@@ -55,6 +57,7 @@ class Layout:
     snr: float = 20.0
     snr_7t: float = 22.0
     scale: float = 1.0
+    fields: tuple[int, ...] = (3, 7)
 
 
 def real_directions(n: int) -> np.ndarray:
@@ -217,6 +220,8 @@ def simulate_subject(out: Path, label: str, seed: int, layout: Layout) -> None:
     vectors = np.concatenate([np.zeros((layout.n_b0, 3)), *[directions] * len(layout.shells)])
     table = GradientTable(bvals, vectors)
     for field, grid, scanner in ((3, low, protocol.low), (7, high, protocol.high)):
+        if field not in layout.fields:
+            continue
         session = f"ses-{field}T"
         stem = out / f"sub-{label}" / session / "dwi" / f"sub-{label}_{session}_dwi"
         rendered = [pair[0 if field == 3 else 1] for pair in shells]
@@ -250,7 +255,8 @@ def simulate_dataset(out: Path, subjects: int, seed: int = 0, layout: Layout | N
         part.write_text("Simulated heads; no person was scanned. Seed " + str(seed) + ".\n")
     for i in range(subjects):
         label = f"sim{seed:03d}{i:03d}"
-        last = out / f"sub-{label}" / "ses-7T" / "dwi" / f"sub-{label}_ses-7T_dwi.json"
+        session = f"ses-{layout.fields[-1]}T"
+        last = out / f"sub-{label}" / session / "dwi" / f"sub-{label}_{session}_dwi.json"
         if not last.exists():
             simulate_subject(out, label, 1000 * seed + i, layout)
         print(f"[simulate] sub-{label} ({i + 1} of {subjects})", flush=True)

@@ -1,0 +1,197 @@
+"""Make example data sets: small, real in form, good and bad.
+
+python bids_examples/make.py NAME OUT      NAME: a skeleton in good/ or broken/, or demo
+python bids_examples/make.py --list
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+
+HERE = Path(__file__).parent
+
+
+def skeletons() -> dict[str, dict[str, Any]]:
+    """Every skeleton by name, such as ``good/single``; ``group`` tells good from broken."""
+    found = {}
+    for group in ("good", "broken"):
+        for path in sorted((HERE / group).glob("*.toml")):
+            found[f"{group}/{path.stem}"] = {"group": group, **tomllib.loads(path.read_text())}
+    return found
+
+
+def spiral_directions(n: int) -> np.ndarray:
+    """Directions (n, 3) spread over the half sphere along a spiral."""
+    i = np.arange(n) + 0.5
+    z, phi = i / n, np.pi * (1 + 5**0.5) * i
+    flat = np.sqrt(1 - z**2)
+    return np.stack([flat * np.cos(phi), flat * np.sin(phi), z], 1)
+
+
+def phantom(
+    shape: list[int], affine: np.ndarray, bvals: np.ndarray, directions: np.ndarray, seed: int
+) -> np.ndarray:
+    """Noisy signals (X, Y, Z, N) of an ellipsoid: white matter, grey rim, CSF in the middle.
+
+    ``directions`` (N, 3) and fibres are in the scanner's frame, whatever the affine.
+    """
+    rng = np.random.default_rng(seed)
+    index = np.stack(np.meshgrid(*[np.arange(n) for n in shape], indexing="ij"), -1)
+    place = (index - (np.array(shape) - 1) / 2) @ affine[:3, :3].T
+    place = place / (0.38 * np.abs(affine[:3, :3]).sum(1) * np.array(shape))
+    radius = np.linalg.norm(place, axis=-1)
+    angle = 0.6 * place[..., 0] + 0.4
+    fibre = np.stack([np.cos(angle), np.sin(angle), 0.2 * place[..., 2]], -1)
+    fibre /= np.linalg.norm(fibre, axis=-1, keepdims=True)
+    along = (fibre @ directions.T) ** 2
+    white = 650 * np.exp(-bvals * (0.35e-3 + 1.3e-3 * along))
+    grey = 800 * np.exp(-bvals * 0.85e-3)
+    water = 1500 * np.exp(-bvals * 3e-3)
+    rim = np.clip((radius - 0.75) / 0.05, 0, 1)[..., None]
+    core = np.clip((0.25 - radius) / 0.05, 0, 1)[..., None]
+    head = np.clip((1 - radius) / 0.05, 0, 1)[..., None]
+    signal = head * (core * water + (1 - core) * (rim * grey + (1 - rim) * white))
+    noise = rng.normal(0, 25, (2, *signal.shape))
+    return np.hypot(signal + noise[0], noise[1])
+
+
+def make_affine(scan: dict[str, Any]) -> np.ndarray:
+    """Affine with the scan's voxel sizes, turned by ``tilt`` degrees about x and z."""
+    tilt = np.deg2rad(scan.get("tilt", 0))
+    c, s = np.cos(tilt), np.sin(tilt)
+    turn = np.array([[1, 0, 0], [0, c, -s], [0, s, c]]) @ np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])
+    # most converters store the first axis from right to left
+    affine = np.eye(4)
+    affine[:3, :3] = turn @ np.diag(scan.get("voxel", [2.5] * 3)) @ np.diag(scan.get("flip", [-1, 1, 1]))
+    affine[:3, 3] = -affine[:3, :3] @ (np.array(scan["shape"]) - 1) / 2
+    return affine
+
+
+def write_scan(root: Path, scan: dict[str, Any], seed: int) -> None:
+    """Write image, bval, bvec and sidecar of one scan, and then the flaw it shall have."""
+    from dmri7t.signal.gradients import GradientTable
+
+    scan = {"shape": [24, 28, 20], "shells": {"1000": 16}, "n_b0": 2, **scan}
+    bvals, directions = [0.0] * scan["n_b0"], [np.zeros((scan["n_b0"], 3))]
+    for bval, n in scan["shells"].items():
+        bvals += [float(bval)] * n
+        directions.append(spiral_directions(n))
+    table = GradientTable(np.array(bvals), np.concatenate(directions))
+    affine = make_affine(scan)
+    data = phantom(scan["shape"], affine, table.bvals, table.directions, seed)
+    image = nibabel.Nifti1Image(data.astype(np.float32), affine)
+    if scan.get("dtype") == "int16":
+        image.set_data_dtype(np.int16)
+    if scan.get("dtype") == "big-endian":
+        image = nibabel.Nifti1Image(data, affine, nibabel.Nifti1Header(endianness=">"))
+        image.set_data_dtype(np.dtype(">f4"))
+    stem = root / scan["name"]
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    path = stem.with_name(stem.name + scan.get("ending", ".nii.gz"))
+    nibabel.save(image, path)
+    bvecs = table.to_fsl(affine)
+    _numbers(root / scan.get("bval", scan["name"] + ".bval"), table.bvals[None])
+    _numbers(root / scan.get("bvec", scan["name"] + ".bvec"), bvecs)
+    sidecar = {"EchoTime": 0.08, "RepetitionTime": 5.0, "MagneticFieldStrength": 3}
+    stem.with_name(stem.name + ".json").write_text(json.dumps(sidecar, indent=2) + "\n")
+    if "flaw" in scan:
+        FLAWS[scan["flaw"]](path, stem.with_name(stem.name + ".bval"), table.bvals, bvecs)
+
+
+def _numbers(path: Path, rows: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(" ".join(f"{v:.6g}" for v in row) for row in rows) + "\n")
+
+
+def _missing_bval(image: Path, bval: Path, bvals: np.ndarray, bvecs: np.ndarray) -> None:
+    bval.unlink()
+
+
+def _short_bvec(image: Path, bval: Path, bvals: np.ndarray, bvecs: np.ndarray) -> None:
+    _numbers(bval.with_suffix(".bvec"), bvecs[:, :-1])
+
+
+def _three_dimensions(image: Path, bval: Path, bvals: np.ndarray, bvecs: np.ndarray) -> None:
+    loaded = nibabel.load(image)
+    first = np.asarray(loaded.dataobj[..., 0])
+    nibabel.save(nibabel.Nifti1Image(first, loaded.affine), image)
+
+
+def _nan_gradient(image: Path, bval: Path, bvals: np.ndarray, bvecs: np.ndarray) -> None:
+    bvecs[0, -1] = np.nan
+    _numbers(bval.with_suffix(".bvec"), bvecs)
+
+
+def _zero_gradient(image: Path, bval: Path, bvals: np.ndarray, bvecs: np.ndarray) -> None:
+    bvecs[:, -1] = 0
+    _numbers(bval.with_suffix(".bvec"), bvecs)
+
+
+def _no_b0(image: Path, bval: Path, bvals: np.ndarray, bvecs: np.ndarray) -> None:
+    bvecs[2, bvals == 0] = 1
+    _numbers(bval, np.where(bvals == 0, 500.0, bvals)[None])
+    _numbers(bval.with_suffix(".bvec"), bvecs)
+
+
+def _truncated(image: Path, bval: Path, bvals: np.ndarray, bvecs: np.ndarray) -> None:
+    whole = image.read_bytes()
+    image.write_bytes(whole[: len(whole) // 2])
+
+
+FLAWS = {
+    "missing bval": _missing_bval,
+    "short bvec": _short_bvec,
+    "three dimensions": _three_dimensions,
+    "nan gradient": _nan_gradient,
+    "zero gradient": _zero_gradient,
+    "no b0": _no_b0,
+    "truncated": _truncated,
+}
+"""What can be broken about a scan."""
+
+
+def make_dataset(name: str, out: Path) -> dict[str, Any]:
+    """Make a data set from its skeleton; returns the skeleton."""
+    skeleton = skeletons()[name]
+    out.mkdir(parents=True, exist_ok=True)
+    if skeleton.get("description", True):
+        text = {"Name": f"dmri7t example {name}", "BIDSVersion": "1.10.0", "DatasetType": "raw"}
+        (out / "dataset_description.json").write_text(json.dumps(text, indent=2) + "\n")
+    (out / "README").write_text(skeleton["text"] + "\n")
+    for seed, scan in enumerate(skeleton["scan"]):
+        write_scan(out, scan, seed)
+    return skeleton
+
+
+def make_demo(out: Path) -> None:
+    """Simulate the 3T scan of one head at 2.2 mm, 3 b0 and 30 directions at b = 1000."""
+    from dmri7t.simulation.dataset import Layout, simulate_dataset
+
+    layout = Layout(voxel_size=2.2, voxel_size_7t=1.848, n_directions=30, n_b0=3, snr=22.0, fields=(3,))
+    simulate_dataset(out, subjects=1, seed=1, layout=layout)
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("name", nargs="?", choices=["demo", *skeletons()])
+    parser.add_argument("out", nargs="?", type=Path)
+    parser.add_argument("--list", action="store_true", help="name every data set and stop")
+    args = parser.parse_args()
+    if args.list or args.name is None or args.out is None:
+        print("demo: a simulated head\n" + "\n".join(f"{n}: {s['text']}" for n, s in skeletons().items()))
+    elif args.name == "demo":
+        make_demo(args.out)
+    else:
+        make_dataset(args.name, args.out)
+
+
+if __name__ == "__main__":
+    main()
