@@ -1,0 +1,196 @@
+"""Directives whose content is read from the code, so that the pages cannot fall behind it.
+
+``command-options``
+    Arguments of a command, from its parser.
+``outputs-table``
+    What is written for a scan, from the table that names the files.
+``shipped-models``
+    Models in the zoo, from their config.json.
+``measurements``
+    Tables (.tsv) of a folder, if there are any yet.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import importlib
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx.util.docutils import SphinxDirective
+
+
+def _code(text: str) -> str:
+    return f"``{text}``"
+
+
+def _plain(text: str) -> str:
+    """Escape what reStructuredText would take for markup."""
+    for sign in ("\\", "*", "`", "|", "_"):
+        text = text.replace(sign, "\\" + sign)
+    return text
+
+
+def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
+    """Lines of a list-table."""
+    lines = [".. list-table::", "   :header-rows: 1", ""]
+    for row in [list(header), *rows]:
+        lines += [f"   {'* -' if i == 0 else '  -'} {cell}" for i, cell in enumerate(row)]
+    return [*lines, ""]
+
+
+class _FromText(SphinxDirective):
+    """A directive that writes reStructuredText."""
+
+    def text(self) -> Iterator[str]:
+        raise NotImplementedError
+
+    def run(self) -> list[nodes.Node]:
+        return self.parse_text_to_nodes("\n".join(self.text()), allow_section_headings=True)
+
+
+class CommandOptions(_FromText):
+    """``.. command-options:: module function`` or ``module function verb``."""
+
+    required_arguments = 2
+    optional_arguments = 1
+
+    def text(self) -> Iterator[str]:
+        module, function, *verb = self.arguments
+        parser = getattr(importlib.import_module(module), function)()
+        if verb:
+            (choices,) = (
+                action.choices
+                for action in parser._actions
+                if isinstance(action, argparse._SubParsersAction)
+            )
+            parser = choices[verb[0]]
+        own_titles = {"positional arguments": "What is given in this order", "options": "Options"}
+        for group in parser._action_groups:
+            actions = [a for a in group._group_actions if a.help != argparse.SUPPRESS]
+            actions = [a for a in actions if not isinstance(a, argparse._HelpAction)]
+            if not actions:
+                continue
+            title = own_titles.get(group.title, group.title)
+            yield from (f"**{title[0].upper() + title[1:]}**", "")
+            for action in actions:
+                yield from self._entry(parser, action)
+
+    def _entry(self, parser: argparse.ArgumentParser, action: argparse.Action) -> Iterator[str]:
+        formatter = parser._get_formatter()
+        if action.option_strings:
+            value = formatter._format_args(action, action.dest.upper()) if action.nargs != 0 else ""
+            names = [f"{name} {value}".strip() for name in action.option_strings]
+        else:
+            names = [formatter._format_args(action, action.dest)]
+        yield ", ".join(_code(name) for name in names)
+        words = formatter._expand_help(action).strip() if action.help else ""
+        if "default" not in words and self._has_default(action):
+            words = f"{words} (default: {self._default(action)})".strip()
+        yield from (f"    {_plain(words) or 'no more to say'}", "")
+
+    @staticmethod
+    def _has_default(action: argparse.Action) -> bool:
+        return bool(action.option_strings) and action.default not in (
+            None,
+            False,
+            [],
+            argparse.SUPPRESS,
+        )
+
+    @staticmethod
+    def _default(action: argparse.Action) -> str:
+        values = action.default if isinstance(action.default, list | tuple) else [action.default]
+        return " ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in values)
+
+
+class OutputsTable(_FromText):
+    """Files of one scan."""
+
+    def text(self) -> Iterator[str]:
+        from dmri7t.io.derivatives import OUTPUTS
+
+        rows = ((_code(o.suffix), _plain(o.text)) for o in OUTPUTS.values())
+        yield from table(["after the source's entities", "what it is"], rows)
+
+
+class ShippedModels(_FromText):
+    """A part for every model in the zoo."""
+
+    def text(self) -> Iterator[str]:
+        from dmri7t.models.bundle import CONFIG, ZOO
+
+        configs = sorted(ZOO.glob(f"*/{CONFIG}"))
+        if not configs:
+            yield "This copy of the package carries no model: train one, see :doc:`training`."
+        for path in configs:
+            self.env.note_dependency(str(path))
+            yield from self._model(json.loads(path.read_text()))
+
+    def _model(self, config: dict[str, Any]) -> Iterator[str]:
+        training = config["training"]
+        yield from (f"**{config['name']} {config['version']}**", "")
+        yield from (_plain(config.get("description", "")), "")
+        source = training.get("source", training.get("data"))
+        yield from (f"Trained on {_plain(str(source))}. Ranges of the training data:", "")
+        ranges = config.get("ranges", {})
+        rows = ([_code(k), *(f"{v:g}" for v in pair)] for k, pair in ranges.items())
+        yield from table(["quantity", "from", "to"], rows)
+        sampler = ", ".join(f"{k} {v}" for k, v in config.get("sampler", {}).items())
+        yield from (f"Sampler: {_plain(sampler)}.", "")
+        figures = config.get("figures") or {}
+        if figures.get("nmse"):
+            yield from self._figures(figures)
+
+    @staticmethod
+    def _figures(figures: dict[str, Any]) -> Iterator[str]:
+        yield (
+            f"NMSE, mean ± standard deviation over {figures['subjects']} simulated test subjects "
+            f"that took no part in training, by ``{figures['command']}``:"
+        )
+        yield ""
+        maps = list(next(iter(figures["nmse"].values())))
+        rows = (
+            [_code(method), *(f"{v[m]['mean']:.4f} ± {v[m]['sd']:.4f}" for m in maps)]
+            for method, v in figures["nmse"].items()
+        )
+        yield from table(["method", *maps], rows)
+
+
+class Measurements(_FromText):
+    """``.. measurements:: folder``: every .tsv there as a table.
+
+    Lines at the head of a file that begin with # are printed above it.
+    """
+
+    required_arguments = 1
+
+    def text(self) -> Iterator[str]:
+        folder = Path(self.env.srcdir) / self.arguments[0]
+        files = sorted(folder.glob("*.tsv"))
+        if not files:
+            yield "No measurement is stored in this copy of the documentation."
+        for path in files:
+            self.env.note_dependency(str(path))
+            lines = path.read_text().splitlines()
+            notes = [line.lstrip("# ") for line in lines if line.startswith("#")]
+            rows = list(csv.reader((x for x in lines if not x.startswith("#")), delimiter="\t"))
+            yield from (f"**{_plain(path.stem.replace('_', ' '))}**", "")
+            yield from (_plain(" ".join(notes)), "")
+            yield from table(map(_plain, rows[0]), ([_plain(c) for c in row] for row in rows[1:]))
+
+
+def setup(app: Any) -> dict[str, Any]:
+    """Sphinx's hook."""
+    for name, directive in (
+        ("command-options", CommandOptions),
+        ("outputs-table", OutputsTable),
+        ("shipped-models", ShippedModels),
+        ("measurements", Measurements),
+    ):
+        app.add_directive(name, directive)
+    return {"parallel_read_safe": True}

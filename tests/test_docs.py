@@ -1,0 +1,56 @@
+"""The documentation builds without a warning and says what the code says."""
+
+from __future__ import annotations
+
+import html
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+DOCS = Path(__file__).parent.parent / "docs"
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory) -> Path:
+    """Build the pages, warnings being errors."""
+    pytest.importorskip("sphinx")
+    out = tmp_path_factory.mktemp("docs")
+    command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", str(DOCS), str(out)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def text(page: Path) -> str:
+    return html.unescape(re.sub(r"<[^>]+>", "", page.read_text()))
+
+
+def test_usage_names_every_option(built: Path) -> None:
+    from dmri7t.cli.parser import build_parser
+
+    page = text(built / "usage.html")
+    options = {o for action in build_parser()._actions for o in action.option_strings}
+    assert not {o for o in options - {"-h", "--help"} if o not in page}
+
+
+def test_outputs_names_every_file(built: Path) -> None:
+    from dmri7t.io.derivatives import OUTPUTS
+
+    page = text(built / "outputs.html")
+    assert not {o.suffix for o in OUTPUTS.values() if o.suffix not in page}
+
+
+def test_training_shows_the_recipes(built: Path) -> None:
+    page = text(built / "training.html")
+    assert "[stages.diffusion]" in page and 'start = "inversion"' in page
+
+
+def test_models_names_those_that_ship(built: Path) -> None:
+    from dmri7t.models.bundle import ZOO, read_config
+
+    page = text(built / "models.html")
+    for config in ZOO.glob("*/config.json"):
+        assert read_config(config.parent)["name"] in page
