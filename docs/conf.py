@@ -19,3 +19,4 @@ html_title = f"dmri7t {release}"
 exclude_patterns = ["_build"]
 nitpicky = True
 smartquotes = False
+highlight_language = "none"
