@@ -93,7 +93,8 @@ def invert_ddim(
 ) -> torch.Tensor:
     """Carry a 3T latent into noise by the model's own predictions under the label 3T."""
     scheduler.set_timesteps(steps)
-    for now in scheduler.timesteps.flip(0):
+    # each step carries the latent to the next noisier time; from the noisiest there is none
+    for now in scheduler.timesteps.flip(0)[:-1]:
         answer = denoise(latent, now[None], "3T")
         latent, _ = scheduler.reversed_step(answer, int(now), latent)
     return latent

@@ -1,0 +1,176 @@
+"""The command line, run as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+from examples import BROKEN, GOOD, make
+
+from dmri7t.io.derivatives import OUTPUTS
+
+
+def dmri7t(*args: object) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "dmri7t.cli.app", *map(str, args)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+
+
+@pytest.fixture(scope="module")
+def single(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("single")
+    make.make_dataset("good/single", root)
+    return root
+
+
+def files_below(folder: Path) -> list[Path]:
+    return [p for p in folder.rglob("*") if p.is_file()] if folder.exists() else []
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_good_example_gives_what_its_skeleton_says(name, tiny_model, tmp_path):
+    skeleton = make.make_dataset(name, tmp_path / "in")
+    run = dmri7t(
+        tmp_path / "in", tmp_path / "out", "participant", "--model", tiny_model,
+        "-w", tmp_path / "work", "--samples", 2, "--nprocs", 2,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    for stem in skeleton["yields"]:
+        for key, output in OUTPUTS.items():
+            path = tmp_path / "out" / f"{stem}{output.suffix}"
+            assert path.is_file(), key
+            if path.suffix == ".gz":
+                assert np.isfinite(nibabel.load(path).get_fdata()).all(), key
+        image = nibabel.load(tmp_path / "out" / f"{stem}_desc-7Tlike_dwi.nii.gz")
+        sources = (tmp_path / "in").glob(f"{stem}_dwi.nii*")
+        source = nibabel.load(next(sources))
+        assert image.shape[3] == source.shape[3]
+        assert np.all(np.array(image.shape[:3]) > np.array(source.shape[:3]))
+        before, after = (
+            nibabel.affines.voxel_sizes(i.affine) * i.shape[:3] for i in (source, image)
+        )
+        # the field of view is kept, to less than one new voxel
+        assert np.all(after >= before - 1e-3) and np.all(after - before < 3.5)
+        assert image.get_fdata().min() >= 0
+        sidecar = json.loads((tmp_path / "out" / f"{stem}_desc-7Tlike_dwi.json").read_text())
+        assert sidecar["Synthetic"] is True
+        bvecs = np.loadtxt(tmp_path / "out" / f"{stem}_desc-7Tlike_dwi.bvec")
+        assert bvecs.shape == (3, image.shape[3])
+    participants = {re.match(r"sub-[^/]+", stem)[0] for stem in skeleton["yields"]}
+    for participant in participants:
+        assert (tmp_path / "out" / f"{participant}.html").is_file()
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_broken_example_gives_one_clear_line(name, tiny_model, tmp_path):
+    skeleton = make.make_dataset(name, tmp_path / "in")
+    run = dmri7t(
+        tmp_path / "in", tmp_path / "out", "participant", "--model", tiny_model,
+        "-w", tmp_path / "work", "--samples", 1,
+    )
+    said = run.stdout + run.stderr
+    assert run.returncode == skeleton["exit"], said
+    lines = [line for line in said.splitlines() if re.search(skeleton["error"], line)]
+    assert lines, said
+    assert "Traceback" not in said
+    results = [p for p in files_below(tmp_path / "out") if "_desc-" in p.name]
+    wanted = skeleton.get("yields", [])
+    assert bool(results) == bool(wanted)
+    assert not [p for p in files_below(tmp_path / "out") if ".part" in p.name]
+    for stem in wanted:
+        assert (tmp_path / "out" / f"{stem}_desc-7Tlike_dwi.nii.gz").is_file()
+
+
+def test_unknown_participant_is_named_with_those_there_are(single, tiny_model, tmp_path):
+    run = dmri7t(single, tmp_path, "participant", "--participant-label", "sub-99",
+                 "--model", tiny_model, "-w", tmp_path / "w")
+    assert run.returncode == 2
+    assert "no participant 99" in run.stderr and "01" in run.stderr
+    assert not files_below(tmp_path)
+
+
+@pytest.mark.parametrize("where", ["", "results", "sub-01/results"])
+def test_output_inside_the_input_is_refused(single, tiny_model, where):
+    run = dmri7t(single, single / where, "participant", "--model", tiny_model, "-w", "/tmp/w")
+    assert run.returncode == 2 and "inside the input" in run.stderr
+
+
+def test_output_below_derivatives_is_allowed(single, tiny_model, tmp_path):
+    run = dmri7t(single, single / "derivatives" / "x", "participant", "--model", tiny_model,
+                 "-w", tmp_path, "--dry-run")
+    assert run.returncode == 0, run.stderr
+    assert not (single / "derivatives").exists()
+
+
+def test_altered_model_is_refused(single, tiny_model, tmp_path):
+    altered = shutil.copytree(tiny_model, tmp_path / "model")
+    weights = altered / "mean.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    run = dmri7t(single, tmp_path / "out", "participant", "--model", altered, "-w", tmp_path / "w")
+    assert run.returncode == 2
+    assert "mean.safetensors: altered or damaged" in run.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"name": "x"}'])
+def test_unreadable_model_is_refused(single, tmp_path, text):
+    (tmp_path / "config.json").write_text(text)
+    run = dmri7t(single, tmp_path / "out", "participant", "--model", tmp_path, "-w", tmp_path / "w")
+    assert run.returncode == 2 and "not a readable model description" in run.stderr
+
+
+def test_model_that_is_not_there_names_those_that_ship(single, tmp_path):
+    run = dmri7t(single, tmp_path / "out", "participant", "--model", "nowhere", "-w", tmp_path / "w")
+    assert run.returncode == 2 and "models that ship: default" in run.stderr
+
+
+def test_cuda_without_cuda_is_an_error(single, tiny_model, tmp_path):
+    import torch
+
+    if torch.cuda.is_available():
+        return  # the other side of this is covered by tests marked gpu
+    run = dmri7t(single, tmp_path / "out", "participant", "--model", tiny_model,
+                 "--device", "cuda", "-w", tmp_path / "w")
+    assert run.returncode == 2 and "--device cuda" in run.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_dry_run_lists_candidates_and_never_imports_torch(tiny_model, tmp_path):
+    make.make_dataset("good/sessions", tmp_path / "in")
+    extra = tmp_path / "in/sub-01/ses-a/dwi/sub-01_ses-a_dir-AP_sbref.nii.gz"
+    shutil.copy(tmp_path / "in/sub-01/ses-a/dwi/sub-01_ses-a_dir-AP_dwi.nii.gz", extra)
+    argv = [str(tmp_path / "in"), str(tmp_path / "out"), "participant", "--model", str(tiny_model),
+            "--session-id", "ses-a", "--dry-run", "-w", str(tmp_path / "w")]
+    program = (
+        "import sys\nfrom dmri7t.cli.app import main\n"
+        f"try:\n    main({argv!r})\nexcept SystemExit as end:\n    print('code', end.code)\n"
+        "print('loaded', [m for m in ('torch', 'monai', 'lightning') if m in sys.modules])\n"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert "code 0" in run.stdout, run.stdout + run.stderr
+    assert "loaded []" in run.stdout
+    said = run.stdout
+    assert "taken  sub-01/ses-a/dwi/sub-01_ses-a_dir-AP_dwi.nii.gz" in said
+    assert "left   sub-01/ses-a/dwi/sub-01_ses-a_dir-AP_sbref.nii.gz" in said
+    assert re.search(r"left .*ses-b.*session b was not asked for", said)
+    assert not (tmp_path / "out").exists()
+
+
+def test_filter_file_chooses_scans(tiny_model, tmp_path):
+    make.make_dataset("good/sessions", tmp_path / "in")
+    (tmp_path / "filter.json").write_text('{"dwi": {"direction": "PA"}}')
+    run = dmri7t(tmp_path / "in", tmp_path / "out", "participant", "--model", tiny_model,
+                 "--bids-filter-file", tmp_path / "filter.json", "--dry-run", "-w", tmp_path / "w")
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.count("taken ") == 1 and "the filter asks for direction PA" in run.stdout
+
+
+def test_help_names_the_exit_codes():
+    run = dmri7t("--help")
+    assert run.returncode == 0 and "Exit codes" in run.stdout

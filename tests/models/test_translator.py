@@ -1,0 +1,150 @@
+"""Stages of a translator, on a small model with random weights."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from dmri7t.errors import ModelError
+from dmri7t.models import inputs
+from dmri7t.models.bundle import check_bundle, model_checksum, resolve_model
+from dmri7t.models.networks import ChannelNorm, ResidualNet, build, quantize
+from dmri7t.models.translator import Box, Translator
+from dmri7t.signal.grids import Grid, refine
+from dmri7t.signal.resample import resample_mask
+
+
+@pytest.fixture(scope="module")
+def scan():
+    """RISH, noise, mask and grid of a small ball."""
+    rng = np.random.default_rng(0)
+    places = np.stack(np.meshgrid(*[np.linspace(-1, 1, n) for n in (13, 15, 11)], indexing="ij"), -1)
+    mask = (places**2).sum(-1) < 0.8
+    rish = torch.tensor(rng.uniform(0.1, 2, (3, int(mask.sum()))), dtype=torch.float32)
+    grid = Grid(mask.shape, np.diag([2.0, 2.0, 2.0, 1.0]))
+    return rish, 0.1 * rish, mask, grid
+
+
+@pytest.fixture(scope="module")
+def translator(tiny_model):
+    return Translator.load(tiny_model, precision="float32")
+
+
+def translate(translator, scan, seed=0, samples=2, upsampling="model"):
+    rish, noise, mask, grid = scan
+    grid_out = refine(grid, 1.68)
+    mask_out = resample_mask(mask, grid, grid_out)
+    encoded = translator.encode(rish, noise, mask, grid.voxel_sizes, 1000, 30)
+    diffused = translator.diffuse(encoded, 2, samples, seed)
+    decoded = translator.decode(encoded, diffused, mask)
+    fine = translator.super_resolve(
+        encoded, decoded, mask, grid, mask_out, grid_out, 1000, 30, upsampling
+    )
+    return encoded, diffused, decoded, fine
+
+
+def test_shapes_and_values(translator, scan):
+    _, diffused, decoded, fine = translate(translator, scan)
+    assert decoded["rish"].shape == (2, 3, scan[0].shape[1])
+    assert len(diffused["latents"]) == 2
+    for values in (decoded["rish"], fine["mean"], fine["sd"]):
+        assert torch.isfinite(values).all() and (values >= 0).all()
+
+
+def test_same_seed_same_bits_other_seed_other_image(translator, scan):
+    first, again, other = (translate(translator, scan, seed)[3]["mean"] for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_one_sample_has_no_spread_and_first_samples_do_not_depend_on_their_number(translator, scan):
+    one, two = translate(translator, scan, samples=1), translate(translator, scan, samples=2)
+    assert torch.equal(one[1]["latents"][0], two[1]["latents"][0])
+    assert not one[3]["sd"].any() and two[3]["sd"].any()
+
+
+def test_latent_matters(translator, scan):
+    """Another latent gives another image: the decoder cannot ignore it."""
+    rish, noise, mask, grid = scan
+    encoded, diffused, decoded, _ = translate(translator, scan)
+    shifted = {"latents": diffused["latents"] + 3}
+    other = translator.decode(encoded, shifted, mask)
+    assert not torch.allclose(other["rish"], decoded["rish"])
+
+
+def test_bspline_leaves_the_network_out(translator, scan):
+    model, spline = (translate(translator, scan, upsampling=u)[3] for u in ("model", "bspline"))
+    assert model["mean"].shape == spline["mean"].shape
+
+
+def test_air_around_the_brain_changes_nothing(translator, scan):
+    """No network normalises over the image."""
+    rish, noise, mask, grid = scan
+    padded = np.pad(mask, 8)
+    plain = translator.encode(rish, noise, mask, grid.voxel_sizes, 1000, 30)
+    air = translator.encode(rish, noise, padded, grid.voxel_sizes, 1000, 30)
+    box, box_air = (Box.around(m, translator.multiple) for m in (mask, padded))
+    torch.testing.assert_close(
+        box.pick(plain["mean"], mask), box_air.pick(air["mean"], padded), atol=1e-4, rtol=1e-4
+    )
+
+
+def test_box_places_and_picks():
+    mask = np.zeros((9, 10, 11), bool)
+    mask[2:6, 3:8, 4:9] = True
+    box = Box.around(mask, 4)
+    values = torch.rand(2, int(mask.sum()))
+    volume = box.place(values, mask)
+    assert all(n % 4 == 0 for n in volume.shape[1:])
+    assert torch.equal(box.pick(volume, mask), values)
+
+
+def test_network_answers_nothing_at_first():
+    net = ResidualNet(4, 6, 8, 1, 2.0)
+    answer = net(torch.randn(1, 4, 6, 6, 6))
+    assert not answer.any()
+    root = torch.rand(1, 3, 6, 6, 6)
+    assert torch.equal(inputs.apply_change(root, answer), root)
+
+
+def test_network_is_bounded():
+    net = ResidualNet(4, 3, 8, 1, 2.0)
+    torch.nn.init.normal_(net.head.weight, std=100)
+    assert net(1e4 * torch.randn(1, 4, 6, 6, 6)).abs().max() <= 2.0
+
+
+def test_diffusion_network_is_local():
+    net = build("diffusion", {"latent_channels": 4, "condition_channels": 2, "channels": [8, 16]})
+    kinds = [type(m) for m in net.modules()]
+    assert torch.nn.GroupNorm not in kinds and ChannelNorm in kinds
+    assert not [k for k in kinds if "Attention" in k.__name__]
+
+
+def test_quantize_takes_the_nearest_code():
+    codes = torch.eye(4)
+    latent = torch.tensor([0.1, 0.9, 0.0, 0.2]).view(1, 4, 1, 1, 1)
+    assert quantize(latent, codes).flatten().tolist() == [0, 1, 0, 0]
+
+
+def test_checksum_covers_weights_and_description(tiny_model, tmp_path):
+    import shutil
+
+    copy = shutil.copytree(tiny_model, tmp_path / "m")
+    assert model_checksum(copy) == model_checksum(tiny_model)
+    config = copy / "config.json"
+    config.write_text(config.read_text().replace('"tiny"', '"other"'))
+    assert model_checksum(copy) != model_checksum(tiny_model)
+    (copy / "mean.safetensors").unlink()
+    with pytest.raises(ModelError, match="missing from the model"):
+        check_bundle(copy)
+
+
+def test_default_model_ships_and_is_whole():
+    folder = resolve_model("default")
+    config = check_bundle(folder)
+    assert config["training"]["source"] == "simulated pairs"
+    assert sum(p.stat().st_size for p in folder.parent.rglob("*") if p.is_file()) < 25e6
+    figures = config["figures"]["nmse"]
+    for name, value in figures["default"].items():
+        assert value["mean"] < figures["interpolation"][name]["mean"], name
