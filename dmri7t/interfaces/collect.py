@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from nipype.interfaces.base import DynamicTraitedSpec, File, TraitedSpec, isdefined, traits
+from nipype.interfaces.base import (
+    DynamicTraitedSpec,
+    File,
+    TraitedSpec,
+    isdefined,
+    traits,
+)
 
 from dmri7t.interfaces.base import Stage, StageInputSpec
 
@@ -20,7 +26,7 @@ class CollectOutputSpec(TraitedSpec):
 
 
 class Collect(Stage):
-    """List files in the order of the inputs.
+    """List files, or lists of files, in the order of the inputs.
 
     Nipype's Merge does so too, but its inputs are not mandatory, and it hashes slowly.
 
@@ -37,15 +43,19 @@ class Collect(Stage):
         super().__init__(**inputs)
         self._names = [f"in{place}" for place in range(1, n_files + 1)]
         for name in self._names:
-            self.inputs.add_trait(name, File(exists=True))
+            # a copy of the interface forgets all that an added trait was, so it is any
+            self.inputs.add_trait(name, traits.Any())
 
     def _check_mandatory_inputs(self) -> None:
-        """Refuse to run with a file missing: added traits forget that they are mandatory."""
-        missing = [name for name in self._names if not isdefined(getattr(self.inputs, name))]
+        """Refuse to run with a file missing."""
+        values = {name: getattr(self.inputs, name) for name in self._names}
+        missing = [name for name, value in values.items() if not isdefined(value) or not value]
         if missing:
             raise ValueError(f"Collect requires a value for {', '.join(missing)}")
         super()._check_mandatory_inputs()
 
     def _run_interface(self, runtime: Any) -> Any:
-        self._results["out"] = [getattr(self.inputs, name) for name in self._names]
+        values = [getattr(self.inputs, name) for name in self._names]
+        lists = [value if isinstance(value, list) else [value] for value in values]
+        self._results["out"] = [file for files in lists for file in files]
         return runtime

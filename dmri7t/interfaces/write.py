@@ -205,7 +205,8 @@ class WriteQualityInputSpec(WriteInputSpec):
 
     quality = File(exists=True, mandatory=True, desc="figures of quality, .json")
     table = File(exists=True, mandatory=True, desc="the same as a table, .tsv")
-    settings = traits.Str(mandatory=True, desc="settings of the run as TOML")
+    # names the model's folder; what decides results is in the sidecar's digest
+    settings = traits.Str(mandatory=True, nohash=True, desc="settings of the run as TOML")
     out_json = traits.Str(mandatory=True, desc="name in the data set")
     out_tsv = traits.Str(mandatory=True, desc="name in the data set")
     out_toml = traits.Str(mandatory=True, desc="name in the data set")

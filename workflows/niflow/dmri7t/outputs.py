@@ -7,6 +7,7 @@ from typing import Any
 from nipype import Node, Workflow
 from nipype.interfaces.utility import IdentityInterface
 
+from dmri7t.interfaces.collect import Collect
 from dmri7t.interfaces.write import WriteDWI, WriteMaps, WriteMask, WriteQuality
 from dmri7t.settings import Settings
 from niflow.dmri7t.plan import ScanPlan
@@ -30,13 +31,13 @@ def init_outputs_wf(
 
     .. code-block:: text
 
-        inputnode -> ds_dwi
-        inputnode -> ds_mask
-        inputnode -> ds_rish_native
-        inputnode -> ds_rish_7tlike
-        inputnode -> ds_uncertainty  (more than one sample)
-        inputnode -> ds_tensor
-        inputnode -> ds_quality
+        inputnode -> ds_dwi -> collect_files -> outputnode
+        inputnode -> ds_mask -> collect_files
+        inputnode -> ds_rish_native -> collect_files
+        inputnode -> ds_rish_7tlike -> collect_files
+        inputnode -> ds_uncertainty -> collect_files  (more than one sample)
+        inputnode -> ds_tensor -> collect_files
+        inputnode -> ds_quality -> collect_files
 
     Parameters
     ----------
@@ -79,7 +80,7 @@ def init_outputs_wf(
     Outputs
     -------
     out_files
-        Files of the scan itself: image, gradients, sidecar.
+        Everything that was written.
     """
     workflow = Workflow(name)
     fields = ["dwi", "gradients", "mask", "mask_out", "representations", "generated"]
@@ -129,9 +130,9 @@ def init_outputs_wf(
                 ds_tensor,
                 [("tensor_generated", "sources"), ("mask_out", "mask"), ("out_dir", "out_dir")],
             ),
-            (ds_dwi, outputnode, [("out_files", "out_files")]),
         ]
     )
+    writers = [ds_dwi, ds_mask, ds_quality, ds_tensor]
     shells = {"Shells": [shell.bval for shell in plan.translated], "Model": "sh"}
     kinds = [("native", "rish", "representations", "mask")]
     kinds += [("7tlike", "mean", "generated", "mask_out")]
@@ -149,6 +150,11 @@ def init_outputs_wf(
         workflow.connect(inputnode, source, node, "sources")
         workflow.connect(inputnode, mask, node, "mask")
         workflow.connect(inputnode, "out_dir", node, "out_dir")
+        writers.append(node)
+    collect_files = Node(Collect(len(writers)), name="collect_files")
+    for place, node in enumerate(writers, start=1):
+        workflow.connect(node, "out_files", collect_files, f"in{place}")
+    workflow.connect(collect_files, "out", outputnode, "out_files")
     return workflow
 
 

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nipype import Workflow
+from nipype import Node, Workflow
 
+from dmri7t.interfaces.collect import Collect
+from dmri7t.interfaces.report import FILES, GatherScan, WriteReport
 from dmri7t.models.bundle import read_config
 from dmri7t.settings import Settings
 from niflow.dmri7t.plan import plan_scan
@@ -35,14 +37,16 @@ def init_participant_wf(
     settings: Settings,
     out_dir: str | Path,
     omp_nthreads: int = 1,
+    command: str = "",
 ) -> Workflow:
-    """All scans of one participant.
+    """All scans of one participant, and their report.
 
     Workflow Graph
 
     .. code-block:: text
 
-        <scan>_wf, one a scan
+        <scan>_wf -> gather_<scan>, one a scan
+        gather_<scan> -> collect_scans -> report
 
     Parameters
     ----------
@@ -54,10 +58,27 @@ def init_participant_wf(
         The derivative data set.
     omp_nthreads : int
         Threads of a node.
+    command : str
+        Command line of the run, for the report.
     """
     workflow = Workflow(participant_wf_name(label))
     config = read_config(Path(settings.model))
-    for scan in scans:
+    collect_scans = Node(Collect(len(scans)), name="collect_scans")
+    report = Node(
+        WriteReport(
+            label=label,
+            settings=settings.to_toml(),
+            settings_sha256=settings.digest(),
+            model=settings.model,
+            model_sha256=settings.model_sha256,
+            out_dir=str(out_dir),
+            command=command,
+        ),
+        name="report",
+        mem_gb=1.0,
+    )
+    workflow.connect(collect_scans, "out", report, "manifests")
+    for place, scan in enumerate(scans, start=1):
         plan = plan_scan(scan, settings)
         scan_wf = init_scan_wf(
             plan,
@@ -74,7 +95,17 @@ def init_participant_wf(
             if path:
                 setattr(inputnode.inputs, name, str(path))
         inputnode.inputs.out_dir = str(out_dir)
-        workflow.add_nodes([scan_wf])
+        gather = Node(
+            GatherScan(stem=scan.stem, source=scan.uri, methods=scan_wf.__desc__),
+            name=f"gather_{plan.name.removesuffix('_wf')}",
+        )
+        workflow.connect(
+            [
+                (scan_wf, gather, [(f"outputnode.{field}", field) for field in FILES]),
+                (scan_wf, gather, [("outputnode.out_files", "written")]),
+                (gather, collect_scans, [("manifest", f"in{place}")]),
+            ]
+        )
     return workflow
 
 
@@ -83,6 +114,7 @@ def init_dmri7t_wf(
     settings: Settings,
     out_dir: str | Path,
     omp_nthreads: int = 1,
+    command: str = "",
     name: str = "dmri7t_wf",
 ) -> Workflow:
     """All participants, side by side.
@@ -102,6 +134,8 @@ def init_dmri7t_wf(
         The derivative data set.
     omp_nthreads : int
         Threads of a node.
+    command : str
+        Command line of the run, for the reports.
     name : str
     """
     by_label: dict[str, list[Any]] = defaultdict(list)
@@ -109,6 +143,6 @@ def init_dmri7t_wf(
         by_label[scan.entities["sub"]].append(scan)
     workflow = Workflow(name)
     for label in sorted(by_label):
-        part = init_participant_wf(label, by_label[label], settings, out_dir, omp_nthreads)
+        part = init_participant_wf(label, by_label[label], settings, out_dir, omp_nthreads, command)
         workflow.add_nodes([part])
     return workflow

@@ -10,6 +10,7 @@ from nipype.interfaces.utility import IdentityInterface
 
 from dmri7t import __version__
 from dmri7t.interfaces.collect import Collect
+from dmri7t.interfaces.report import FILES
 from dmri7t.interfaces.write import DIGEST
 from dmri7t.settings import Settings
 from niflow.dmri7t.harmonize import init_harmonize_wf
@@ -31,19 +32,6 @@ KEYS = (
     "settings",
 )
 """Outputs that are asked of :func:`dmri7t.io.derivatives.output_path`."""
-
-REPORTED = (
-    "mask",
-    "mask_out",
-    "b0",
-    "b0_out",
-    "representations",
-    "generated",
-    "tensor_native",
-    "tensor_generated",
-    "quality",
-)
-"""What the report draws from."""
 
 
 def init_scan_wf(
@@ -96,7 +84,7 @@ def init_scan_wf(
     Outputs
     -------
     out_files
-        Files of the scan itself: image, gradients, sidecar.
+        Everything that was written.
     mask, mask_out
         Brain masks on the input's and the output's grid.
     b0, b0_out
@@ -111,7 +99,7 @@ def init_scan_wf(
     workflow = Workflow(plan.name)
     fields = ["dwi", "bval", "bvec", "grad_b", "mask"]
     inputnode = Node(IdentityInterface(fields=[*fields, "out_dir"]), name="inputnode")
-    outputnode = Node(IdentityInterface(fields=["out_files", *REPORTED]), name="outputnode")
+    outputnode = Node(IdentityInterface(fields=["out_files", *FILES]), name="outputnode")
     prepare_wf = init_prepare_wf(plan, settings, omp_nthreads)
     harmonize_wf = init_harmonize_wf(plan, settings, omp_nthreads)
     measure_wf = init_measure_wf(plan, ranges, omp_nthreads)

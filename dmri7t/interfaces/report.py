@@ -1,0 +1,154 @@
+"""The report of a participant, and what it needs to know of every scan."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from nipype.interfaces.base import File, InputMultiPath, TraitedSpec, traits
+
+from dmri7t.interfaces.base import Stage, StageInputSpec, content_hash
+from dmri7t.interfaces.write import WriteOutputSpec, WriteStage
+
+FILES = (
+    "mask",
+    "mask_out",
+    "b0",
+    "b0_out",
+    "representations",
+    "generated",
+    "tensor_native",
+    "tensor_generated",
+    "quality",
+)
+"""Files of a scan that the report draws from."""
+
+
+class GatherScanInputSpec(StageInputSpec):
+    """Inputs of :class:`GatherScan`."""
+
+    mask = File(exists=True, mandatory=True, desc="brain mask on the input's grid")
+    mask_out = File(exists=True, mandatory=True, desc="brain mask on the output's grid")
+    b0 = File(exists=True, mandatory=True, desc="mean b0 on the input's grid")
+    b0_out = File(exists=True, mandatory=True, desc="mean b0 on the output's grid")
+    representations = InputMultiPath(
+        File(exists=True), mandatory=True, desc="of the translated shells"
+    )
+    generated = InputMultiPath(
+        File(exists=True), mandatory=True, desc="generated RISH of the same shells"
+    )
+    tensor_native = File(exists=True, mandatory=True, desc="tensor maps of the input")
+    tensor_generated = File(exists=True, mandatory=True, desc="tensor maps of the output")
+    quality = File(exists=True, mandatory=True, desc="figures of quality, .json")
+    written = InputMultiPath(
+        File(exists=True), mandatory=True, nohash=True, desc="results, so that all are there"
+    )
+    stem = traits.Str(mandatory=True, desc="source entities joined")
+    source = traits.Str(mandatory=True, desc="BIDS URI of the source")
+    methods = traits.Str(mandatory=True, desc="methods text")
+
+
+class GatherScanOutputSpec(TraitedSpec):
+    """Outputs of :class:`GatherScan`."""
+
+    manifest = File(exists=True, desc="names and checksums of the files, and words, .json")
+
+
+class GatherScan(Stage):
+    """List the files of a scan in one file, which changes when any of them does.
+
+    Names are relative, so that a work folder that was moved is the same.
+    """
+
+    input_spec = GatherScanInputSpec
+    output_spec = GatherScanOutputSpec
+
+    def _run_interface(self, runtime: Any) -> Any:
+        inputs = self.inputs
+        files = {}
+        for field in FILES:
+            value = getattr(inputs, field)
+            paths = value if isinstance(value, list) else [value]
+            files[field] = [
+                {"path": os.path.relpath(path, runtime.cwd), "sha256": content_hash(path)}
+                for path in paths
+            ]
+        words = {"stem": inputs.stem, "source": inputs.source, "methods": inputs.methods}
+        path = os.path.join(runtime.cwd, "manifest.json")
+        with open(path, "w") as file:
+            json.dump({**words, "files": files}, file, indent=2)
+        self._results["manifest"] = path
+        return runtime
+
+
+def read_manifest(path: str | Path) -> dict[str, Any]:
+    """Read what :class:`GatherScan` wrote; paths are absolute again, lists where there are many."""
+    record = json.loads(Path(path).read_text())
+    folder = Path(path).parent
+    found = {
+        field: [(folder / file["path"]).resolve() for file in files]
+        for field, files in record.pop("files").items()
+    }
+    many = ("representations", "generated")
+    return record | {f: paths if f in many else paths[0] for f, paths in found.items()}
+
+
+class WriteReportInputSpec(StageInputSpec):
+    """Inputs of :class:`WriteReport`."""
+
+    manifests = InputMultiPath(File(exists=True), mandatory=True, desc="of every scan")
+    label = traits.Str(mandatory=True, desc="of the participant")
+    settings = traits.Str(mandatory=True, nohash=True, desc="settings of the run as TOML")
+    settings_sha256 = traits.Str(mandatory=True, desc="digest of what decides results")
+    model = traits.Str(mandatory=True, nohash=True, desc="folder of the model")
+    model_sha256 = traits.Str(mandatory=True, desc="checksum of the model")
+    out_dir = traits.Str(mandatory=True, nohash=True, desc="derivative data set")
+    command = traits.Str("", usedefault=True, nohash=True, desc="command line of the run")
+
+
+class WriteReport(WriteStage):
+    """Write the HTML report of a participant."""
+
+    input_spec = WriteReportInputSpec
+    output_spec = WriteOutputSpec
+
+    def _targets(self) -> list[str]:
+        return [f"sub-{self.inputs.label}.html"]
+
+    def _run_interface(self, runtime: Any) -> Any:
+        from dmri7t import reports
+
+        inputs = self.inputs
+        # the participant's record lies beside this node's folder; without it no times are shown
+        status = Path(runtime.cwd).parent / "status.json"
+        report = reports.ParticipantReport(
+            label=inputs.label,
+            scans=tuple(self._scan(path) for path in inputs.manifests),
+            model=reports.ModelCard.read(Path(inputs.model), inputs.model_sha256),
+            settings=inputs.settings,
+            command=inputs.command,
+            nodes=reports.read_node_times(status) if status.exists() else (),
+            versions=reports.software_versions(),
+            date=time.strftime("%Y-%m-%d %H:%M"),
+        )
+        written = reports.write_report(report, Path(inputs.out_dir))
+        self._results["out_files"] = [str(path) for path in written]
+        return runtime
+
+    def _scan(self, manifest: str) -> Any:
+        from dmri7t import reports
+
+        found = read_manifest(manifest)
+        maps = {field: found[field] for field in FILES if field != "quality"}
+        before, after = reports.stage_maps(**maps)
+        return reports.ScanReport(
+            stem=found["stem"],
+            before=before,
+            after=after,
+            quality=reports.Quality.read(found["quality"]),
+            methods=found["methods"],
+            source=found["source"],
+        )

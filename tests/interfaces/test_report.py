@@ -1,0 +1,50 @@
+"""The list of a scan's files that the report is drawn from."""
+
+import shutil
+
+import pytest
+
+from dmri7t.interfaces.report import FILES, GatherScan, read_manifest
+
+
+@pytest.fixture
+def gathered(tmp_path):
+    folder = tmp_path / "work"
+    folder.mkdir()
+    inputs = {}
+    for field in FILES:
+        paths = [folder / f"{field}.bin"]
+        if field in ("representations", "generated"):
+            paths.append(folder / f"{field}2.bin")
+        for path in paths:
+            path.write_text(path.name)
+        inputs[field] = [str(p) for p in paths] if len(paths) > 1 else str(paths[0])
+
+    def gather():
+        node = folder / "gather"
+        node.mkdir(exist_ok=True)
+        stage = GatherScan(
+            **inputs, written=[inputs["mask"]], stem="sub-01", source="bids:raw:x", methods="m"
+        )
+        return stage.run(cwd=node).outputs.manifest
+
+    return folder, gather
+
+
+def test_manifest_finds_every_file(gathered):
+    folder, gather = gathered
+    found = read_manifest(gather())
+    assert found["stem"] == "sub-01" and found["mask"] == folder / "mask.bin"
+    assert found["generated"] == [folder / "generated.bin", folder / "generated2.bin"]
+
+
+def test_manifest_follows_content_and_not_place(gathered, tmp_path):
+    folder, gather = gathered
+    first = open(gather()).read()
+    assert open(gather()).read() == first and str(tmp_path) not in first
+    shutil.move(folder, tmp_path / "moved")
+    moved = read_manifest(tmp_path / "moved/gather/manifest.json")
+    assert moved["quality"] == tmp_path / "moved/quality.bin"
+    shutil.move(tmp_path / "moved", folder)
+    (folder / "b0.bin").write_text("another scan")
+    assert open(gather()).read() != first
