@@ -206,6 +206,8 @@ class Training:
         """Run one stage through Lightning, from its last checkpoint if there is one."""
         fine = FINE if name == "super_resolution" else 0
         stage = STAGES[name](self.translator, name, settings)
+        # a translator's networks rest in evaluation, where a codebook does not move
+        self.translator.networks[name].train()
         batch = settings["batch"]
         scale = self.config["scale"]
         train = DataLoader(Patches(self.items, scale, fine=fine), batch, shuffle=True, drop_last=True)
@@ -227,7 +229,7 @@ class Training:
             val_check_interval=200,
             num_sanity_val_steps=0,
             gradient_clip_val=1.0,
-            log_every_n_steps=10,
+            log_every_n_steps=min(10, settings["steps"]),
             enable_progress_bar=False,
             enable_model_summary=False,
         )
