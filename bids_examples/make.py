@@ -66,10 +66,14 @@ def make_affine(scan: dict[str, Any]) -> np.ndarray:
     """Affine with the scan's voxel sizes, turned by ``tilt`` degrees about x and z."""
     tilt = np.deg2rad(scan.get("tilt", 0))
     c, s = np.cos(tilt), np.sin(tilt)
-    turn = np.array([[1, 0, 0], [0, c, -s], [0, s, c]]) @ np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])
+    turn = np.array([[1, 0, 0], [0, c, -s], [0, s, c]]) @ np.array(
+        [[c, -s, 0], [s, c, 0], [0, 0, 1]]
+    )
     # most converters store the first axis from right to left
     affine = np.eye(4)
-    affine[:3, :3] = turn @ np.diag(scan.get("voxel", [2.5] * 3)) @ np.diag(scan.get("flip", [-1, 1, 1]))
+    affine[:3, :3] = (
+        turn @ np.diag(scan.get("voxel", [2.5] * 3)) @ np.diag(scan.get("flip", [-1, 1, 1]))
+    )
     affine[:3, 3] = -affine[:3, :3] @ (np.array(scan["shape"]) - 1) / 2
     return affine
 
@@ -174,19 +178,26 @@ def make_demo(out: Path) -> None:
     """Simulate the 3T scan of one head at 2.2 mm, 3 b0 and 30 directions at b = 1000."""
     from dmri7t.simulation.dataset import Layout, simulate_dataset
 
-    layout = Layout(voxel_size=2.2, voxel_size_7t=1.848, n_directions=30, n_b0=3, snr=22.0, fields=(3,))
+    layout = Layout(
+        voxel_size=2.2, voxel_size_7t=1.848, n_directions=30, n_b0=3, snr=22.0, fields=(3,)
+    )
     simulate_dataset(out, subjects=1, seed=1, layout=layout)
 
 
 def main() -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("name", nargs="?", choices=["demo", *skeletons()])
     parser.add_argument("out", nargs="?", type=Path)
     parser.add_argument("--list", action="store_true", help="name every data set and stop")
     args = parser.parse_args()
     if args.list or args.name is None or args.out is None:
-        print("demo: a simulated head\n" + "\n".join(f"{n}: {s['text']}" for n, s in skeletons().items()))
+        print(
+            "demo: a simulated head\n"
+            + "\n".join(f"{n}: {s['text']}" for n, s in skeletons().items())
+        )
     elif args.name == "demo":
         make_demo(args.out)
     else:

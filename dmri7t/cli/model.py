@@ -121,7 +121,7 @@ def evaluate(args: argparse.Namespace) -> None:
     table = summarize(subjects)
     for name, frame in (("subjects", subjects), ("table", table)):
         frame.to_csv(args.output / f"{name}.tsv", sep="\t", index=False, float_format="%.5f")
-    wide = table.assign(text=[f"{m:.4f} ± {s:.4f}" for m, s in zip(table["mean"], table["sd"])])
+    wide = table.assign(text=[f"{m:.4f} ± {s:.4f}" for m, s in zip(table["mean"], table["sd"], strict=True)])
     print(wide.pivot(index=["metric", "method"], columns="map", values="text").to_string())
 
 

@@ -54,39 +54,96 @@ def build_parser() -> argparse.ArgumentParser:
 
     group = parser.add_argument_group("which scans")
     add = group.add_argument
-    add("--participant-label", "--participant_label", nargs="+", type=_label("sub-"), default=[],
-        metavar="LABEL", help="participants, with or without sub-; default: all")
-    add("--session-id", "--session-label", nargs="+", type=_label("ses-"), default=[],
-        metavar="LABEL", help="sessions, with or without ses-; default: all")
-    add("--bids-filter-file", type=Path, metavar="JSON",
-        help='entities that scans must have: {"dwi": {"acquisition": "hires"}}')
+    add(
+        "--participant-label",
+        "--participant_label",
+        nargs="+",
+        type=_label("sub-"),
+        default=[],
+        metavar="LABEL",
+        help="participants, with or without sub-; default: all",
+    )
+    add(
+        "--session-id",
+        "--session-label",
+        nargs="+",
+        type=_label("ses-"),
+        default=[],
+        metavar="LABEL",
+        help="sessions, with or without ses-; default: all",
+    )
+    add(
+        "--bids-filter-file",
+        type=Path,
+        metavar="JSON",
+        help='entities that scans must have: {"dwi": {"acquisition": "hires"}}',
+    )
     add("--bids-database-dir", type=Path, metavar="DIR", help="keep pybids' index here")
     add("--skip-bids-validation", action="store_true", help="do not check the data set first")
-    add("--b0-threshold", type=float, default=100.0, metavar="B",
-        help="b-values up to this are b0, s/mm2 (default: %(default)g)")
-    add("--shells", nargs="+", type=float, default=[], metavar="B",
-        help="b-values that go through the model; default: all; others are interpolated")
+    add(
+        "--b0-threshold",
+        type=float,
+        default=100.0,
+        metavar="B",
+        help="b-values up to this are b0, s/mm2 (default: %(default)g)",
+    )
+    add(
+        "--shells",
+        nargs="+",
+        type=float,
+        default=[],
+        metavar="B",
+        help="b-values that go through the model; default: all; others are interpolated",
+    )
 
     group = parser.add_argument_group("what is made")
     add = group.add_argument
     add("--model", default="default", help="name of a model that ships, or a model's folder")
-    add("--output-resolution", type=_resolution, default="auto", metavar="MM",
-        help="auto (1.05/1.25 of the input's voxels), native, or mm (default: %(default)s)")
-    add("--upsampling", choices=["model", "bspline"], default="model",
-        help="super-resolution by the model or by a B-spline (default: %(default)s)")
+    add(
+        "--output-resolution",
+        type=_resolution,
+        default="auto",
+        metavar="MM",
+        help="auto (1.05/1.25 of the input's voxels), native, or mm (default: %(default)s)",
+    )
+    add(
+        "--upsampling",
+        choices=["model", "bspline"],
+        default="model",
+        help="super-resolution by the model or by a B-spline (default: %(default)s)",
+    )
     add("--sampler-steps", type=_positive, metavar="N", help="default: the model's")
-    add("--samples", type=_positive, metavar="N",
-        help="samples that are averaged; more than one gives uncertainty; default: the model's")
+    add(
+        "--samples",
+        type=_positive,
+        metavar="N",
+        help="samples that are averaged; more than one gives uncertainty; default: the model's",
+    )
     add("--random-seed", type=int, default=0, metavar="S", help="of the sampler (default: 0)")
-    add("--precision", choices=["auto", "float32"], default="auto",
-        help="auto: bfloat16 where the device has it; float32 is the reference")
+    add(
+        "--precision",
+        choices=["auto", "float32"],
+        default="auto",
+        help="auto: bfloat16 where the device has it; float32 is the reference",
+    )
 
     group = parser.add_argument_group("how it is run")
     add = group.add_argument
-    add("-w", "--work-dir", type=Path, default=Path("work"), metavar="DIR",
-        help="cached intermediate results (default: ./work)")
-    add("--nprocs", "--nthreads", type=_positive, metavar="N",
-        help="processors for all; default: what this process may use")
+    add(
+        "-w",
+        "--work-dir",
+        type=Path,
+        default=Path("work"),
+        metavar="DIR",
+        help="cached intermediate results (default: ./work)",
+    )
+    add(
+        "--nprocs",
+        "--nthreads",
+        type=_positive,
+        metavar="N",
+        help="processors for all; default: what this process may use",
+    )
     add("--omp-nthreads", type=_positive, metavar="N", help="threads of one node at most")
     add("--mem", "--mem-gb", type=float, metavar="GB", help="memory for all; default: 90 %% of it")
     add("--device", choices=["auto", "cpu", "cuda"], default="auto", help="for the networks")

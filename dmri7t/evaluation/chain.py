@@ -78,9 +78,7 @@ class Estimate:
 def interpolate_shell(scan: ShellScan, rep: Representation) -> Estimate:
     """Make no model at all: gain-corrected, debiased RISH and the coefficients by B-spline."""
     regrid = scan.regrid()
-    return Estimate(
-        regrid(debias(rep.rish_LV, rep.noise_LV)).clamp_min(0), regrid(rep.sh_CV)
-    )
+    return Estimate(regrid(debias(rep.rish_LV, rep.noise_LV)).clamp_min(0), regrid(rep.sh_CV))
 
 
 def translate_shell(
@@ -127,7 +125,15 @@ def harmonized(
     """Bring decoded RISH to the output grid and scale the coefficients to it."""
     n = len(scan.directions_N3)
     fine = translator.super_resolve(
-        encoded, decoded, scan.mask, scan.grid, scan.mask_out, scan.grid_out, scan.bval, n, upsampling
+        encoded,
+        decoded,
+        scan.mask,
+        scan.grid,
+        scan.mask_out,
+        scan.grid_out,
+        scan.bval,
+        n,
+        upsampling,
     )["mean"]
     sh_CV = scan.regrid()(rep.sh_CV)
     n_orders = min(3, rep.plan.order // 2 + 1)

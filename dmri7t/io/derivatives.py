@@ -52,9 +52,7 @@ OUTPUTS: dict[str, Output] = {
     "fa": Output(
         "_model-tensor_param-fa_desc-7Tlike_dwimap.nii.gz", "fractional anisotropy of the output"
     ),
-    "md": Output(
-        "_model-tensor_param-md_desc-7Tlike_dwimap.nii.gz", "mean diffusivity in mm2/s"
-    ),
+    "md": Output("_model-tensor_param-md_desc-7Tlike_dwimap.nii.gz", "mean diffusivity in mm2/s"),
     "quality_json": Output("_desc-quality_dwi.json", "figures of quality, all of them"),
     "quality_tsv": Output("_desc-quality_dwi.tsv", "figures of quality, one row"),
     "settings": Output("_desc-7Tlike_settings.toml", "every setting that decided the result"),
@@ -70,8 +68,17 @@ DESCRIPTIONS = {
 }
 """Meaning of the desc entities."""
 
-IGNORED = ("*_dwimap.nii.gz", "*_dwimap.json", "*.bval", "*.bvec", "*.toml", "*.html",
-           "sub-*/figures/", "*_desc-quality_dwi.*", "logs/")
+IGNORED = (
+    "*_dwimap.nii.gz",
+    "*_dwimap.json",
+    "*.bval",
+    "*.bvec",
+    "*.toml",
+    "*.html",
+    "sub-*/figures/",
+    "*_desc-quality_dwi.*",
+    "logs/",
+)
 """What the validator does not know yet."""
 
 

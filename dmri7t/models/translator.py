@@ -361,7 +361,7 @@ class Translator:
         fine = _Refiner(mask_XYZ, box, grid, box_out, grid_out, self.device)
         samples = decoded["rish"].to(self.device)
         mean = samples.mean(0)
-        root = fine((mean.sqrt() / self.scale[:, None]))
+        root = fine(mean.sqrt() / self.scale[:, None])
         if upsampling == "model":
             noise = fine(encoded["noise"].to(self.device).sqrt() / self.scale[:, None])
             inside = torch.as_tensor(mask_out_XYZ[box_out.slices], device=self.device)

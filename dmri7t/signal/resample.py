@@ -66,9 +66,7 @@ def apply_axes(volume: torch.Tensor, matrices: list[np.ndarray]) -> torch.Tensor
     -------
     Tensor (..., X', Y', Z')
     """
-    mx, my, mz = (
-        torch.as_tensor(m, dtype=volume.dtype, device=volume.device) for m in matrices
-    )
+    mx, my, mz = (torch.as_tensor(m, dtype=volume.dtype, device=volume.device) for m in matrices)
     lead = volume.shape[:-3]
     out = volume.reshape(-1, *volume.shape[-3:])
     out = out @ mz.T

@@ -78,8 +78,13 @@ class Protocol:
 def seven_tesla(relaxation_spread: tuple[float, float], snr: float = 40.0) -> Scanner:
     """HCP's 7T protocol: the target of every translation."""
     spread = PointSpread(width=1.05, apodisation=0.5)
-    return Scanner(7, **HCP_7T, relaxation_spread=relaxation_spread,
-                   point_spread=(spread, spread, spread), snr=snr)
+    return Scanner(
+        7,
+        **HCP_7T,
+        relaxation_spread=relaxation_spread,
+        point_spread=(spread, spread, spread),
+        snr=snr,
+    )
 
 
 def draw_protocol(rng: np.random.Generator) -> Protocol:
@@ -209,7 +214,12 @@ class Block:
 
 
 def render(
-    brain: Brain, micro: Microstructure, protocol: Protocol, low: Axes, high: Axes, order_high: int = 4
+    brain: Brain,
+    micro: Microstructure,
+    protocol: Protocol,
+    low: Axes,
+    high: Axes,
+    order_high: int = 4,
 ) -> Block:
     """Render a block.
 

@@ -97,7 +97,9 @@ class Brain:
     def _depth(self, axes: Axes) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """Depth below the hull (mm) and the broadcastable coordinates."""
         x, y, z = (
-            torch.as_tensor(axes[a], dtype=torch.float32).reshape([-1 if a == b else 1 for b in range(3)])
+            torch.as_tensor(axes[a], dtype=torch.float32).reshape(
+                [-1 if a == b else 1 for b in range(3)]
+            )
             for a in range(3)
         )
         a, b, c = (float(s) for s in self.semi_axes)
@@ -113,14 +115,20 @@ class Brain:
         warp = 1.5 * self.shape_field.at(axes)[1]
         s = self.ventricle_scale * float(np.mean(self.semi_axes)) / 71
         arch = z - 9 + ((y + 2) / 28) ** 2 * 7
-        r = (((x.abs() - 8) / (4.5 * s)) ** 2 + ((y + 2) / (34 * s)) ** 2 + (arch / (6.5 * s)) ** 2).sqrt()
+        r = (
+            ((x.abs() - 8) / (4.5 * s)) ** 2 + ((y + 2) / (34 * s)) ** 2 + (arch / (6.5 * s)) ** 2
+        ).sqrt()
         return (1 - r) * 5 * s + 0.4 * warp
 
     def _deep_grey(self, coords: list[torch.Tensor]) -> torch.Tensor:
         """Signed distance (mm, positive inside) to thalamus and putamen, roughly."""
         x, y, z = coords
         s = float(np.mean(self.semi_axes)) / 71
-        nuclei = [((11, -10, 1), (8, 13, 8)), ((26, 6, 0), (5.5, 15, 9)), ((13, 14, 6), (4.5, 9, 7))]
+        nuclei = [
+            ((11, -10, 1), (8, 13, 8)),
+            ((26, 6, 0), (5.5, 15, 9)),
+            ((13, 14, 6), (4.5, 9, 7)),
+        ]
         best = None
         for (cx, cy, cz), (sx, sy, sz) in nuclei:
             r = (
@@ -148,7 +156,9 @@ class Brain:
         deep = 0.75 * _ramp(self._deep_grey(coords) + 0.5 * detail[1], 0.6)
         gm = torch.maximum(ribbon, deep) * (1 - csf) * inside
         wm = (1 - csf) * inside - gm
-        scalp = _ramp(depth + self.subarachnoid + 12, 0.7) * (1 - _ramp(depth + self.subarachnoid + 6, 0.7))
+        scalp = _ramp(depth + self.subarachnoid + 12, 0.7) * (
+            1 - _ramp(depth + self.subarachnoid + 6, 0.7)
+        )
         directions, fractions, maturity = self._fibres(coords, axes, normal)
         return Tissue(csf * inside, gm, wm.clamp_min(0), scalp, directions, fractions, maturity)
 

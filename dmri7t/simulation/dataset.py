@@ -147,7 +147,9 @@ def _acquire(
 ) -> Iterator[np.ndarray]:
     """Yield the noisy volumes of all shells, b0s first, with receive profile and drift."""
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-    profile = torch.exp(0.25 * SmoothField.draw(rng, 60.0, HALF_EXTENT, 1).at(centred_axes(grid))[0])
+    profile = torch.exp(
+        0.25 * SmoothField.draw(rng, 60.0, HALF_EXTENT, 1).at(centred_axes(grid))[0]
+    )
 
     def noisy(clean: torch.Tensor) -> np.ndarray:
         gain = 1 + scanner.drift * float(torch.randn((), generator=generator))
@@ -166,7 +168,9 @@ def _acquire(
 def _write_session(
     stem: Path, volumes: Iterator[np.ndarray], grid: Grid, table: GradientTable, scanner: Scanner
 ) -> None:
-    write_volumes(stem.with_name(stem.name + ".nii.gz"), volumes, (*grid.shape, len(table)), grid.affine)
+    write_volumes(
+        stem.with_name(stem.name + ".nii.gz"), volumes, (*grid.shape, len(table)), grid.affine
+    )
     bvecs = table.to_fsl(grid.affine)
     sidecar = {
         "MagneticFieldStrength": scanner.tesla,
@@ -213,8 +217,7 @@ def simulate_subject(out: Path, label: str, seed: int, layout: Layout) -> None:
     low, high = head_grids(layout)
     directions = real_directions(layout.n_directions)
     shells = [
-        render_head(brain, micro, attrs.evolve(protocol, bval=b), low, high)
-        for b in layout.shells
+        render_head(brain, micro, attrs.evolve(protocol, bval=b), low, high) for b in layout.shells
     ]
     bvals = np.concatenate([[0.0] * layout.n_b0, *([b] * len(directions) for b in layout.shells)])
     vectors = np.concatenate([np.zeros((layout.n_b0, 3)), *[directions] * len(layout.shells)])

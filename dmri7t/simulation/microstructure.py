@@ -48,7 +48,8 @@ def zeppelin_kernel(b: float, parallel: float, perpendicular: float, order: int)
 def _direction_table(order: int) -> torch.Tensor:
     """Basis on a grid of polar angles, (181 * 361, C)."""
     theta, phi = np.meshgrid(
-        np.deg2rad(np.arange(0, 181, TABLE_STEP)), np.deg2rad(np.arange(-180, 181, TABLE_STEP)),
+        np.deg2rad(np.arange(0, 181, TABLE_STEP)),
+        np.deg2rad(np.arange(-180, 181, TABLE_STEP)),
         indexing="ij",
     )
     unit = np.stack([np.sin(theta) * np.cos(phi), np.sin(theta) * np.sin(phi), np.cos(theta)], -1)

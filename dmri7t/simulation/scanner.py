@@ -143,9 +143,7 @@ def add_noise(
     return torch.hypot(real, sigma * torch.randn(volumes.shape, generator=generator))
 
 
-def add_flaws(
-    volumes: torch.Tensor, scanner: Scanner, generator: torch.Generator
-) -> torch.Tensor:
+def add_flaws(volumes: torch.Tensor, scanner: Scanner, generator: torch.Generator) -> torch.Tensor:
     """Drift of the gain between volumes, and slices (last axis) that lost signal.
 
     Parameters

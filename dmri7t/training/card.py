@@ -63,7 +63,9 @@ def figures_table(figures: dict[str, Any]) -> list[str]:
     rows = figures["nmse"]
     head = "| NMSE | " + " | ".join(["R0", "R2", "R4", "FA"]) + " |"
     body = [
-        f"| {method} | " + " | ".join(f"{v['mean']:.4f} ± {v['sd']:.4f}" for v in maps.values()) + " |"
+        f"| {method} | "
+        + " | ".join(f"{v['mean']:.4f} ± {v['sd']:.4f}" for v in maps.values())
+        + " |"
         for method, maps in rows.items()
     ]
     return [

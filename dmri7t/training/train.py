@@ -42,7 +42,10 @@ class Lines(L.Callback):
         if trainer.global_step % self.every == 0:
             seen = {k: float(v) for k, v in trainer.callback_metrics.items()}
             text = "  ".join(f"{k} {v:.4g}" for k, v in seen.items())
-            print(f"[{module.name}] step {trainer.global_step}/{trainer.max_steps}  {text}", flush=True)
+            print(
+                f"[{module.name}] step {trainer.global_step}/{trainer.max_steps}  {text}",
+                flush=True,
+            )
 
 
 def load_data(recipe: Recipe, pool: Path) -> tuple[list[Example], list[Example]]:
@@ -147,9 +150,7 @@ class Training:
         """Yield every item with its batch of one, as it lies."""
         data = Patches(items, self.config["scale"], turn=False)
         for i, item in enumerate(items):
-            batch = {
-                k: v[None].to(self.translator.device) for k, v in data[i].items()
-            }
+            batch = {k: v[None].to(self.translator.device) for k, v in data[i].items()}
             with torch.no_grad():
                 yield item, batch
 
@@ -210,7 +211,9 @@ class Training:
         self.translator.networks[name].train()
         batch = settings["batch"]
         scale = self.config["scale"]
-        train = DataLoader(Patches(self.items, scale, fine=fine), batch, shuffle=True, drop_last=True)
+        train = DataLoader(
+            Patches(self.items, scale, fine=fine), batch, shuffle=True, drop_last=True
+        )
         check = DataLoader(Patches(self.validation, scale, turn=False, fine=fine), batch)
         folder = self.work / name
         # a codebook's distances need more digits than bfloat16 has
@@ -223,7 +226,9 @@ class Training:
             logger=CSVLogger(folder, name="log", version=""),
             callbacks=[
                 Lines(),
-                ModelCheckpoint(folder, every_n_train_steps=SAVE_EVERY, save_last=True, save_top_k=0),
+                ModelCheckpoint(
+                    folder, every_n_train_steps=SAVE_EVERY, save_last=True, save_top_k=0
+                ),
             ],
             check_val_every_n_epoch=None,
             val_check_interval=200,
@@ -251,12 +256,14 @@ class Training:
             log.to_csv(self.out / "training_log.tsv", sep="\t", index=False, float_format="%.6g")
         described = describe_pool([item.example for item in self.items])
         training = {"source": self.source, "stages": self.recipe.stages, "codebooks": self.health}
-        config = {**self.config, "training": training | {"data": self.recipe.data}, "ranges": described}
+        config = {
+            **self.config,
+            "training": training | {"data": self.recipe.data},
+            "ranges": described,
+        }
         write_bundle(self.out, config, model_card(config))
 
 
 def _state(network: torch.nn.Module) -> dict[str, torch.Tensor]:
     """Weights as contiguous tensors on the CPU, ready for safetensors."""
     return {k: v.detach().cpu().contiguous().clone() for k, v in network.state_dict().items()}
-
-

@@ -37,8 +37,17 @@ def files_below(folder: Path) -> list[Path]:
 def test_good_example_gives_what_its_skeleton_says(name, tiny_model, tmp_path):
     skeleton = make.make_dataset(name, tmp_path / "in")
     run = dmri7t(
-        tmp_path / "in", tmp_path / "out", "participant", "--model", tiny_model,
-        "-w", tmp_path / "work", "--samples", 2, "--nprocs", 2,
+        tmp_path / "in",
+        tmp_path / "out",
+        "participant",
+        "--model",
+        tiny_model,
+        "-w",
+        tmp_path / "work",
+        "--samples",
+        2,
+        "--nprocs",
+        2,
     )
     assert run.returncode == 0, run.stdout + run.stderr
     for stem in skeleton["yields"]:
@@ -71,8 +80,15 @@ def test_good_example_gives_what_its_skeleton_says(name, tiny_model, tmp_path):
 def test_broken_example_gives_one_clear_line(name, tiny_model, tmp_path):
     skeleton = make.make_dataset(name, tmp_path / "in")
     run = dmri7t(
-        tmp_path / "in", tmp_path / "out", "participant", "--model", tiny_model,
-        "-w", tmp_path / "work", "--samples", 1,
+        tmp_path / "in",
+        tmp_path / "out",
+        "participant",
+        "--model",
+        tiny_model,
+        "-w",
+        tmp_path / "work",
+        "--samples",
+        1,
     )
     said = run.stdout + run.stderr
     assert run.returncode == skeleton["exit"], said
@@ -88,8 +104,17 @@ def test_broken_example_gives_one_clear_line(name, tiny_model, tmp_path):
 
 
 def test_unknown_participant_is_named_with_those_there_are(single, tiny_model, tmp_path):
-    run = dmri7t(single, tmp_path, "participant", "--participant-label", "sub-99",
-                 "--model", tiny_model, "-w", tmp_path / "w")
+    run = dmri7t(
+        single,
+        tmp_path,
+        "participant",
+        "--participant-label",
+        "sub-99",
+        "--model",
+        tiny_model,
+        "-w",
+        tmp_path / "w",
+    )
     assert run.returncode == 2
     assert "no participant 99" in run.stderr and "01" in run.stderr
     assert not files_below(tmp_path)
@@ -102,8 +127,16 @@ def test_output_inside_the_input_is_refused(single, tiny_model, where):
 
 
 def test_output_below_derivatives_is_allowed(single, tiny_model, tmp_path):
-    run = dmri7t(single, single / "derivatives" / "x", "participant", "--model", tiny_model,
-                 "-w", tmp_path, "--dry-run")
+    run = dmri7t(
+        single,
+        single / "derivatives" / "x",
+        "participant",
+        "--model",
+        tiny_model,
+        "-w",
+        tmp_path,
+        "--dry-run",
+    )
     assert run.returncode == 0, run.stderr
     assert not (single / "derivatives").exists()
 
@@ -126,7 +159,9 @@ def test_unreadable_model_is_refused(single, tmp_path, text):
 
 
 def test_model_that_is_not_there_names_those_that_ship(single, tmp_path):
-    run = dmri7t(single, tmp_path / "out", "participant", "--model", "nowhere", "-w", tmp_path / "w")
+    run = dmri7t(
+        single, tmp_path / "out", "participant", "--model", "nowhere", "-w", tmp_path / "w"
+    )
     assert run.returncode == 2 and "models that ship: default" in run.stderr
 
 
@@ -135,8 +170,17 @@ def test_cuda_without_cuda_is_an_error(single, tiny_model, tmp_path):
 
     if torch.cuda.is_available():
         return  # the other side of this is covered by tests marked gpu
-    run = dmri7t(single, tmp_path / "out", "participant", "--model", tiny_model,
-                 "--device", "cuda", "-w", tmp_path / "w")
+    run = dmri7t(
+        single,
+        tmp_path / "out",
+        "participant",
+        "--model",
+        tiny_model,
+        "--device",
+        "cuda",
+        "-w",
+        tmp_path / "w",
+    )
     assert run.returncode == 2 and "--device cuda" in run.stderr
     assert not (tmp_path / "out").exists()
 
@@ -145,8 +189,18 @@ def test_dry_run_lists_candidates_and_never_imports_torch(tiny_model, tmp_path):
     make.make_dataset("good/sessions", tmp_path / "in")
     extra = tmp_path / "in/sub-01/ses-a/dwi/sub-01_ses-a_dir-AP_sbref.nii.gz"
     shutil.copy(tmp_path / "in/sub-01/ses-a/dwi/sub-01_ses-a_dir-AP_dwi.nii.gz", extra)
-    argv = [str(tmp_path / "in"), str(tmp_path / "out"), "participant", "--model", str(tiny_model),
-            "--session-id", "ses-a", "--dry-run", "-w", str(tmp_path / "w")]
+    argv = [
+        str(tmp_path / "in"),
+        str(tmp_path / "out"),
+        "participant",
+        "--model",
+        str(tiny_model),
+        "--session-id",
+        "ses-a",
+        "--dry-run",
+        "-w",
+        str(tmp_path / "w"),
+    ]
     program = (
         "import sys\nfrom dmri7t.cli.app import main\n"
         f"try:\n    main({argv!r})\nexcept SystemExit as end:\n    print('code', end.code)\n"
@@ -165,8 +219,18 @@ def test_dry_run_lists_candidates_and_never_imports_torch(tiny_model, tmp_path):
 def test_filter_file_chooses_scans(tiny_model, tmp_path):
     make.make_dataset("good/sessions", tmp_path / "in")
     (tmp_path / "filter.json").write_text('{"dwi": {"direction": "PA"}}')
-    run = dmri7t(tmp_path / "in", tmp_path / "out", "participant", "--model", tiny_model,
-                 "--bids-filter-file", tmp_path / "filter.json", "--dry-run", "-w", tmp_path / "w")
+    run = dmri7t(
+        tmp_path / "in",
+        tmp_path / "out",
+        "participant",
+        "--model",
+        tiny_model,
+        "--bids-filter-file",
+        tmp_path / "filter.json",
+        "--dry-run",
+        "-w",
+        tmp_path / "w",
+    )
     assert run.returncode == 0, run.stderr
     assert run.stdout.count("taken ") == 1 and "the filter asks for direction PA" in run.stdout
 

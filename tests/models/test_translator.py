@@ -19,7 +19,9 @@ from dmri7t.signal.resample import resample_mask
 def scan():
     """RISH, noise, mask and grid of a small ball."""
     rng = np.random.default_rng(0)
-    places = np.stack(np.meshgrid(*[np.linspace(-1, 1, n) for n in (13, 15, 11)], indexing="ij"), -1)
+    places = np.stack(
+        np.meshgrid(*[np.linspace(-1, 1, n) for n in (13, 15, 11)], indexing="ij"), -1
+    )
     mask = (places**2).sum(-1) < 0.8
     rish = torch.tensor(rng.uniform(0.1, 2, (3, int(mask.sum()))), dtype=torch.float32)
     grid = Grid(mask.shape, np.diag([2.0, 2.0, 2.0, 1.0]))

@@ -13,8 +13,27 @@ from dmri7t.signal.resample import interpolate
 
 
 def test_simulate_writes_valid_pairs(tmp_path):
-    main(["simulate", str(tmp_path), "--subjects", "1", "--seed", "3", "--voxel-size", "7",
-          "--voxel-size-7t", "6", "--directions", "12", "--b0s", "2", "--shells", "1000", "2000"])
+    main(
+        [
+            "simulate",
+            str(tmp_path),
+            "--subjects",
+            "1",
+            "--seed",
+            "3",
+            "--voxel-size",
+            "7",
+            "--voxel-size-7t",
+            "6",
+            "--directions",
+            "12",
+            "--b0s",
+            "2",
+            "--shells",
+            "1000",
+            "2000",
+        ]
+    )
     check_dataset(tmp_path)
     scans = [c.scan for c in find_scans(tmp_path, ["sim003000"]) if c.taken]
     assert [s.entities["ses"] for s in scans] == ["3T", "7T"]
@@ -22,11 +41,15 @@ def test_simulate_writes_valid_pairs(tmp_path):
     for scan in scans:
         check_scan(scan)
         images.append(nibabel.load(scan.dwi))
-        field = json.loads(scan.dwi.with_name(scan.dwi.name.replace(".nii.gz", ".json")).read_text())
+        field = json.loads(
+            scan.dwi.with_name(scan.dwi.name.replace(".nii.gz", ".json")).read_text()
+        )
         assert field["MagneticFieldStrength"] == int(scan.entities["ses"][0])
     low, high = images
     assert low.shape[3] == high.shape[3] == 26
-    assert np.allclose(low.header.get_zooms()[:3], 7) and np.allclose(high.header.get_zooms()[:3], 6)
+    assert np.allclose(low.header.get_zooms()[:3], 7) and np.allclose(
+        high.header.get_zooms()[:3], 6
+    )
     # the same head in the same place: the ratio of shell to b0, free of the receive profile
     maps = []
     for image in images:

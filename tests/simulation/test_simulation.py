@@ -86,12 +86,18 @@ def test_noise_share_explains_the_bias_of_a_noisy_scan():
     """Debiased RISH of a noisy scan agrees on average with that of a clean one."""
     rng = np.random.default_rng(3)
     protocol = attrs.evolve(
-        draw_protocol(rng), voxel_sizes=np.full(3, 1.5), bval=1000.0,
-        directions=spread_directions(40), n_b0=9,
+        draw_protocol(rng),
+        voxel_sizes=np.full(3, 1.5),
+        bval=1000.0,
+        directions=spread_directions(40),
+        n_b0=9,
     )
     quiet, loud = (
-        draw_patches(11, 20, attrs.evolve(
-            protocol, low=attrs.evolve(protocol.low, snr=snr, drift=0.0, dropout=0.0)))[0]
+        draw_patches(
+            11,
+            20,
+            attrs.evolve(protocol, low=attrs.evolve(protocol.low, snr=snr, drift=0.0, dropout=0.0)),
+        )[0]
         for snr in (2000.0, 15.0)
     )
     mask = loud.mask

@@ -118,8 +118,22 @@ def test_pool_is_resumed_and_read_in_order(tmp_path):
 
 
 def test_a_labs_own_pairs_make_examples(tmp_path):
-    main(["simulate", str(tmp_path), "--subjects", "2", "--voxel-size", "5",
-          "--voxel-size-7t", "4.2", "--directions", "15", "--b0s", "2"])
+    main(
+        [
+            "simulate",
+            str(tmp_path),
+            "--subjects",
+            "2",
+            "--voxel-size",
+            "5",
+            "--voxel-size-7t",
+            "4.2",
+            "--directions",
+            "15",
+            "--b0s",
+            "2",
+        ]
+    )
     train, validation = load_pairs(tmp_path)
     assert train and validation
     example = train[0]
@@ -132,8 +146,20 @@ def test_a_labs_own_pairs_make_examples(tmp_path):
 
 
 def test_too_few_pairs_are_refused(tmp_path):
-    main(["simulate", str(tmp_path), "--subjects", "1", "--voxel-size", "8",
-          "--voxel-size-7t", "7", "--directions", "12"])
+    main(
+        [
+            "simulate",
+            str(tmp_path),
+            "--subjects",
+            "1",
+            "--voxel-size",
+            "8",
+            "--voxel-size-7t",
+            "7",
+            "--directions",
+            "12",
+        ]
+    )
     with pytest.raises(InputError, match="training needs two"):
         load_pairs(tmp_path)
 
