@@ -1,0 +1,129 @@
+"""Whether the gradient table fits the image: do principal directions follow their bundles?
+
+In the right frame, a step along the principal direction of a voxel of white matter mostly ends
+in a voxel with the same direction. The mean agreement is the fibre coherence; it is compared
+with what it would be had axes of the table been flipped or exchanged. After Schilling et al. 2019,
+"A fiber coherence index for quality control of B-table orientation in diffusion MRI scans",
+doi:10.1016/j.mri.2019.01.018.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import permutations
+
+import numpy as np
+
+from dmri7t.reports.views import View
+
+WHITE_FA = 0.35
+"""Voxels above this FA take part."""
+
+ENOUGH = 500
+"""Fewer of them tell nothing."""
+
+MARGIN = 0.005
+"""By how much another table must fit better before the page warns; on real scans, flips cost 0.02
+or more."""
+
+AXIS_NAMES = ("x", "y", "z")
+
+
+@dataclass(frozen=True)
+class OrientationCheck:
+    """Agreement of neighbours along the principal direction, 0 to 1.
+
+    Parameters
+    ----------
+    as_given : float
+    other : float
+        The best among flipped and exchanged axes.
+    change : str
+        What was done to the axes for it, in words.
+    """
+
+    as_given: float
+    other: float
+    change: str
+
+    @property
+    def suspicious(self) -> bool:
+        """Whether another table fits clearly better."""
+        return self.other > self.as_given + MARGIN
+
+
+def check_orientation(
+    view: View, fa_V: np.ndarray, direction_V3: np.ndarray, most: int = 40_000
+) -> OrientationCheck | None:
+    """Compare the directions as they are with flipped and exchanged axes of the image.
+
+    Parameters
+    ----------
+    view : View
+    fa_V : ndarray (V,)
+    direction_V3 : ndarray (V, 3)
+        Unit vectors, scanner frame.
+    most : int
+        At most so many voxels are looked at, evenly chosen.
+
+    Returns
+    -------
+    OrientationCheck or None
+        None where too few voxels have a clear direction.
+    """
+    places_3W = np.stack(np.nonzero(view.lookup_XYZ >= 0))
+    values_W = view.lookup_XYZ[tuple(places_3W)]
+    chosen = np.flatnonzero(fa_V[values_W] > WHITE_FA)
+    if len(chosen) < ENOUGH:
+        return None
+    chosen = chosen[:: -(-len(chosen) // most)]
+    places_3P, values_P = places_3W[:, chosen], values_W[chosen]
+    along_V3 = direction_V3 @ view.axes_33
+    found: dict[str, float] = {}
+    for order in permutations(range(3)):
+        for flipped in (None, 0, 1, 2):
+            sign = np.ones(3)
+            if flipped is not None:
+                sign[flipped] = -1
+            changed_V3 = along_V3[:, order] * sign
+            words = _words(order, flipped)
+            found[words] = _coherence(view, places_3P, values_P, changed_V3, fa_V)
+    as_given = found.pop("")
+    change = max(found, key=found.__getitem__)
+    return OrientationCheck(as_given, found[change], change)
+
+
+def _words(order: tuple[int, ...], flipped: int | None) -> str:
+    parts = []
+    if order != (0, 1, 2):
+        parts.append("axes in the order " + ", ".join(AXIS_NAMES[axis] for axis in order))
+    if flipped is not None:
+        parts.append(f"{AXIS_NAMES[flipped]} flipped")
+    return " and ".join(parts)
+
+
+def _coherence(
+    view: View,
+    places_3P: np.ndarray,
+    values_P: np.ndarray,
+    along_V3: np.ndarray,
+    fa_V: np.ndarray,
+) -> float:
+    """Mean |cosine| between voxels and those one step along their direction, weighted by FA."""
+    here_P3 = along_V3[values_P]
+    # a step to one of the neighbours: the length of the longest component is one voxel
+    steps = here_P3 / view.sizes_3
+    steps = np.rint(steps / np.maximum(np.abs(steps).max(1, keepdims=True), 1e-9)).astype(int)
+    limits = np.array(view.lookup_XYZ.shape)[:, None]
+    total = weight = 0.0
+    for sign in (1, -1):
+        there_3P = places_3P + sign * steps.T
+        inside = ((there_3P >= 0) & (there_3P < limits)).all(0)
+        values = view.lookup_XYZ[tuple(np.clip(there_3P, 0, limits - 1))]
+        inside &= values >= 0
+        values = np.maximum(values, 0)
+        cosine = np.abs((here_P3 * along_V3[values]).sum(1))
+        share = np.where(inside, fa_V[values_P] * fa_V[values], 0.0)
+        total += float((cosine * share).sum())
+        weight += float(share.sum())
+    return total / max(weight, 1e-9)

@@ -1,0 +1,291 @@
+"""The page of a participant: one HTML file that needs nothing but its own figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from dmri7t.io.images import whole_file
+from dmri7t.reports import drawing
+from dmri7t.reports.citations import cited
+from dmri7t.reports.figures import Figure, rename, scan_figures
+from dmri7t.reports.orientation import OrientationCheck, check_orientation
+from dmri7t.reports.records import NodeTime, ParticipantReport, ScanReport, ShellFigures
+from dmri7t.reports.views import View, read_values
+
+BOUNDED_NOTE = 0.2
+"""Fraction of voxels held by a bound from which the page says so in words."""
+
+RANGE_WORDS = {
+    "voxel_size_mm": ("voxel size", "mm"),
+    "bval": ("b-value", "s/mm²"),
+    "n_directions": ("directions", ""),
+    "snr": ("signal-to-noise of the b0", ""),
+}
+
+REPAIRS = {
+    "input_nonfinite": "values of the input that were not finite",
+    "input_negative": "negative values of the input",
+    "output_negative": "negative values of the output",
+}
+
+METHOD_NAMES = {
+    "interpolation": "interpolation only",
+    "linear": "linear scaling",
+    "default": "this model",
+    "model": "this model",
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture of a figure as the page names it; ``alt`` is read to who can't see it."""
+
+    name: str
+    href: str
+    width: int
+    height: int
+    alt: str
+
+
+@dataclass(frozen=True)
+class PageFigure:
+    """A figure whose pictures are on disk."""
+
+    anchor: str
+    title: str
+    caption: str
+    kind: str
+    pictures: tuple[Picture, ...]
+
+
+def write_report(report: ParticipantReport, out_dir: str | Path) -> list[Path]:
+    """Write a participant's page and its figures.
+
+    Parameters
+    ----------
+    report : ParticipantReport
+    out_dir : path
+        Root of the derivative data set.
+
+    Returns
+    -------
+    list of Path
+        The page first, then the figures. Each appears under its name only when it is whole, the
+        page after its figures.
+
+    Raises
+    ------
+    InputError
+        If a map does not fit its mask, or a scan's grids do not share their axes.
+    """
+    out_dir = Path(out_dir)
+    folder = out_dir / f"sub-{report.label}" / "figures"
+    folder.mkdir(parents=True, exist_ok=True)
+    written: list[Path] = []
+    scans = []
+    for place, scan in enumerate(report.scans, start=1):
+        figures = []
+        for figure in scan_figures(scan):
+            files, drawn = _save(rename(figure, scan.stem), folder, out_dir, f"scan{place}")
+            written += files
+            figures.append(drawn)
+        scans.append(_describe_scan(scan, place, figures))
+    page = out_dir / f"sub-{report.label}.html"
+    with whole_file(page) as part:
+        part.write_text(render(report, scans), encoding="utf-8")
+    return [page, *written]
+
+
+def render(report: ParticipantReport, scans: Sequence[dict[str, Any]]) -> str:
+    """HTML of a page whose figures are on disk."""
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"number": _number, "percent": _percent, "seconds": _seconds}
+    parts = resources.files("dmri7t.reports")
+    template = environment.from_string(parts.joinpath("page.html.jinja").read_text("utf-8"))
+    methods = methods_text(report)
+    references = cited(methods)
+    return template.render(
+        report=report,
+        scans=scans,
+        style=Markup(parts.joinpath("page.css").read_text("utf-8")),
+        warnings=[s for s in scans if s["warnings"]],
+        misfits=[s for s in scans if s["orientation"] and s["orientation"].suspicious],
+        methods=methods,
+        references=[reference.text for reference in references],
+        bibtex="\n\n".join(reference.bibtex for reference in references),
+        ranges=_ranges(report),
+        model_figures=_model_figures(report.model.figures),
+        times=run_times(report.nodes),
+    )
+
+
+def _save(
+    figure: Figure, folder: Path, out_dir: Path, anchor: str
+) -> tuple[list[Path], PageFigure]:
+    files, pictures = [], []
+    for column, image in figure.columns.items():
+        path = folder / f"{figure.name}_{column}.png"
+        with whole_file(path) as part:
+            part.write_bytes(drawing.encode(image))
+        files.append(path)
+        href = path.relative_to(out_dir).as_posix()
+        alt = f"{figure.title}, {column}: axial, coronal and sagittal slice"
+        pictures.append(Picture(column, href, image.width, image.height, alt))
+    name = f"{anchor}-{figure.name.rsplit('_', 1)[-1]}"
+    drawn = PageFigure(name, figure.title, figure.caption, figure.kind, tuple(pictures))
+    return files, drawn
+
+
+def _describe_scan(scan: ScanReport, place: int, figures: list[PageFigure]) -> dict[str, Any]:
+    quality = scan.quality
+    passed = [shell for shell in quality.shells if not shell.translated]
+    orientation = _orientation(scan)
+    return {
+        "scan": scan,
+        "anchor": f"scan{place}",
+        "figures": figures,
+        "grids": [
+            (name, *_grid(maps.mask))
+            for name, maps in (("3T input", scan.before), ("7T-like output", scan.after))
+        ],
+        "repairs": [(REPAIRS.get(k, k), n) for k, n in quality.repaired.items() if n],
+        "warnings": quality.outside_training,
+        "orientation": orientation,
+        "remarks": [*_passed_remarks(passed), *_bounded_remarks(quality.shells)],
+    }
+
+
+def _orientation(scan: ScanReport) -> OrientationCheck | None:
+    maps = scan.before
+    if maps.fa is None or maps.direction is None:
+        return None
+    view = View.open(maps.mask)
+    return check_orientation(view, read_values(maps.fa, view), read_values(maps.direction, view))
+
+
+def _grid(mask: Path) -> tuple[str, str]:
+    view = View.open(mask)
+    sizes = [f"{mm:.4g}" for mm in view.sizes_3]
+    shape = " × ".join(str(n) for n in view.lookup_XYZ.shape) + " voxels"
+    if len(set(sizes)) == 1:
+        return sizes[0], f"isotropic, {shape}"
+    return " × ".join(sizes), shape
+
+
+def _passed_remarks(passed: Iterable[ShellFigures]) -> list[str]:
+    names = ", ".join(shell.name for shell in passed)
+    return [f"Interpolated only, without the model: {names}."] if names else []
+
+
+def _bounded_remarks(shells: Iterable[ShellFigures]) -> list[str]:
+    return [
+        f"In {_percent(fraction)} of the voxels of {shell.name} the change of order {2 * row} was "
+        "held by a bound: what the model asked for there was not believed."
+        for shell in shells
+        for row, fraction in enumerate(shell.bounded)
+        if fraction >= BOUNDED_NOTE
+    ]
+
+
+def methods_text(report: ParticipantReport) -> str:
+    """Methods of all scans; what several scans share is said once.
+
+    Where the scans differ, each paragraph that is not shared names its scan.
+    """
+    texts = [scan.methods.split("\n\n") for scan in report.scans if scan.methods]
+    paragraphs: list[str] = []
+    for scan, parts in zip((s for s in report.scans if s.methods), texts, strict=True):
+        for part in parts:
+            shared = all(part in others for others in texts)
+            text = part if shared else f"({scan.stem}) {part}"
+            if text not in paragraphs:
+                paragraphs.append(text)
+    versions = report.versions
+    by_name = {
+        "nipype": ("Nipype", "Gorgolewski et al. 2011"),
+        "monai": ("MONAI", "Cardoso et al. 2022"),
+    }
+    used = [
+        f"{name} {versions[package]} [{citation}]"
+        for package, (name, citation) in by_name.items()
+        if package in versions
+    ]
+    if used and "dmri7t" in versions:
+        paragraphs.append(f"All steps ran in dmri7t {versions['dmri7t']}, with {', '.join(used)}.")
+    return "\n\n".join(paragraphs)
+
+
+def _ranges(report: ParticipantReport) -> list[tuple[str, str]]:
+    rows = []
+    for name, (low, high) in report.model.ranges.items():
+        word, unit = RANGE_WORDS.get(name, (name, ""))
+        rows.append((word, f"{low:g} to {high:g} {unit}".strip()))
+    return rows
+
+
+def _model_figures(figures: dict[str, Any]) -> dict[str, Any] | None:
+    """Rows of the model's own record of NMSE; None where it has none."""
+    try:
+        rows = {
+            METHOD_NAMES.get(method, method): {
+                name: (float(value["mean"]), float(value["sd"])) for name, value in maps.items()
+            }
+            for method, maps in figures["nmse"].items()
+        }
+        columns = list(next(iter(rows.values())))
+        return {"rows": rows, "columns": columns, "subjects": int(figures["subjects"])}
+    except (KeyError, TypeError, ValueError, StopIteration, AttributeError):
+        return None
+
+
+def run_times(nodes: Sequence[NodeTime]) -> dict[str, Any] | None:
+    """Rows of a bar chart, the longest the full width; what took no time is summed up.
+
+    Examples
+    --------
+    >>> times = run_times((NodeTime("a.fit", 3.0), NodeTime("a.small", 0.01)))
+    >>> [(r["name"], r["width"]) for r in times["rows"]], times["small"], times["total"]
+    ([('a.fit', 100.0)], 1, 3.01)
+    """
+    if not nodes:
+        return None
+    longest = max(node.seconds for node in nodes) or 1.0
+    rows = [
+        {
+            "name": node.name.replace("_wf.", "."),
+            "seconds": node.seconds,
+            "width": round(100 * node.seconds / longest, 1),
+            "peak_gb": node.peak_gb,
+            "cached": node.state != "done",
+        }
+        for node in nodes
+        if node.seconds >= 0.1
+    ]
+    return {
+        "rows": rows,
+        "small": len(nodes) - len(rows),
+        "total": sum(node.seconds for node in nodes),
+        "memory": any(row["peak_gb"] for row in rows),
+        "cached": any(row["cached"] for row in rows),
+    }
+
+
+def _number(value: float, digits: int = 3) -> str:
+    return f"{value:.{digits}g}"
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.2g} %" if fraction < 0.995 else "100 %"
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.1f} s" if value < 120 else f"{int(value // 60)} min {int(value % 60):02d} s"
