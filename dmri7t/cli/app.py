@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -227,7 +228,8 @@ def translate(
     write_dataset_files(out_dir, args.bids_dir, {**model, "sha256": settings.model_sha256})
     nprocs = args.nprocs or processors()
     threads = min(args.omp_nthreads or nprocs, nprocs)
-    workflow = init_dmri7t_wf(scans, settings, out_dir, threads)
+    command = shlex.join(["dmri7t", *args.argv])
+    workflow = init_dmri7t_wf(scans, settings, out_dir, threads, command)
     participants = {participant_wf_name(s.entities["sub"]): s.entities["sub"] for s in scans}
     return run_workflow(
         workflow,
@@ -247,6 +249,7 @@ def translate(
 def main(argv: list[str] | None = None) -> None:
     """Run the command; what the user can mend is one line and exit code 2."""
     args = build_parser().parse_args(argv)
+    args.argv = sys.argv[1:] if argv is None else argv
     try:
         code = run(args)
     except Dmri7tError as error:

@@ -121,7 +121,8 @@ def evaluate(args: argparse.Namespace) -> None:
     table = summarize(subjects)
     for name, frame in (("subjects", subjects), ("table", table)):
         frame.to_csv(args.output / f"{name}.tsv", sep="\t", index=False, float_format="%.5f")
-    wide = table.assign(text=[f"{m:.4f} ± {s:.4f}" for m, s in zip(table["mean"], table["sd"], strict=True)])
+    pairs = zip(table["mean"], table["sd"], strict=True)
+    wide = table.assign(text=[f"{mean:.4f} ± {sd:.4f}" for mean, sd in pairs])
     print(wide.pivot(index=["metric", "method"], columns="map", values="text").to_string())
 
 

@@ -1,0 +1,181 @@
+"""Shells, grids, splines, tensors and metrics against known answers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from conftest import fibonacci_directions
+from scipy.ndimage import gaussian_filter, map_coordinates
+
+from dmri7t.errors import InputError
+from dmri7t.signal.gradients import GradientTable, find_shells
+from dmri7t.signal.grids import Grid, refine, voxel_coordinates
+from dmri7t.signal.metrics import nmse, ssim
+from dmri7t.signal.resample import (
+    apply_axes,
+    bounding_box,
+    extend,
+    interpolate,
+    nearest_in_mask,
+    resample_mask,
+    spline_matrix,
+)
+from dmri7t.signal.tensor import (
+    fit_tensor,
+    fractional_anisotropy,
+    mean_diffusivity,
+    principal_direction,
+)
+
+
+@pytest.mark.parametrize(
+    ("bvals", "n_b0", "shells"),
+    [
+        ([0, 0, 1000, 1000], 2, {"b1000": 2}),
+        ([55, 60, 65, 995, 1000, 1005, 2000, 1995], 3, {"b1000": 3, "b1998": 2}),
+        ([5, 930, 930, 930], 1, {"b930": 3}),
+        ([0, 990, 1000, 1010, 2990, 3005, 3010], 1, {"b1000": 3, "b3002": 3}),
+        ([0, 700, 850, 1000], 1, {"b700": 1, "b850": 1, "b1000": 1}),
+    ],
+)
+def test_shells(bvals, n_b0, shells):
+    b0, found = find_shells(np.array(bvals))
+    assert len(b0) == n_b0 and {s.name: len(s) for s in found} == shells
+
+
+def test_b0_threshold_is_a_choice():
+    b0, shells = find_shells(np.array([0, 150, 1000]), b0_threshold=200)
+    assert b0 == (0, 1) and len(shells) == 1
+
+
+def test_table_of_wrong_shape_is_refused():
+    with pytest.raises(InputError, match="2 b-values"):
+        GradientTable(np.zeros(2), np.zeros((3, 3)))
+
+
+@pytest.mark.parametrize("voxel", [1.05, 0.9, (1.0, 1.1, 2.0)])
+def test_refined_grid_has_its_voxels_centre_and_field_of_view(voxel):
+    affine = np.diag([-1.25, 1.25, 2.5, 1.0])
+    affine[:3, 3] = 70, -80, -40
+    grid = Grid((31, 40, 17), affine)
+    fine = refine(grid, voxel)
+    np.testing.assert_allclose(fine.voxel_sizes, np.broadcast_to(voxel, 3))
+    middles = [
+        g.affine[:3, :3] @ ((np.array(g.shape) - 1) / 2) + g.affine[:3, 3] for g in (grid, fine)
+    ]
+    np.testing.assert_allclose(*middles, atol=1e-9)
+    grown = np.array(fine.shape) * fine.voxel_sizes - np.array(grid.shape) * grid.voxel_sizes
+    assert (grown >= -0.01).all() and (grown < fine.voxel_sizes).all()
+
+
+def test_grids_that_are_turned_are_refused():
+    turned = np.eye(4)
+    turned[:2, :2] = [[0.8, -0.6], [0.6, 0.8]]
+    with pytest.raises(ValueError, match="rotated"):
+        voxel_coordinates(Grid((4, 4, 4), np.eye(4)), Grid((4, 4, 4), turned))
+
+
+def test_spline_goes_through_its_samples():
+    grid = Grid((7, 8, 9), np.eye(4))
+    volume = torch.rand(2, *grid.shape, dtype=torch.float64)
+    torch.testing.assert_close(interpolate(volume, grid, grid), volume)
+
+
+def test_spline_is_scipys():
+    rng = np.random.default_rng(0)
+    volume = rng.normal(size=(9, 8, 7))
+    axes = [np.linspace(0, n - 1, 13) for n in volume.shape]
+    matrices = [spline_matrix(n, x) for n, x in zip(volume.shape, axes, strict=True)]
+    ours = apply_axes(torch.tensor(volume), matrices)
+    theirs = map_coordinates(volume, np.meshgrid(*axes, indexing="ij"), order=3, mode="mirror")
+    np.testing.assert_allclose(ours, theirs, atol=1e-12)
+
+
+def test_spline_takes_a_constant_for_what_it_is():
+    grid = Grid((12, 11, 10), np.diag([1.25, 1.25, 1.25, 1]))
+    out = interpolate(torch.full(grid.shape, 3.0), grid, refine(grid, 1.05))
+    torch.testing.assert_close(out, torch.full_like(out, 3.0))
+
+
+def test_mask_edge_does_not_ring():
+    """1.25 to 1.05 mm: with the edge carried outwards a brain's rim stays in its range."""
+    grid = Grid((24, 24, 24), np.diag([1.25, 1.25, 1.25, 1]))
+    fine = refine(grid, 1.05)
+    places = np.stack(np.meshgrid(*[np.linspace(-1, 1, 24)] * 3, indexing="ij"), -1)
+    mask = (places**2).sum(-1) < 0.7
+    smooth = gaussian_filter(np.random.default_rng(0).random(grid.shape), 3)
+    values = torch.tensor(smooth[mask])[None]
+    inside = resample_mask(mask, grid, fine)
+    carried = interpolate(extend(values, mask), grid, fine)[0].numpy()[inside]
+    span = np.ptp(smooth[mask])
+    assert carried.min() > values.min() - 0.05 * span
+    assert carried.max() < values.max() + 0.05 * span
+    # without it the same rim does ring: the test can fail
+    cut = interpolate(torch.tensor(smooth * mask), grid, fine).numpy()[inside]
+    assert cut.min() < values.min() - 0.05 * span
+
+
+def test_tissue_edge_overshoots_no_more_than_a_cubic_spline_must():
+    """A hard step up-sampled from 1.25 to 1.05 mm overshoots by at most 12 % of its height."""
+    grid = Grid((40, 4, 4), np.diag([1.25, 1.25, 1.25, 1]))
+    step = torch.zeros(grid.shape, dtype=torch.float64)
+    step[20:] = 1
+    out = interpolate(step, grid, refine(grid, 1.05))
+    assert out.max() < 1.12 and out.min() > -0.12
+
+
+def test_nearest_mask_voxel_is_carried():
+    mask = np.zeros((5, 1, 1), bool)
+    mask[1:3] = True
+    assert nearest_in_mask(mask).ravel().tolist() == [0, 0, 1, 1, 1]
+
+
+def test_bounding_box_stays_in_the_image():
+    mask = np.zeros((6, 6, 6), bool)
+    mask[1, 2, 5] = True
+    assert bounding_box(mask, 2) == ((0, 0, 3), (4, 5, 6))
+    with pytest.raises(ValueError, match="empty"):
+        bounding_box(np.zeros((2, 2, 2), bool))
+
+
+@pytest.mark.parametrize(
+    ("eigenvalues", "fa"),
+    [((1e-3, 1e-3, 1e-3), 0.0), ((1e-3, 0, 0), 1.0), ((1.7e-3, 0.3e-3, 0.3e-3), 0.7990)],
+)
+def test_known_tensors(eigenvalues, fa):
+    directions = np.concatenate([np.zeros((1, 3)), fibonacci_directions(30)])
+    bvals = np.array([0.0] + [1000.0] * 30)
+    axis = np.array([1.0, 2.0, 2.0]) / 3
+    side, _ = np.linalg.qr(np.stack([axis, [1, 0, 0], [0, 1, 0]], 1))
+    side[:, 0] = axis
+    tensor = side @ np.diag(eigenvalues) @ side.T
+    signal = 900 * np.exp(-bvals * np.einsum("ni,ij,nj->n", directions, tensor, directions))
+    fitted = fit_tensor(torch.tensor(signal)[:, None], bvals, directions)
+    assert float(fractional_anisotropy(fitted)) == pytest.approx(fa, abs=2e-3)
+    assert float(mean_diffusivity(fitted)) == pytest.approx(np.mean(eigenvalues), rel=1e-3)
+    if fa > 0.5:
+        assert abs(float(principal_direction(fitted)[0] @ torch.tensor(axis).float())) > 0.9999
+
+
+def test_tensor_of_dead_voxels_is_finite():
+    directions = np.concatenate([np.zeros((1, 3)), fibonacci_directions(12)])
+    bvals = np.array([0.0] + [1000.0] * 12)
+    fitted = fit_tensor(torch.zeros(13, 5), bvals, directions)
+    assert torch.isfinite(fitted).all()
+    assert torch.isfinite(fractional_anisotropy(fitted)).all()
+
+
+def test_metrics():
+    reference = torch.rand(14, 15, 16)
+    assert nmse(reference, reference) == 0 and ssim(reference, reference) == pytest.approx(1)
+    assert nmse(2 * reference, reference) == pytest.approx(1)
+    noisy = reference + 0.2 * torch.randn_like(reference)
+    assert ssim(noisy, reference) < 0.95
+    # what lies outside the mask does not count for NMSE
+    mask = torch.zeros_like(reference, dtype=torch.bool)
+    mask[3:11, 3:11, 3:11] = True
+    outside = torch.where(mask, reference, noisy)
+    assert nmse(outside, reference, mask) == 0
+    with pytest.raises(ValueError, match="11 voxels"):
+        ssim(torch.rand(5, 20, 20), torch.rand(5, 20, 20))
