@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,9 @@ FILES = (
     "quality",
 )
 """Files of a scan that the report draws from."""
+
+WORDS = ("stem", "source", "methods", "workflow")
+"""What the report says of a scan beside its files."""
 
 
 class GatherScanInputSpec(StageInputSpec):
@@ -49,6 +51,7 @@ class GatherScanInputSpec(StageInputSpec):
     stem = traits.Str(mandatory=True, desc="source entities joined")
     source = traits.Str(mandatory=True, desc="BIDS URI of the source")
     methods = traits.Str(mandatory=True, desc="methods text")
+    workflow = traits.Str(mandatory=True, desc="name of the scan's workflow")
 
 
 class GatherScanOutputSpec(TraitedSpec):
@@ -76,7 +79,7 @@ class GatherScan(Stage):
                 {"path": os.path.relpath(path, runtime.cwd), "sha256": content_hash(path)}
                 for path in paths
             ]
-        words = {"stem": inputs.stem, "source": inputs.source, "methods": inputs.methods}
+        words = {name: getattr(inputs, name) for name in WORDS}
         path = os.path.join(runtime.cwd, "manifest.json")
         with open(path, "w") as file:
             json.dump({**words, "files": files}, file, indent=2)
@@ -132,7 +135,6 @@ class WriteReport(WriteStage):
             command=inputs.command,
             nodes=reports.read_node_times(status) if status.exists() else (),
             versions=reports.software_versions(),
-            date=time.strftime("%Y-%m-%d %H:%M"),
         )
         written = reports.write_report(report, Path(inputs.out_dir))
         self._results["out_files"] = [str(path) for path in written]
@@ -151,4 +153,5 @@ class WriteReport(WriteStage):
             quality=reports.Quality.read(found["quality"]),
             methods=found["methods"],
             source=found["source"],
+            nodes=found["workflow"],
         )

@@ -24,7 +24,12 @@ def gathered(tmp_path):
         node = folder / "gather"
         node.mkdir(exist_ok=True)
         stage = GatherScan(
-            **inputs, written=[inputs["mask"]], stem="sub-01", source="bids:raw:x", methods="m"
+            **inputs,
+            written=[inputs["mask"]],
+            stem="sub-01",
+            source="bids:raw:x",
+            methods="m",
+            workflow="dwi_wf",
         )
         return stage.run(cwd=node).outputs.manifest
 

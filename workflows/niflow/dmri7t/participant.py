@@ -96,7 +96,9 @@ def init_participant_wf(
                 setattr(inputnode.inputs, name, str(path))
         inputnode.inputs.out_dir = str(out_dir)
         gather = Node(
-            GatherScan(stem=scan.stem, source=scan.uri, methods=scan_wf.__desc__),
+            GatherScan(
+                stem=scan.stem, source=scan.uri, methods=scan_wf.__desc__, workflow=plan.name
+            ),
             name=f"gather_{plan.name.removesuffix('_wf')}",
         )
         workflow.connect(
