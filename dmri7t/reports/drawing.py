@@ -79,9 +79,16 @@ def colour(values: np.ndarray, window: Window) -> np.ndarray:
     return palette(window.colours)[level] * np.isfinite(values)[..., None].astype(np.uint8)
 
 
-def paint(values_VC: np.ndarray, lookup: np.ndarray) -> np.ndarray:
-    """Picture (rows, columns, 3) of coloured values (V, 3); black where the lookup is -1."""
-    return np.where(lookup[..., None] >= 0, values_VC[np.maximum(lookup, 0)], np.uint8(0))
+def paint(values: np.ndarray, lookup: np.ndarray, window: Window | None = None) -> np.ndarray:
+    """Picture (rows, columns, 3) of values (V,), or of colours (V, 3) where there is no window.
+
+    Black where the lookup is -1.
+    """
+    inside = lookup >= 0
+    picked = values[lookup[inside]]
+    picture = np.zeros((*lookup.shape, 3), np.uint8)
+    picture[inside] = picked if window is None else colour(picked, window)
+    return picture
 
 
 def round_up(value: float) -> float:

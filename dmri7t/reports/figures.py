@@ -92,15 +92,10 @@ class Stage:
             for plane, s in (slices or self.slices).items()
         }
 
-    def show(self, values: np.ndarray, side: str, title: str, window: Window) -> Image.Image:
-        """Draw values (V,) of one side."""
-        return self.paint(drawing.colour(values, window), side, title, window)
-
-    def paint(
-        self, coloured: np.ndarray, side: str, title: str, window: Window | None
-    ) -> Image.Image:
-        """Draw colours (V, 3) of one side."""
-        pictures = {p: drawing.paint(coloured, look) for p, look in self.lookups[side].items()}
+    def show(self, values: np.ndarray, side: str, title: str, window: Window | None) -> Image.Image:
+        """Draw values (V,) of one side; or colours (V, 3), where there is no window."""
+        lookups = self.lookups[side].items()
+        pictures = {plane: drawing.paint(values, lookup, window) for plane, lookup in lookups}
         return drawing.column(pictures, self.notes(side), title, window)
 
     def difference(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
@@ -223,7 +218,7 @@ def direction_figure(stage: Stage, before: ScanMaps, after: ScanMaps) -> Figure:
     for side, title, f, d in zip(
         ("before", "after"), ("3T input", "7T-like output"), fa, directions, strict=True
     ):
-        columns[side] = stage.paint(_direction_colours(d, f), side, title, None)
+        columns[side] = stage.show(_direction_colours(d, f), side, title, None)
     angle = np.full(len(fa[1]), np.nan, np.float32)
     for bridge in stage.bridges.values():
         # directions have no sign: they cannot be averaged, so the nearest voxel speaks
@@ -318,7 +313,7 @@ def _stick_picture(
     scale = drawing.WIDTH / ZOOM_MM
     index = getattr(slices, side)
     lookup = pixel_lookup(view, slices, index, scale)
-    picture = drawing.paint(drawing.colour(fa_V * 0.5, Window(0, 1)), lookup)
+    picture = drawing.paint(fa_V, lookup, Window(0.0, 2.0))
     across, up, through = AXES[slices.plane]
     sheet = np.take(view.lookup_XYZ, index, axis=through)
     first, second = np.nonzero(sheet >= 0)

@@ -77,7 +77,7 @@ def check_orientation(
     if len(chosen) < ENOUGH:
         return None
     chosen = chosen[:: -(-len(chosen) // most)]
-    places_3P, values_P = places_3W[:, chosen], values_W[chosen]
+    places_3P = places_3W[:, chosen]
     along_V3 = direction_V3 @ view.axes_33
     found: dict[str, float] = {}
     for order in permutations(range(3)):
@@ -85,9 +85,8 @@ def check_orientation(
             sign = np.ones(3)
             if flipped is not None:
                 sign[flipped] = -1
-            changed_V3 = along_V3[:, order] * sign
             words = _words(order, flipped)
-            found[words] = _coherence(view, places_3P, values_P, changed_V3, fa_V)
+            found[words] = _coherence(view, places_3P, along_V3, fa_V, order, sign)
     as_given = found.pop("")
     change = max(found, key=found.__getitem__)
     return OrientationCheck(as_given, found[change], change)
@@ -105,19 +104,25 @@ def _words(order: tuple[int, ...], flipped: int | None) -> str:
 def _coherence(
     view: View,
     places_3P: np.ndarray,
-    values_P: np.ndarray,
     along_V3: np.ndarray,
     fa_V: np.ndarray,
+    order: tuple[int, ...],
+    sign: np.ndarray,
 ) -> float:
-    """Mean |cosine| between voxels and those one step along their direction, weighted by FA."""
+    """Mean |cosine| between voxels and those one step along their direction, weighted by FA.
+
+    Exchanging and flipping the same axes of two vectors leaves their cosine as it is: the change
+    decides only which neighbour is asked.
+    """
+    values_P = view.lookup_XYZ[tuple(places_3P)]
     here_P3 = along_V3[values_P]
-    # a step to one of the neighbours: the length of the longest component is one voxel
-    steps = here_P3 / view.sizes_3
+    steps = here_P3[:, order] * sign / view.sizes_3
+    # to one of the 26 neighbours: the longest component is one voxel
     steps = np.rint(steps / np.maximum(np.abs(steps).max(1, keepdims=True), 1e-9)).astype(int)
     limits = np.array(view.lookup_XYZ.shape)[:, None]
     total = weight = 0.0
-    for sign in (1, -1):
-        there_3P = places_3P + sign * steps.T
+    for way in (1, -1):
+        there_3P = places_3P + way * steps.T
         inside = ((there_3P >= 0) & (there_3P < limits)).all(0)
         values = view.lookup_XYZ[tuple(np.clip(there_3P, 0, limits - 1))]
         inside &= values >= 0
