@@ -54,7 +54,9 @@ OUTPUTS: dict[str, Output] = {
     ),
     "md": Output("_model-tensor_param-md_desc-7Tlike_dwimap.nii.gz", "mean diffusivity in mm2/s"),
     "quality_json": Output("_desc-quality_dwi.json", "figures of quality, all of them"),
-    "quality_tsv": Output("_desc-quality_dwi.tsv", "figures of quality, one row"),
+    "quality_tsv": Output(
+        "_desc-quality_dwi.tsv", "figures of quality, a row for b0 and for every shell"
+    ),
     "settings": Output("_desc-7Tlike_settings.toml", "every setting that decided the result"),
 }
 """All results of a scan by key; names in the style of BEP016."""

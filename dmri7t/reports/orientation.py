@@ -22,8 +22,8 @@ WHITE_FA = 0.35
 ENOUGH = 500
 """Fewer of them tell nothing."""
 
-MARGIN = 0.005
-"""By how much another table must fit better before the page warns; on real scans, flips cost 0.02
+MARGIN = 0.01
+"""By how much another table must fit better before the page warns; on real scans, flips cost 0.05
 or more."""
 
 AXIS_NAMES = ("x", "y", "z")
@@ -128,7 +128,7 @@ def _coherence(
         inside &= values >= 0
         values = np.maximum(values, 0)
         cosine = np.abs((here_P3 * along_V3[values]).sum(1))
-        share = np.where(inside, fa_V[values_P] * fa_V[values], 0.0)
-        total += float((cosine * share).sum())
-        weight += float(share.sum())
+        # a step that leaves the bundle ends in low FA, and that counts against it
+        total += float((cosine * fa_V[values_P] * np.where(inside, fa_V[values], 0.0)).sum())
+        weight += float(np.square(fa_V[values_P]).sum())
     return total / max(weight, 1e-9)

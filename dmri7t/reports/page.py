@@ -22,6 +22,9 @@ from dmri7t.reports.views import View, read_values
 BOUNDED_NOTE = 0.2
 """Fraction of voxels held by a bound from which the page says so in words."""
 
+SHOWN_SECONDS = 0.1
+"""Nodes that took less are only counted."""
+
 RANGE_WORDS = {
     "voxel_size_mm": ("voxel size", "mm"),
     "bval": ("b-value", "s/mm²"),
@@ -124,7 +127,7 @@ def render(report: ParticipantReport, scans: Sequence[dict[str, Any]]) -> str:
         bibtex="\n\n".join(reference.bibtex for reference in references),
         ranges=_ranges(report),
         model_figures=_model_figures(report.model.figures),
-        times=run_times(report.nodes),
+        times=run_times(report.nodes, {s.nodes: s.stem for s in report.scans if s.nodes}),
     )
 
 
@@ -247,35 +250,52 @@ def _model_figures(figures: dict[str, Any]) -> dict[str, Any] | None:
         return None
 
 
-def run_times(nodes: Sequence[NodeTime]) -> dict[str, Any] | None:
+def run_times(
+    nodes: Sequence[NodeTime], workflows: dict[str, str] | None = None
+) -> dict[str, Any] | None:
     """Rows of a bar chart, the longest the full width; what took no time is summed up.
+
+    Parameters
+    ----------
+    nodes : sequence of NodeTime
+    workflows : dict, optional
+        Title of every scan by the name with which its nodes begin; one title for each group of
+        rows.
 
     Examples
     --------
-    >>> times = run_times((NodeTime("a.fit", 3.0), NodeTime("a.small", 0.01)))
-    >>> [(r["name"], r["width"]) for r in times["rows"]], times["small"], times["total"]
-    ([('a.fit', 100.0)], 1, 3.01)
+    >>> nodes = (NodeTime("a_wf.fit", 3.0), NodeTime("b_wf.small", 0.01), NodeTime("b_wf.x", 1.5))
+    >>> times = run_times(nodes, {"a_wf": "scan a", "b_wf": "scan b"})
+    >>> [(g["title"], [(r["name"], r["width"]) for r in g["rows"]]) for g in times["groups"]]
+    [('scan a', [('fit', 100.0)]), ('scan b', [('x', 50.0)])]
+    >>> times["small"], times["total"]
+    (1, 4.51)
     """
     if not nodes:
         return None
     longest = max(node.seconds for node in nodes) or 1.0
-    rows = [
-        {
-            "name": node.name.replace("_wf.", "."),
+    groups: dict[str, list[dict[str, Any]]] = {name: [] for name in (workflows or {})}
+    shown = [node for node in nodes if node.seconds >= SHOWN_SECONDS]
+    for node in shown:
+        first, _, rest = node.name.partition(".")
+        known = rest and first in groups
+        row = {
+            "name": (rest if known else node.name).replace("_wf.", "."),
             "seconds": node.seconds,
             "width": round(100 * node.seconds / longest, 1),
             "peak_gb": node.peak_gb,
             "cached": node.state != "done",
         }
-        for node in nodes
-        if node.seconds >= 0.1
-    ]
+        groups.setdefault(first if known else "", []).append(row)
     return {
-        "rows": rows,
-        "small": len(nodes) - len(rows),
+        "groups": [
+            {"title": (workflows or {}).get(name, ""), "rows": rows}
+            for name, rows in groups.items()
+            if rows
+        ],
+        "small": len(nodes) - len(shown),
         "total": sum(node.seconds for node in nodes),
-        "memory": any(row["peak_gb"] for row in rows),
-        "cached": any(row["cached"] for row in rows),
+        "memory": any(node.peak_gb for node in shown),
     }
 
 

@@ -22,6 +22,9 @@ SUBVOXELS = 2
 REACH = 2.0
 """Voxels of the coarser scan by which the fine grid surpasses a block on every side."""
 
+SNR_RANGE = (6.0, 60.0)
+"""Signal-to-noise ratio of the b0 in white matter."""
+
 HCP_3T = {"echo_time": 0.0895, "repetition_time": 5.52}
 """Seconds (Sotiropoulos et al. 2013, NeuroImage 80:125)."""
 
@@ -148,8 +151,8 @@ def draw_table(rng: np.random.Generator) -> dict[str, object]:
 
 
 def draw_snr(rng: np.random.Generator) -> float:
-    """Draw a signal-to-noise ratio of the b0 in white matter: 6 to 60."""
-    return float(np.exp(rng.uniform(np.log(6), np.log(60))))
+    """Draw a signal-to-noise ratio of the b0 in white matter."""
+    return float(np.exp(rng.uniform(*np.log(SNR_RANGE))))
 
 
 def other_table(protocol: Protocol, rng: np.random.Generator) -> Protocol:

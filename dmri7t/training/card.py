@@ -52,7 +52,7 @@ def model_card(config: dict[str, Any]) -> str:
             f"{name}: {health['codes_in_use']} of {config['networks'][name]['codes']} codes in"
             f" use, perplexity {health['perplexity']}."
         )
-    if "figures" in config:
+    if config.get("figures"):
         lines += ["", *figures_table(config["figures"])]
     lines += ["", "## Licence", "", "Apache-2.0.", ""]
     return "\n".join(lines)

@@ -18,6 +18,7 @@ from dmri7t.models import inputs
 from dmri7t.models.bundle import write_bundle
 from dmri7t.models.networks import build, codebook, quantize
 from dmri7t.models.translator import KINDS, Translator
+from dmri7t.simulation.acquisition import SNR_RANGE
 from dmri7t.training.card import model_card
 from dmri7t.training.data import Item, Patches, root_scale
 from dmri7t.training.pool import Example, describe_pool, fill_pool, load_pool
@@ -26,6 +27,9 @@ from dmri7t.training.stages import STAGES, freeze, latents_7t, residual
 
 SAVE_EVERY = 100
 """Steps between checkpoints."""
+
+SIMULATED = "simulated pairs"
+"""What the card calls examples of the simulator."""
 
 FINE = 32
 """Edge of the crops that the super-resolution network learns on, voxels."""
@@ -255,6 +259,8 @@ class Training:
             log = pd.concat(logs)[lambda t: ["stage", *[c for c in t if c != "stage"]]]
             log.to_csv(self.out / "training_log.tsv", sep="\t", index=False, float_format="%.6g")
         described = describe_pool([item.example for item in self.items])
+        if self.source == SIMULATED:
+            described["snr"] = list(SNR_RANGE)
         training = {"source": self.source, "stages": self.recipe.stages, "codebooks": self.health}
         config = {
             **self.config,
