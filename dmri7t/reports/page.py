@@ -96,7 +96,8 @@ def write_report(report: ParticipantReport, out_dir: str | Path) -> list[Path]:
     for place, scan in enumerate(report.scans, start=1):
         figures = []
         for figure in scan_figures(scan):
-            files, drawn = _save(rename(figure, scan.stem), folder, out_dir, f"scan{place}")
+            anchor = f"scan{place}-{figure.name}"
+            files, drawn = _save(rename(figure, scan.stem), folder, out_dir, anchor)
             written += files
             figures.append(drawn)
         scans.append(_describe_scan(scan, place, figures))
@@ -143,8 +144,7 @@ def _save(
         href = path.relative_to(out_dir).as_posix()
         alt = f"{figure.title}, {column}: axial, coronal and sagittal slice"
         pictures.append(Picture(column, href, image.width, image.height, alt))
-    name = f"{anchor}-{figure.name.rsplit('_', 1)[-1]}"
-    drawn = PageFigure(name, figure.title, figure.caption, figure.kind, tuple(pictures))
+    drawn = PageFigure(anchor, figure.title, figure.caption, figure.kind, tuple(pictures))
     return files, drawn
 
 
