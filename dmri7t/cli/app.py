@@ -14,6 +14,7 @@ from dmri7t import __version__
 from dmri7t.cli.parser import build_parser
 from dmri7t.errors import DeviceError, Dmri7tError, InputError
 from dmri7t.execution.status import RunStatus
+from dmri7t.execution.workers import warm_up
 
 MEMORY_SHARE = 0.9
 """Part of the memory that is used unless --mem says otherwise."""
@@ -191,6 +192,9 @@ def run(args: argparse.Namespace) -> int:
     if not args.skip_bids_validation:
         check_dataset(args.bids_dir)
     labels = choose_participants(args)
+    if not args.dry_run:
+        # its imports take seconds: they go on while this process looks at the data set
+        warm_up()
     settings = make_settings(args, resolve_device(args.device))
     if not args.skip_bids_validation:
         say(validate_dataset(args.bids_dir))

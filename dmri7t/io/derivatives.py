@@ -55,7 +55,7 @@ OUTPUTS: dict[str, Output] = {
     "md": Output("_model-tensor_param-md_desc-7Tlike_dwimap.nii.gz", "mean diffusivity in mm2/s"),
     "quality_json": Output("_desc-quality_dwi.json", "figures of quality, all of them"),
     "quality_tsv": Output(
-        "_desc-quality_dwi.tsv", "figures of quality, a row for b0 and for every shell"
+        "_desc-quality_dwi.tsv", "figures of quality: a row for b0 and every shell"
     ),
     "settings": Output("_desc-7Tlike_settings.toml", "every setting that decided the result"),
 }
