@@ -50,6 +50,9 @@ def build_parser() -> argparse.ArgumentParser:
     verb.add_argument("--sampler-steps", type=int)
     verb.add_argument("--samples", type=int)
     verb.add_argument("--threads", type=int, help="of torch; default: all")
+    verb.add_argument(
+        "--record", action="store_true", help="write the figures into the model's card too"
+    )
     verb.set_defaults(run=evaluate)
 
     verb = verbs.add_parser("info", help="describe a model and check its files")
@@ -100,6 +103,7 @@ def evaluate(args: argparse.Namespace) -> None:
     """Measure a model on simulated test subjects beside interpolation."""
     import torch
 
+    from dmri7t.evaluation.record import record_figures
     from dmri7t.evaluation.simulated import evaluate as measure
     from dmri7t.evaluation.simulated import summarize
     from dmri7t.models.bundle import resolve_model
@@ -107,7 +111,8 @@ def evaluate(args: argparse.Namespace) -> None:
 
     if args.threads:
         torch.set_num_threads(args.threads)
-    translator = Translator.load(resolve_model(args.model))
+    folder = resolve_model(args.model)
+    translator = Translator.load(folder)
     subjects = measure(
         translator,
         args.subjects,
@@ -121,6 +126,10 @@ def evaluate(args: argparse.Namespace) -> None:
     table = summarize(subjects)
     for name, frame in (("subjects", subjects), ("table", table)):
         frame.to_csv(args.output / f"{name}.tsv", sep="\t", index=False, float_format="%.5f")
+    if args.record:
+        protocol = f"--subjects {args.subjects} --seed {args.seed} --protocol {args.protocol}"
+        command = f"dmri7t-model evaluate {translator.config['name']} {protocol} --output DIR"
+        record_figures(folder, table, command)
     pairs = zip(table["mean"], table["sd"], strict=True)
     wide = table.assign(text=[f"{mean:.4f} ± {sd:.4f}" for mean, sd in pairs])
     print(wide.pivot(index=["metric", "method"], columns="map", values="text").to_string())

@@ -60,21 +60,19 @@ def model_card(config: dict[str, Any]) -> str:
 
 def figures_table(figures: dict[str, Any]) -> list[str]:
     """Markdown of the figures on simulated test subjects."""
-    rows = figures["nmse"]
-    head = "| NMSE | " + " | ".join(["R0", "R2", "R4", "FA"]) + " |"
-    body = [
-        f"| {method} | "
-        + " | ".join(f"{v['mean']:.4f} ± {v['sd']:.4f}" for v in maps.values())
-        + " |"
-        for method, maps in rows.items()
-    ]
-    return [
+    lines = [
         "## Figures",
         "",
         f"{figures['subjects']} simulated test subjects that the training never saw, against the"
-        f" noise-free simulated 7T scan; `{figures['command']}`.",
-        "",
-        head,
-        "|---|---|---|---|---|",
-        *body,
+        f" noise-free simulated 7T scan; mean and standard deviation over subjects;"
+        f" `{figures['command']}`.",
     ]
+    for metric in ("nmse", "ssim"):
+        rows = figures[metric]
+        maps = list(next(iter(rows.values())))
+        lines += ["", f"| {metric.upper()} | " + " | ".join(maps) + " |"]
+        lines.append("|---" * (len(maps) + 1) + "|")
+        for method, values in rows.items():
+            cells = [f"{values[name]['mean']:.4f} ± {values[name]['sd']:.4f}" for name in maps]
+            lines.append(f"| {method} | " + " | ".join(cells) + " |")
+    return lines
