@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shlex
-import subprocess
 import sys
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from dmri7t import __version__
+from dmri7t.cli.device import resolve_device
 from dmri7t.cli.parser import build_parser
-from dmri7t.errors import DeviceError, Dmri7tError, InputError
+from dmri7t.errors import Dmri7tError, InputError
 from dmri7t.execution.status import RunStatus
 from dmri7t.execution.workers import warm_up
 
@@ -25,6 +27,12 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
+def complain(text: str) -> None:
+    """Print one line to standard error."""
+    sys.stdout.flush()
+    print(f"dmri7t: {' '.join(text.split())}", file=sys.stderr, flush=True)
+
+
 def check_folders(args: argparse.Namespace) -> None:
     """Keep results and work out of the source data.
 
@@ -32,6 +40,8 @@ def check_folders(args: argparse.Namespace) -> None:
     ------
     InputError
     """
+    from dmri7t.io.derivatives import check_output
+
     source = args.bids_dir.resolve()
     derivatives = source / "derivatives"
     for path, what in ((args.out_dir.resolve(), "output"), (args.work_dir.resolve(), "work")):
@@ -41,26 +51,16 @@ def check_folders(args: argparse.Namespace) -> None:
                 f"{path}: the {what} folder lies inside the input data set; choose one outside "
                 f"it, or below {derivatives}."
             )
+        _check_writable(path, what)
+    check_output(args.out_dir)
 
 
-def resolve_device(asked: str) -> str:
-    """Settle on cpu or cuda; another process looks, since this one never loads torch.
-
-    Raises
-    ------
-    DeviceError
-        If cuda was asked for and is not there.
-    """
-    if asked == "cpu":
-        return "cpu"
-    question = "import torch, sys; sys.exit(0 if torch.cuda.is_available() else 3)"
-    found = subprocess.run([sys.executable, "-c", question], capture_output=True).returncode == 0
-    if asked == "cuda" and not found:
-        raise DeviceError(
-            "--device cuda: torch sees no CUDA device here; run on a machine with a GPU and a CUDA "
-            "build of torch, or use --device cpu."
-        )
-    return "cuda" if found else "cpu"
+def _check_writable(path: Path, what: str) -> None:
+    present = next(p for p in (path, *path.parents) if p.exists())
+    if not present.is_dir():
+        raise InputError(f"{present}: is a file, but the {what} folder must be a folder.")
+    if not os.access(present, os.W_OK | os.X_OK):
+        raise InputError(f"{path}: the {what} folder cannot be written; choose another.")
 
 
 def make_settings(args: argparse.Namespace, device: str) -> Any:
@@ -97,7 +97,7 @@ def choose_participants(args: argparse.Namespace) -> list[str]:
     InputError
         If one is not in the data set, or there is none at all.
     """
-    from dmri7t.io.inputs import participant_labels
+    from dmri7t.io.dataset import participant_labels
 
     present = participant_labels(args.bids_dir)
     unknown = [label for label in args.participant_label if label not in present]
@@ -108,7 +108,8 @@ def choose_participants(args: argparse.Namespace) -> list[str]:
         )
     if not present:
         raise InputError(f"{args.bids_dir}: no folder sub-<label>; give the root of the data set.")
-    return args.participant_label or present
+    # named twice is asked once
+    return list(dict.fromkeys(args.participant_label)) or present
 
 
 def read_filters(path: Path | None) -> dict[str, Any]:
@@ -121,12 +122,17 @@ def read_filters(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
     try:
-        return json.loads(path.read_text()).get("dwi", {})
+        filters = json.loads(path.read_text()).get("dwi", {})
     except (OSError, ValueError, AttributeError) as error:
-        raise InputError(f"{path}: not a usable filter file ({error}).") from error
+        raise InputError(f"{path}: not a usable filter file ({error}); mend it.") from error
+    if not isinstance(filters, dict):
+        raise InputError(f'{path}: "dwi" must hold entities and their values; mend it.')
+    return filters
 
 
-def find_and_check(args: argparse.Namespace, labels: list[str], status: RunStatus) -> list[Any]:
+def find_and_check(
+    args: argparse.Namespace, labels: list[str], validation: Any, status: RunStatus
+) -> list[Any]:
     """List all candidates, check those taken, note participants that cannot be run.
 
     Returns
@@ -134,29 +140,73 @@ def find_and_check(args: argparse.Namespace, labels: list[str], status: RunStatu
     list of Scan
         Of participants all of whose scans can be used.
     """
-    from dmri7t.io.inputs import check_scan, find_scans
+    from dmri7t.io.inputs import find_scans
 
+    root = args.bids_dir.absolute()
+    filters = read_filters(args.bids_filter_file)
     candidates = find_scans(
-        args.bids_dir.resolve(),
-        labels,
-        args.session_id,
-        read_filters(args.bids_filter_file),
-        args.bids_database_dir,
+        root, labels, args.session_id, filters, args.bids_database_dir, args.b0_threshold
     )
+    scans = [c.scan for c in candidates if c.scan is not None]
+    flaws = find_flaws(root, scans, validation, args.b0_threshold)
     say("Candidate scans:")
     for candidate in candidates:
-        word = "taken" if candidate.taken else "left "
-        say(f"  {word}  {candidate.path.relative_to(args.bids_dir.resolve())}: {candidate.reason}")
-    scans = [c.scan for c in candidates if c.scan is not None]
+        place = candidate.path.relative_to(root)
+        if not candidate.taken:
+            say(f"  left   {place}: {candidate.reason}")
+        elif candidate.path in flaws:
+            say(f"  left   {place}: cannot be used: {flaws[candidate.path]}")
+        else:
+            say(f"  taken  {place}: a diffusion series with gradients that fit")
     for label in labels:
-        if not any(scan.entities["sub"] == label for scan in scans):
-            status.fail_before(label, f"{args.bids_dir}/sub-{label}: no diffusion scan to take")
-    for scan in scans:
-        try:
-            check_scan(scan, args.b0_threshold)
-        except InputError as error:
-            status.fail_before(scan.entities["sub"], str(error))
+        own = [scan for scan in scans if scan.entities["sub"] == label]
+        for flaw in [flaws[scan.dwi] for scan in own if scan.dwi in flaws]:
+            status.fail_before(label, flaw)
+        if not own:
+            reason = f"{args.bids_dir}/sub-{label}: no diffusion scan to take"
+            status.fail_before(label, f"{reason}; see above why its images were left")
     return [s for s in scans if s.entities["sub"] not in status.participants]
+
+
+def find_flaws(
+    root: Path, scans: list[Any], validation: Any, b0_threshold: float
+) -> dict[Path, str]:
+    """What is wrong with scans, by image: our own checks first, since they name the remedy."""
+    from dmri7t.io.checks import check_scan
+
+    flaws = {}
+    told = validation.of_files({s.dwi.relative_to(root).as_posix() for s in scans})
+    for scan in scans:
+        place = scan.dwi.relative_to(root).as_posix()
+        if place in told:
+            flaws[scan.dwi] = (
+                f"{scan.dwi}: not valid BIDS ({told[place]}); mend it or pass "
+                "--skip-bids-validation."
+            )
+        try:
+            check_scan(scan, b0_threshold)
+        except InputError as error:
+            flaws[scan.dwi] = str(error)
+    return flaws
+
+
+def validate(args: argparse.Namespace, running: Future) -> Any:
+    """Wait for the validator; errors of the whole data set end the run.
+
+    Raises
+    ------
+    InputError
+    """
+    validation = running.result()
+    of_dataset = validation.of_dataset()
+    if of_dataset:
+        more = f" and {len(of_dataset) - 1} more" if len(of_dataset) > 1 else ""
+        raise InputError(
+            f"{args.bids_dir}: not valid BIDS ({of_dataset[0]}{more}); mend it or pass "
+            "--skip-bids-validation."
+        )
+    say(f"BIDS validator: {validation.remark}")
+    return validation
 
 
 def plan_all(scans: list[Any], settings: Any, status: RunStatus) -> list[Any]:
@@ -184,7 +234,7 @@ def run(args: argparse.Namespace) -> int:
     Dmri7tError
         For bad usage or input that concerns the whole run.
     """
-    from dmri7t.io.inputs import check_dataset, validate_dataset
+    from dmri7t.io.dataset import Validation, check_dataset, validate_dataset
 
     check_folders(args)
     if not args.bids_dir.is_dir():
@@ -195,17 +245,21 @@ def run(args: argparse.Namespace) -> int:
     if not args.dry_run:
         # its imports take seconds: they go on while this process looks at the data set
         warm_up()
-    settings = make_settings(args, resolve_device(args.device))
-    if not args.skip_bids_validation:
-        say(validate_dataset(args.bids_dir))
+    with ThreadPoolExecutor(1) as beside:
+        skipped = Validation("skipped")
+        look = (lambda _: skipped) if args.skip_bids_validation else validate_dataset
+        running = beside.submit(look, args.bids_dir)
+        settings = make_settings(args, resolve_device(args.device))
+        validation = validate(args, running)
     say(
         f"dmri7t {__version__}, model {settings.model_name} {settings.model_version} "
         f"({settings.model_sha256[:12]}), device {settings.device}"
     )
     status = RunStatus()
-    scans = plan_all(find_and_check(args, labels, status), settings, status)
-    if status.participants:
-        say(status.summary())
+    scans = plan_all(find_and_check(args, labels, validation, status), settings, status)
+    for label, participant in sorted(status.participants.items()):
+        for failure in participant.failures:
+            complain(f"sub-{label}: {failure.reason}")
     if not scans:
         return 2
     if args.dry_run:
@@ -251,16 +305,22 @@ def translate(
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run the command; what the user can mend is one line and exit code 2."""
+    """Run the command; whatever goes wrong is one line."""
     args = build_parser().parse_args(argv)
     args.argv = sys.argv[1:] if argv is None else argv
     try:
         code = run(args)
-    except Dmri7tError as error:
+    except KeyboardInterrupt:
+        complain("interrupted; the same command goes on where this one stopped.")
+        code = 130
+    except Exception as error:
         if args.verbose > 1:
             raise
-        print(f"dmri7t: {error}", file=sys.stderr)
-        code = 2
+        # what the user can mend says so itself; all else is told by its kind
+        mendable = isinstance(error, Dmri7tError)
+        kind = "" if mendable else f"{type(error).__name__}: "
+        complain(f"{kind}{error}{'' if mendable else ' (details with -vv)'}")
+        code = 2 if mendable else 1
     sys.exit(code)
 
 

@@ -39,6 +39,20 @@ def _positive(text: str) -> int:
     return number
 
 
+def _above_zero(text: str) -> float:
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text}: must be above 0")
+    return number
+
+
+def _seed(text: str) -> int:
+    number = int(text)
+    if not 0 <= number < 2**63:
+        raise argparse.ArgumentTypeError(f"{text}: must be 0 or more, and below 2 to the 63rd")
+    return number
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of ``dmri7t``."""
     parser = argparse.ArgumentParser(
@@ -82,7 +96,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--skip-bids-validation", action="store_true", help="do not check the data set first")
     add(
         "--b0-threshold",
-        type=float,
+        type=_above_zero,
         default=100.0,
         metavar="B",
         help="b-values up to this are b0, s/mm2 (default: %(default)g)",
@@ -90,7 +104,7 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--shells",
         nargs="+",
-        type=float,
+        type=_above_zero,
         default=[],
         metavar="B",
         help="b-values that go through the model; default: all; others are interpolated",
@@ -119,7 +133,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="N",
         help="samples that are averaged; more than one gives uncertainty; default: the model's",
     )
-    add("--random-seed", type=int, default=0, metavar="S", help="of the sampler (default: 0)")
+    add("--random-seed", type=_seed, default=0, metavar="S", help="of the sampler (default: 0)")
     add(
         "--precision",
         choices=["auto", "float32"],
@@ -145,7 +159,13 @@ def build_parser() -> argparse.ArgumentParser:
         help="processors for all; default: what this process may use",
     )
     add("--omp-nthreads", type=_positive, metavar="N", help="threads of one node at most")
-    add("--mem", "--mem-gb", type=float, metavar="GB", help="memory for all; default: 90 %% of it")
+    add(
+        "--mem",
+        "--mem-gb",
+        type=_above_zero,
+        metavar="GB",
+        help="memory for all; default: 90 %% of it",
+    )
     add("--device", choices=["auto", "cpu", "cuda"], default="auto", help="for the networks")
     add("--stop-on-first-crash", action="store_true", help="stop all when one node fails")
     add("--write-graph", action="store_true", help="draw the graph into the work folder")

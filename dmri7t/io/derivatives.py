@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 
 from dmri7t import __version__
+from dmri7t.errors import InputError
 from dmri7t.io.images import whole_file
 
 
@@ -102,6 +103,39 @@ def output_path(out_dir: Path, scan: Any, key: str) -> Path:
     return folder / "dwi" / f"{scan.stem}{OUTPUTS[key].suffix}"
 
 
+def check_output(out_dir: Path) -> None:
+    """See that a folder is not another program's data set, which ours would overwrite.
+
+    Raises
+    ------
+    InputError
+    """
+    described = _described(out_dir)
+    makers = described.get("GeneratedBy", [])
+    names = [m.get("Name") for m in makers if isinstance(m, dict)]
+    if described and "dmri7t" not in names:
+        raise InputError(
+            f"{out_dir}: holds another data set ({described.get('Name', 'without a name')}); "
+            "choose an output folder of its own."
+        )
+
+
+def _described(folder: Path) -> dict[str, Any]:
+    """Content of a folder's dataset_description.json; empty where it has none."""
+    try:
+        described = json.loads((Path(folder) / "dataset_description.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return described if isinstance(described, dict) else {}
+
+
+def _source(bids_dir: Path) -> dict[str, str]:
+    """The data set that results were made from."""
+    doi = _described(bids_dir).get("DatasetDOI")
+    url = {"URL": Path(bids_dir).resolve().as_uri()}
+    return {**url, "DOI": doi} if isinstance(doi, str) and doi else url
+
+
 def write_dataset_files(out_dir: Path, bids_dir: Path, model: dict[str, str]) -> None:
     """Write dataset_description.json, descriptions.tsv and .bidsignore.
 
@@ -125,7 +159,7 @@ def write_dataset_files(out_dir: Path, bids_dir: Path, model: dict[str, str]) ->
                 f"{model['version']} (SHA-256 {model['sha256']})",
             }
         ],
-        "SourceDatasets": [{"URL": Path(bids_dir).resolve().as_uri()}],
+        "SourceDatasets": [_source(bids_dir)],
         "DatasetLinks": {"raw": Path(bids_dir).resolve().as_uri()},
     }
     rows = ["desc_id\tdescription", *(f"{k}\t{v}" for k, v in DESCRIPTIONS.items())]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import math
 import os
 import zlib
 from collections.abc import Iterable, Iterator
@@ -41,33 +42,59 @@ def open_volumes(path: Path | str, scratch: Path | str) -> Any:
     ------
     InputError
         If the file is truncated or damaged.
+    Dmri7tError
+        If ``scratch`` is full.
     """
     path = Path(path)
+    path_read = path
     if path.suffix == ".gz":
-        plain = Path(scratch) / path.stem
-        _decompress(path, plain)
-        path_read = plain
-    else:
-        path_read = path
-    image = nibabel.load(path_read)
-    needed = image.dataobj.offset + image.dataobj.dtype.itemsize * int(np.prod(image.shape))
+        path_read = Path(scratch) / path.stem
+        _decompress(path, path_read)
+    try:
+        image = nibabel.load(path_read)
+    except Exception as error:  # nibabel raises many kinds for a damaged header
+        raise InputError(
+            f"{path}: not a readable NIfTI image ({type(error).__name__}); the file is damaged: "
+            "copy or convert it again"
+        ) from error
+    needed = image.dataobj.offset + image.dataobj.dtype.itemsize * math.prod(image.shape)
     if os.path.getsize(path_read) < needed:
         raise InputError(f"{path}: the image is cut short; copy or convert it again")
     return image
 
 
 def _decompress(path: Path, plain: Path) -> None:
+    with open(plain, "wb") as target:
+        for block in _blocks(path):
+            try:
+                target.write(block)
+            except OSError as error:
+                raise Dmri7tError(
+                    f"{plain}: cannot be written ({error.strerror}); {path.name} needs room there "
+                    "in its uncompressed size"
+                ) from error
+
+
+def _blocks(path: Path) -> Iterator[bytes]:
+    """Decompressed content, block by block."""
     from isal import igzip_threaded, isal_zlib
 
     try:
-        with igzip_threaded.open(path, "rb", threads=1) as source, open(plain, "wb") as target:
+        with igzip_threaded.open(path, "rb", threads=1) as source:
             while block := source.read(BLOCK):
-                target.write(block)
+                yield block
     except (EOFError, OSError, zlib.error, isal_zlib.error) as error:
         raise InputError(
             f"{path}: cannot be decompressed ({error}); the file is damaged or cut short: "
             "copy or convert it again"
         ) from error
+
+
+def repetition_time(image: Any) -> float:
+    """Seconds from volume to volume, as the header of a 4D image has it; 0 where it has none."""
+    zooms = image.header.get_zooms()
+    unit = image.header.get_xyzt_units()[1]
+    return float(zooms[3]) * {"msec": 1e-3, "usec": 1e-6}.get(unit, 1.0) if len(zooms) > 3 else 0.0
 
 
 @contextmanager
@@ -102,6 +129,7 @@ def write_volumes(
     *,
     dtype: Any = np.float32,
     threads: int = 1,
+    repetition_time: float = 0.0,
 ) -> None:
     """Write a .nii.gz volume by volume.
 
@@ -118,6 +146,8 @@ def write_volumes(
         Of the values on disk.
     threads : int
         That compress.
+    repetition_time : float
+        Seconds from volume to volume, for the header; 0: unknown.
 
     Raises
     ------
@@ -130,7 +160,7 @@ def write_volumes(
     written = 0
     with whole_file(path) as part:
         with igzip_threaded.open(part, "wb", compresslevel=1, threads=threads) as stream:
-            _write_header(stream, shape, affine, dtype)
+            _write_header(stream, shape, affine, dtype, repetition_time)
             for volume in volumes:
                 if volume.size != np.prod(shape[:3]) or not np.isfinite(volume.sum()):
                     raise Dmri7tError(
@@ -145,11 +175,13 @@ def write_volumes(
             raise Dmri7tError(f"{path}: {written} volumes instead of {expected}")
 
 
-def _write_header(stream: BinaryIO, shape: tuple[int, ...], affine: np.ndarray, dtype: Any) -> None:
+def _write_header(
+    stream: BinaryIO, shape: tuple[int, ...], affine: np.ndarray, dtype: Any, repetition_time: float
+) -> None:
     header = nibabel.Nifti1Header(endianness="<")
     header.set_data_dtype(dtype)
     header.set_data_shape(shape)
-    header.set_zooms([*Grid(shape, affine).voxel_sizes, *[1.0] * (len(shape) - 3)])
+    header.set_zooms([*Grid(shape, affine).voxel_sizes, *[repetition_time] * (len(shape) - 3)])
     header.set_sform(affine, code="scanner")
     header.set_qform(affine, code="scanner")
     header.set_xyzt_units("mm", "sec")

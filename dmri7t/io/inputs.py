@@ -189,9 +189,7 @@ def _names(bids_dir: Path, participants: Sequence[str]) -> Iterator[str]:
             continue
 
 
-def _why_left(
-    entities: dict[str, Any], sessions: Sequence[str], filters: dict[str, Any]
-) -> str:
+def _why_left(entities: dict[str, Any], sessions: Sequence[str], filters: dict[str, Any]) -> str:
     """Reason to leave an image by its name; empty if there is none."""
     if entities.get("suffix") != "dwi":
         return f"not a diffusion series (suffix {entities.get('suffix', 'unknown')})"
@@ -199,7 +197,8 @@ def _why_left(
         return f"session {entities.get('session', 'none')} was not asked for"
     for name, wanted in filters.items():
         if not _fits(entities.get(LONG.get(name, name)), wanted):
-            return f"the filter asks for {name} {json.dumps(wanted)}"
+            asked = wanted if isinstance(wanted, str) else json.dumps(wanted)
+            return f"the filter asks for {name} {asked}"
     if entities.get("part", "mag") != "mag":
         return f"part-{entities['part']}: only magnitude images are used"
     return ""

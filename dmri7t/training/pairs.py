@@ -15,9 +15,11 @@ import numpy as np
 import torch
 
 from dmri7t.errors import InputError
+from dmri7t.io.checks import check_scan
+from dmri7t.io.dataset import participant_labels
 from dmri7t.io.gradients import read_table
 from dmri7t.io.images import open_volumes
-from dmri7t.io.inputs import Scan, check_scan, find_scans, participant_labels
+from dmri7t.io.inputs import Scan, find_scans
 from dmri7t.signal.gradients import Shell, find_shells
 from dmri7t.signal.grids import Grid
 from dmri7t.signal.mask import brain_mask

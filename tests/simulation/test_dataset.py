@@ -7,7 +7,9 @@ import numpy as np
 import torch
 
 from dmri7t.cli.model import main
-from dmri7t.io.inputs import check_dataset, check_scan, find_scans
+from dmri7t.io.checks import check_scan
+from dmri7t.io.dataset import check_dataset
+from dmri7t.io.inputs import find_scans
 from dmri7t.signal.grids import Grid
 from dmri7t.signal.resample import interpolate
 

@@ -1,0 +1,130 @@
+"""What a scan must have; all that can be seen without reading the image."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import nibabel
+import numpy as np
+
+from dmri7t.errors import InputError
+from dmri7t.io.gradients import read_bvals, read_bvecs
+from dmri7t.io.inputs import Scan
+from dmri7t.signal.gradients import B0_THRESHOLD, find_shells
+
+MIN_DIRECTIONS = 6
+"""Fewest directions of a shell that a tensor can be fitted to."""
+
+MIN_VOXELS = 8
+"""Fewest voxels along an axis; a brain has more, and networks need some."""
+
+
+def check_scan(scan: Scan, b0_threshold: float = B0_THRESHOLD) -> None:
+    """Hold what can be seen without reading the image against what the method needs.
+
+    Parameters
+    ----------
+    scan : Scan
+    b0_threshold : float
+        Volumes up to this b-value (s/mm2) are b0.
+
+    Raises
+    ------
+    InputError
+        One line: which file, what is wrong, what to do.
+    """
+    if scan.flaw:
+        raise InputError(scan.flaw)
+    shape = _image_shape(scan.dwi)
+    for path, what in ((scan.bval, "bval"), (scan.bvec, "bvec")):
+        if not path.is_file():
+            raise InputError(f"{path}: missing; add the {what} file of {scan.dwi.name}.")
+    bvals, bvecs = read_bvals(scan.bval), read_bvecs(scan.bvec)
+    for path, n in ((scan.bval, len(bvals)), (scan.bvec, bvecs.shape[1])):
+        if n != shape[3]:
+            raise InputError(
+                f"{path}: {n} entries but {scan.dwi.name} has {shape[3]} volumes; find the file "
+                "that belongs to the image."
+            )
+    check_gradients(bvals, bvecs, scan.bvec, scan.bval, b0_threshold)
+
+
+def _image_shape(path: Path) -> tuple[int, ...]:
+    """Shape of a 4D image from its header."""
+    if path.is_symlink() and not path.exists():
+        raise InputError(
+            f"{path}: a link to content that is not here; get it (datalad get, git annex get)."
+        )
+    try:
+        image = nibabel.load(path)
+    except Exception as error:  # nibabel raises many kinds for a damaged header
+        told = re.sub(r"\s+", " ", str(error))
+        raise InputError(
+            f"{path}: not a readable NIfTI image ({told}); convert it again."
+        ) from error
+    dims = " x ".join(str(n) for n in image.shape)
+    if len(image.shape) != 4 or image.shape[3] < 2:
+        raise InputError(
+            f"{path}: {dims} voxels, but a diffusion scan has 4 dimensions, the last of them "
+            "its volumes; convert it again, or leave it out with --bids-filter-file."
+        )
+    if image.get_data_dtype().kind not in "iuf":
+        raise InputError(
+            f"{path}: values of type {image.get_data_dtype()}, but magnitudes are needed; "
+            "convert it again."
+        )
+    if min(image.shape[:3]) < MIN_VOXELS:
+        raise InputError(
+            f"{path}: {dims} voxels; {MIN_VOXELS} are needed along each axis, so give the whole "
+            "image and not a slab of it."
+        )
+    if not np.isfinite(image.affine).all() or abs(np.linalg.det(image.affine[:3, :3])) < 1e-6:
+        raise InputError(f"{path}: its affine cannot be used; convert it again.")
+    return image.shape
+
+
+def check_gradients(
+    bvals: np.ndarray, bvecs: np.ndarray, bvec: Path, bval: Path, b0_threshold: float
+) -> None:
+    """Check b-values (N,) and vectors (3, N) against each other; the paths are for the message.
+
+    Raises
+    ------
+    InputError
+        If there is no b0, a weighted volume has no direction, or no shell has enough of them.
+    """
+    b0, shells = find_shells(bvals, b0_threshold)
+    if not b0:
+        raise InputError(
+            f"{bval}: no b0 volume (lowest b-value {bvals.min():g}, threshold {b0_threshold:g} "
+            "s/mm2); a scan needs one, or raise --b0-threshold."
+        )
+    weighted = bvals > b0_threshold
+    broken = np.flatnonzero(weighted & ~np.isfinite(bvecs).all(0))
+    if len(broken):
+        raise InputError(
+            f"{bvec}: volume {broken[0]} has a direction that is no number; mend the file or "
+            "convert the scan again."
+        )
+    zero = np.flatnonzero(weighted & (np.linalg.norm(np.nan_to_num(bvecs), axis=0) < 0.1))
+    if len(zero):
+        raise InputError(
+            f"{bvec}: volume {zero[0]} has b = {bvals[zero[0]]:g} but no direction (zeros); mend "
+            "the file, or set its b-value to 0 if it is a b0."
+        )
+    most = max((_distinct(bvecs[:, list(s.indices)]) for s in shells), default=0)
+    if most < MIN_DIRECTIONS:
+        raise InputError(
+            f"{bval}: {most} different directions in the largest shell; {MIN_DIRECTIONS} are "
+            "needed at least, so this scan cannot be translated; leave it out with "
+            "--bids-filter-file."
+        )
+
+
+def _distinct(bvecs: np.ndarray) -> int:
+    """Number of directions (3, N) of which no two are within 2 degrees, signs aside."""
+    unit = bvecs / np.linalg.norm(bvecs, axis=0)
+    near = np.abs(unit.T @ unit) > np.cos(np.deg2rad(2))
+    # each counts if no earlier one is near
+    return int((~np.tril(near, -1).any(1)).sum())

@@ -1,0 +1,112 @@
+"""The data set as a whole: is it BIDS, and what does the validator say of it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from dmri7t.errors import InputError
+
+VALIDATOR = "bids-validator-deno"
+
+VALIDATOR_SECONDS = 120
+"""Longest time that the validator is waited for; it looks at every file of the data set."""
+
+
+def participant_labels(bids_dir: Path) -> list[str]:
+    """Labels of all participants of a data set, sorted."""
+    return sorted(p.name[4:] for p in Path(bids_dir).glob("sub-*") if p.is_dir())
+
+
+def check_dataset(bids_dir: Path) -> None:
+    """See that a folder is a BIDS data set.
+
+    Raises
+    ------
+    InputError
+        If it is missing, or has no usable dataset_description.json.
+    """
+    if not Path(bids_dir).is_dir():
+        raise InputError(f"{bids_dir}: no such folder; give the root of a BIDS data set.")
+    description = Path(bids_dir) / "dataset_description.json"
+    try:
+        described = json.loads(description.read_text())
+    except FileNotFoundError:
+        raise InputError(
+            f"{description}: missing, so this is no BIDS data set; write it (Name and "
+            "BIDSVersion), or pass --skip-bids-validation."
+        ) from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{description}: not readable as JSON ({error}); mend it.") from error
+    for key in ("Name", "BIDSVersion"):
+        if not isinstance(described, dict) or key not in described:
+            raise InputError(f"{description}: {key} is missing; add it.")
+
+
+@attrs.frozen
+class Validation:
+    """What the validator said.
+
+    Parameters
+    ----------
+    remark : str
+        A line for the log: whether it ran.
+    errors : list of (location, text)
+        Location is relative to the data set, as in ``sub-01/dwi/sub-01_dwi.nii.gz``.
+    """
+
+    remark: str
+    errors: list[tuple[str, str]] = attrs.Factory(list)
+
+    def of_dataset(self) -> list[str]:
+        """Errors that are in no participant's files."""
+        return [text for place, text in self.errors if not place.startswith("sub-")]
+
+    def of_files(self, names: Collection[str]) -> dict[str, str]:
+        """First error of each of these files, named relative to the data set."""
+        found: dict[str, str] = {}
+        for place, text in self.errors:
+            if place in names:
+                found.setdefault(place, text)
+        return found
+
+
+def validate_dataset(bids_dir: Path) -> Validation:
+    """Run the BIDS validator where it is installed; needs no network, and never waits for ever."""
+    beside = Path(sys.executable).with_name(VALIDATOR)
+    program = str(beside) if beside.exists() else shutil.which(VALIDATOR)
+    if program is None:
+        return Validation("not installed; only dataset_description.json was checked")
+    command = [program, "--json", "--ignoreWarnings", str(bids_dir)]
+    try:
+        run = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            timeout=VALIDATOR_SECONDS,
+            stdin=subprocess.DEVNULL,
+        )
+        issues = json.loads(run.stdout)["issues"]["issues"]
+    except subprocess.TimeoutExpired:
+        return Validation(
+            f"no answer after {VALIDATOR_SECONDS} s, so the data set is not validated"
+        )
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        return Validation(f"could not be run ({type(error).__name__}), so nothing is validated")
+    errors = [_describe(i) for i in issues if i.get("severity", "error") == "error"]
+    return Validation(f"{len(errors) or 'no'} error{'s'[: len(errors) != 1]}", errors)
+
+
+def _describe(issue: dict[str, Any]) -> tuple[str, str]:
+    place = str(issue.get("location") or "").lstrip("/")
+    told = [issue.get("code"), issue.get("subCode"), issue.get("issueMessage")]
+    text = re.sub(r"\s+", " ", ", ".join(str(part).strip() for part in told if part))
+    return place, text
