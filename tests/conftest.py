@@ -151,7 +151,7 @@ def tiny_model(tmp_path_factory) -> Path:
             "samples": 1,
             "temperature": 1.0,
         },
-        "training": {"data": "none: random weights, for tests"},
+        "training": {"source": "none: random weights, for tests", "stages": {}},
         "ranges": {
             "voxel_size_mm": [1, 3],
             "bval": [700, 3000],
