@@ -151,6 +151,7 @@ def tiny_model(tmp_path_factory) -> Path:
             "samples": 1,
             "temperature": 1.0,
         },
+        "description": "A model for tests.",
         "training": {"source": "none: random weights, for tests", "stages": {}},
         "ranges": {
             "voxel_size_mm": [1, 3],
