@@ -149,6 +149,10 @@ def _truncated(image: Path, bval: Path, bvals: np.ndarray, bvecs: np.ndarray) ->
     image.write_bytes(whole[: len(whole) // 2])
 
 
+def _bad_sidecar(image: Path, bval: Path, bvals: np.ndarray, bvecs: np.ndarray) -> None:
+    bval.with_suffix(".json").write_text('{"EchoTime": ')
+
+
 FLAWS = {
     "missing bval": _missing_bval,
     "short bvec": _short_bvec,
@@ -157,6 +161,7 @@ FLAWS = {
     "zero gradient": _zero_gradient,
     "no b0": _no_b0,
     "truncated": _truncated,
+    "bad sidecar": _bad_sidecar,
 }
 """What can be broken about a scan."""
 

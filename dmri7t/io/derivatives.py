@@ -162,7 +162,7 @@ def write_dataset_files(out_dir: Path, bids_dir: Path, model: dict[str, str]) ->
         "SourceDatasets": [_source(bids_dir)],
         "DatasetLinks": {"raw": Path(bids_dir).resolve().as_uri()},
     }
-    rows = ["desc_id\tdescription", *(f"{k}\t{v}" for k, v in DESCRIPTIONS.items())]
+    rows = ["desc_id\tdescription", *(f"desc-{k}\t{v}" for k, v in DESCRIPTIONS.items())]
     texts = {
         "dataset_description.json": json.dumps(description, indent=2),
         "descriptions.tsv": "\n".join(rows),

@@ -130,7 +130,7 @@ def find_scans(
     """
     bids_dir = Path(bids_dir).absolute()
     layout = _layout(bids_dir, participants, database)
-    images = layout.get(datatype="dwi", extension=list(ENDINGS), subject=list(participants))
+    images = layout.get(datatype="dwi", extension=list(ENDINGS))
     beside = {
         kind: [Path(f.path) for f in layout.get(suffix="dwi", extension=f".{kind}")]
         for kind in ("bval", "bvec", "json")
@@ -140,7 +140,7 @@ def find_scans(
     for image in sorted(images, key=lambda i: i.path):
         path = Path(image.path)
         reason = _why_left(image.get_entities(), sessions, filters or {})
-        scan = None if reason else _scan(path, beside, bids_dir, image.entities["subject"])
+        scan = None if reason else _scan(path, beside, bids_dir)
         if scan is not None:
             reason = _only_b0(scan, b0_threshold)
             if not reason and scan.stem in taken:
@@ -159,7 +159,7 @@ def _layout(bids_dir: Path, participants: Sequence[str], database: Path | None) 
 
     asked = "|".join(re.escape(label) for label in participants)
     ignore = [
-        re.compile(rf"/sub-(?!(?:{asked})(?:/|$|_))"),
+        re.compile(rf"^/sub-(?!(?:{asked})(?:/|$))"),
         re.compile(rf"/(?:{OTHER_FOLDERS})(?:/|$)"),
         re.compile(r"^/(?:derivatives|sourcedata|code|stimuli|phenotype)(?:/|$)"),
         re.compile(r"/\."),
@@ -259,7 +259,7 @@ def applicable(image: Path, files: Iterable[Path]) -> list[Path]:
     return sorted(fitting, key=lambda f: (-len(f.parents), -len(split_name(f)), f.name))
 
 
-def _scan(path: Path, beside: dict[str, list[Path]], bids_dir: Path, subject: str) -> Scan:
+def _scan(path: Path, beside: dict[str, list[Path]], bids_dir: Path) -> Scan:
     name = path.name.removesuffix(".gz").removesuffix(".nii")
     # where inheritance finds none, the name beside the image is the one that is missed
     nearest = {
@@ -267,6 +267,7 @@ def _scan(path: Path, beside: dict[str, list[Path]], bids_dir: Path, subject: st
         for kind in ("bval", "bvec")
     }
     entities, flaw, sidecar = split_name(path), "", {}
+    subject = path.relative_to(bids_dir).parts[0].removeprefix("sub-")
     if entities.get("sub") != subject:
         flaw = f"{path}: lies in sub-{subject}, but its name says otherwise; rename or move it."
         entities = {**entities, "sub": subject}

@@ -10,7 +10,13 @@ import torch
 
 from dmri7t.errors import Dmri7tError, InputError
 from dmri7t.io.arrays import create_array, load_meta, load_tensors, open_array, save_tensors
-from dmri7t.io.images import masked_volumes, open_volumes, scratch_folder, write_volumes
+from dmri7t.io.images import (
+    masked_volumes,
+    open_volumes,
+    repetition_time,
+    scratch_folder,
+    write_volumes,
+)
 from dmri7t.io.maps import load_mask, save_map
 from dmri7t.signal.grids import Grid
 
@@ -136,3 +142,29 @@ def test_tensors_carry_their_record(tmp_path):
     tensors, meta = load_tensors(path)
     assert meta == record == load_meta(path)
     assert tensors["x"].shape == (3, 2) and tensors["x"][1, 1] == 4
+
+
+def test_header_keeps_the_time_between_volumes(tmp_path):
+    volumes = [np.ones(SHAPE, np.float32)] * 2
+    write_volumes(tmp_path / "a.nii.gz", volumes, (*SHAPE, 2), AFFINE, repetition_time=7.2)
+    image = nibabel.load(tmp_path / "a.nii.gz")
+    assert repetition_time(image) == pytest.approx(7.2)
+    image.header.set_xyzt_units("mm", "msec")
+    assert repetition_time(image) == pytest.approx(0.0072)
+    assert repetition_time(nibabel.Nifti1Image(np.ones(SHAPE), AFFINE)) == 0
+
+
+@pytest.mark.parametrize("content", [b"", b"not gzip at all", gzip.compress(b"not NIfTI" * 99)])
+def test_what_is_no_image_is_told(tmp_path, content):
+    (tmp_path / "a.nii.gz").write_bytes(content)
+    with scratch_folder(tmp_path) as scratch, pytest.raises(InputError, match=r"a\.nii\.gz: "):
+        open_volumes(tmp_path / "a.nii.gz", scratch)
+
+
+def test_full_disk_is_not_taken_for_a_damaged_image(tmp_path):
+    nibabel.save(nibabel.Nifti1Image(np.ones((20, 20, 20, 4)), AFFINE), tmp_path / "full.gz.nii.gz")
+    (tmp_path / "scratch").mkdir()
+    (tmp_path / "scratch" / "full.gz.nii").symlink_to("/dev/full")
+    with pytest.raises(Dmri7tError, match="cannot be written") as caught:
+        open_volumes(tmp_path / "full.gz.nii.gz", tmp_path / "scratch")
+    assert "damaged" not in str(caught.value)

@@ -1,0 +1,123 @@
+"""The data set that comes in, and the one that is written."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+from examples import make
+
+from dmri7t.errors import InputError
+from dmri7t.io import dataset
+from dmri7t.io.dataset import check_dataset, validate_dataset
+from dmri7t.io.derivatives import OUTPUTS, check_output, output_path, write_dataset_files
+
+MODEL = {"name": "m", "version": "1", "sha256": "ab"}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (None, "missing"),
+        ("{", "not readable"),
+        ("[]", "Name is missing"),
+        ('{"Name": "x"}', "BIDSV"),
+    ],
+)
+def test_description_is_needed(tmp_path, text, told):
+    if text is not None:
+        (tmp_path / "dataset_description.json").write_text(text)
+    with pytest.raises(InputError, match=rf"dataset_description\.json: .*{told}"):
+        check_dataset(tmp_path)
+
+
+def test_folder_is_needed(tmp_path):
+    with pytest.raises(InputError, match="no such folder"):
+        check_dataset(tmp_path / "nothing")
+
+
+def test_validator_names_files(tmp_path):
+    make.make_dataset("broken/one_of_two", tmp_path)
+    validation = validate_dataset(tmp_path)
+    image = "sub-01/dwi/sub-01_dwi.nii.gz"
+    assert "DWI_MISSING_BVAL" in validation.of_files({image})[image]
+    assert not validation.of_files({"sub-02/dwi/sub-02_dwi.nii.gz"})
+    assert not validation.of_dataset()
+
+
+def test_validator_names_errors_of_the_data_set(tmp_path):
+    make.make_dataset("good/single", tmp_path)
+    (tmp_path / "dataset_description.json").write_text('{"BIDSVersion": "1.10.0"}')
+    assert validate_dataset(tmp_path).of_dataset()
+
+
+@pytest.mark.parametrize(
+    ("program", "remark"),
+    [
+        ("sleep 30", "no answer after 1 s"),
+        ("echo no JSON", "could not be run"),
+        ('echo \'{"issues": {"issues": []}}\'', "no errors"),
+    ],
+)
+def test_validator_that_hangs_or_fails_is_no_obstacle(tmp_path, monkeypatch, program, remark):
+    script = tmp_path / dataset.VALIDATOR
+    script.write_text(f"#!/bin/sh\nexec {program}\n")
+    script.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setattr(dataset, "VALIDATOR_SECONDS", 1)
+    assert remark in validate_dataset(tmp_path).remark
+
+
+def test_validator_that_is_missing_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "not installed" in validate_dataset(tmp_path).remark
+
+
+def test_names_of_results():
+    entities = {"sub": "01", "ses": "a", "dir": "AP"}
+    scan = SimpleNamespace(entities=entities, stem="sub-01_ses-a_dir-AP")
+    path = output_path("out", scan, "fa")
+    name = "sub-01_ses-a_dir-AP_model-tensor_param-fa_desc-7Tlike_dwimap.nii.gz"
+    assert str(path) == f"out/sub-01/ses-a/dwi/{name}"
+    assert len({o.suffix for o in OUTPUTS.values()}) == len(OUTPUTS)
+
+
+def test_data_set_that_is_written_is_valid(tmp_path):
+    source, out = tmp_path / "in", tmp_path / "out"
+    make.make_dataset("good/single", source)
+    described = json.loads((source / "dataset_description.json").read_text())
+    (source / "dataset_description.json").write_text(
+        json.dumps({**described, "DatasetDOI": "doi:10.0.2.3/x"})
+    )
+    write_dataset_files(out, source, MODEL)
+    description = json.loads((out / "dataset_description.json").read_text())
+    assert description["DatasetType"] == "derivative"
+    assert description["GeneratedBy"][0]["Name"] == "dmri7t"
+    assert description["SourceDatasets"] == [{"URL": source.as_uri(), "DOI": "doi:10.0.2.3/x"}]
+    (out / "sub-01/dwi").mkdir(parents=True)
+    scan = SimpleNamespace(entities={"sub": "01"}, stem="sub-01")
+    for key in OUTPUTS:
+        if OUTPUTS[key].suffix.endswith((".toml", ".tsv", ".json")):
+            output_path(out, scan, key).write_text("{}")
+    (out / "sub-01.html").write_text("<html></html>")
+    run = subprocess.run(
+        [sys.executable.replace("python", dataset.VALIDATOR), "--ignoreWarnings", "--json", out],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    errors = json.loads(run.stdout)["issues"]["issues"]
+    assert not [e for e in errors if e["severity"] == "error"], errors
+
+
+def test_folder_of_another_program_is_not_written_into(tmp_path):
+    check_output(tmp_path / "new")
+    write_dataset_files(tmp_path / "ours", tmp_path, MODEL)
+    check_output(tmp_path / "ours")
+    make.make_dataset("good/single", tmp_path / "raw")
+    with pytest.raises(InputError, match=r"raw: holds another data set \(dmri7t example"):
+        check_output(tmp_path / "raw")

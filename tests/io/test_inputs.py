@@ -1,0 +1,200 @@
+"""Which images of a data set are scans, and what belongs to them."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+from examples import BROKEN, GOOD, SKELETONS, make
+
+from dmri7t.errors import InputError
+from dmri7t.io.checks import check_scan
+from dmri7t.io.dataset import participant_labels
+from dmri7t.io.inputs import applicable, find_scans
+
+
+def found(root, **how):
+    labels = how.pop("labels", None) or participant_labels(root)
+    return {str(c.path.relative_to(root)): c for c in find_scans(root, labels, **how)}
+
+
+def stems(candidates):
+    return sorted(
+        re.sub(r"_dwi\.nii(\.gz)?$", "", name) for name, c in candidates.items() if c.taken
+    )
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_good_example_is_taken_and_left_as_its_skeleton_says(name, tmp_path):
+    skeleton = make.make_dataset(name, tmp_path)
+    candidates = found(tmp_path)
+    assert stems(candidates) == sorted(skeleton["yields"])
+    for candidate in candidates.values():
+        if candidate.taken:
+            check_scan(candidate.scan)
+            assert candidate.scan.sidecar["EchoTime"] == 0.08
+            assert candidate.path.name.startswith(candidate.scan.stem + "_dwi")
+            uri = candidate.scan.uri.removeprefix("bids:raw:")
+            assert tmp_path / uri == candidate.path
+    left = {n.rsplit("_", 1)[0]: c.reason for n, c in candidates.items() if not c.taken}
+    assert left.keys() == skeleton.get("leaves", {}).keys()
+    assert all(re.search(skeleton["leaves"][stem], reason) for stem, reason in left.items())
+
+
+@pytest.mark.parametrize("name", [n for n in BROKEN if SKELETONS[n].get("description", True)])
+def test_broken_example_is_told_by_the_checks(name, tmp_path):
+    skeleton = make.make_dataset(name, tmp_path)
+    scans = [c.scan for c in found(tmp_path).values() if c.taken]
+    assert len(scans) == len(skeleton["scan"])
+    told = []
+    for scan in scans:
+        try:
+            check_scan(scan)
+        except InputError as error:
+            told.append(str(error))
+    # a truncated image shows only when it is read
+    assert len(told) == (name != "broken/truncated")
+    assert all(re.search(skeleton["error"], line) and "\n" not in line for line in told)
+
+
+@pytest.fixture
+def sessions(tmp_path):
+    make.make_dataset("good/sessions", tmp_path)
+    return tmp_path
+
+
+AP = "sub-01/ses-a/dwi/sub-01_ses-a_dir-AP_dwi.nii.gz"
+MULTI = "sub-01/ses-b/dwi/sub-01_ses-b_acq-multi_run-1_dwi.nii.gz"
+
+
+@pytest.mark.parametrize(
+    ("filters", "taken"),
+    [
+        ({"direction": "PA"}, 1),
+        ({"dir": ["AP", "PA"]}, 2),
+        ({"acquisition": None}, 2),
+        ({"acquisition": "*"}, 1),
+        ({"run": 1}, 1),
+        ({"run": "1"}, 1),
+        ({"run": [2, 3]}, 0),
+        ({"datatype": "dwi", "suffix": "dwi", "session": "a"}, 2),
+    ],
+)
+def test_filters_mean_what_they_mean_elsewhere(sessions, filters, taken):
+    assert len(stems(found(sessions, filters=filters))) == taken
+
+
+def test_sessions_not_asked_for_are_left(sessions):
+    candidates = found(sessions, sessions=["b"])
+    assert candidates[MULTI].taken
+    assert candidates[AP].reason == "session a was not asked for"
+
+
+def test_other_suffixes_parts_and_duplicates_are_left(sessions):
+    dwi = sessions / "sub-01/ses-a/dwi"
+    for ending in ("nii.gz", "bval", "bvec"):
+        source = dwi / f"sub-01_ses-a_dir-AP_dwi.{ending}"
+        shutil.copy(source, dwi / f"sub-01_ses-a_part-phase_dwi.{ending}")
+    shutil.copy(sessions / AP, dwi / "sub-01_ses-a_dir-AP_sbref.nii.gz")
+    shutil.copy(sessions / AP, dwi / "sub-01_ses-a_dir-AP_dwi.nii")
+    reasons = {name.rsplit("/", 1)[1]: c.reason for name, c in found(sessions).items()}
+    assert "suffix sbref" in reasons["sub-01_ses-a_dir-AP_sbref.nii.gz"]
+    assert "only magnitude" in reasons["sub-01_ses-a_part-phase_dwi.nii.gz"]
+    both = [reasons[f"sub-01_ses-a_dir-AP_dwi.{ending}"] for ending in ("nii", "nii.gz")]
+    assert sorted(map(bool, both)) == [False, True]
+    assert "names of those of sub-01_ses-a_dir-AP_dwi" in max(both)
+
+
+def test_nearest_file_wins_and_fields_are_merged(sessions):
+    for place, fields in (
+        ("dwi.json", {"EchoTime": 1, "A": "root"}),
+        ("sub-01/sub-01_dwi.json", {"A": "subject", "B": "subject"}),
+        ("sub-01/ses-a/sub-01_ses-a_dir-PA_dwi.json", {"B": "the other one's"}),
+    ):
+        (sessions / place).write_text(json.dumps(fields))
+    scan = found(sessions)[AP].scan
+    assert {k: scan.sidecar[k] for k in ("EchoTime", "A", "B")} == {
+        "EchoTime": 0.08,
+        "A": "subject",
+        "B": "subject",
+    }
+
+
+def test_gradients_of_another_image_are_not_picked_up(sessions):
+    # the name of the other has an entity that this one lacks: it does not apply
+    plain = sessions / "sub-01/ses-a/dwi/sub-01_ses-a_dwi.nii.gz"
+    shutil.copy(sessions / AP, plain)
+    scan = found(sessions)[str(plain.relative_to(sessions))].scan
+    with pytest.raises(InputError, match=r"sub-01_ses-a_dwi\.bval: missing"):
+        check_scan(scan)
+
+
+def test_only_folders_above_apply(tmp_path):
+    image = tmp_path / "sub-01/ses-a/dwi/sub-01_ses-a_dwi.nii.gz"
+    files = [
+        tmp_path / "sub-01/ses-b/dwi/sub-01_ses-b_dwi.bval",
+        tmp_path / "sub-01/ses-b/dwi/dwi.bval",
+        tmp_path / "sub-01/sub-01_dwi.bval",
+        tmp_path / "dwi.bval",
+    ]
+    assert applicable(image, files) == files[2:]
+
+
+def test_other_participants_are_not_indexed(tmp_path):
+    make.make_dataset("good/inherited", tmp_path)
+    (tmp_path / "sub-02/dwi/sub-02_dwi.json").write_text("{")
+    candidates = found(tmp_path, labels=["01"])
+    assert list(candidates) == ["sub-01/dwi/sub-01_dwi.nii.gz"]
+
+
+def test_one_broken_sidecar_does_not_stop_the_other(tmp_path):
+    make.make_dataset("good/inherited", tmp_path)
+    (tmp_path / "sub-02/dwi/sub-02_dwi.json").write_text("{")
+    one, two = (c.scan for c in found(tmp_path).values())
+    check_scan(one)
+    with pytest.raises(InputError, match=r"sub-02_dwi\.json: not readable"):
+        check_scan(two)
+
+
+def test_kept_index_notices_new_files(sessions, tmp_path):
+    database = tmp_path / "index"
+    before = found(sessions, database=database)
+    assert found(sessions, database=database).keys() == before.keys()
+    assert len(list(database.iterdir())) == 1
+    target = sessions / "sub-01/ses-a/dwi/sub-01_ses-a_acq-new_dwi.nii.gz"
+    shutil.copy(sessions / AP, target)
+    assert str(target.relative_to(sessions)) in found(sessions, database=database)
+
+
+def test_name_that_contradicts_its_folder_is_told(tmp_path):
+    make.make_dataset("good/single", tmp_path)
+    for file in (tmp_path / "sub-01/dwi").iterdir():
+        file.rename(file.with_name(file.name.replace("sub-01", "sub-07")))
+    (candidate,) = found(tmp_path).values()
+    assert candidate.scan.entities["sub"] == "01"
+    with pytest.raises(InputError, match="its name says otherwise"):
+        check_scan(candidate.scan)
+
+
+def test_missing_content_of_a_link_is_told(tmp_path):
+    make.make_dataset("good/single", tmp_path)
+    image = tmp_path / "sub-01/dwi/sub-01_dwi.nii.gz"
+    image.unlink()
+    image.symlink_to(tmp_path / ".git/annex/objects/nothing")
+    (candidate,) = found(tmp_path).values()
+    with pytest.raises(InputError, match="datalad get"):
+        check_scan(candidate.scan)
+
+
+def test_repeated_directions_count_once(tmp_path):
+    make.make_dataset("good/single", tmp_path)
+    bvec = tmp_path / "sub-01/dwi/sub-01_dwi.bvec"
+    table = np.loadtxt(bvec)
+    table[:, 7:] = -table[:, 2:3]
+    np.savetxt(bvec, table)
+    (candidate,) = found(tmp_path).values()
+    with pytest.raises(InputError, match="5 different directions"):
+        check_scan(candidate.scan)
