@@ -91,6 +91,8 @@ def write_scan(root: Path, scan: dict[str, Any], seed: int) -> None:
     affine = make_affine(scan)
     data = phantom(scan["shape"], affine, table.bvals, table.directions, seed)
     image = nibabel.Nifti1Image(data.astype(np.float32), affine)
+    image.header.set_zooms([*image.header.get_zooms()[:3], 5.0])
+    image.header.set_xyzt_units("mm", "sec")
     if scan.get("dtype") == "int16":
         image.set_data_dtype(np.int16)
     if scan.get("dtype") == "big-endian":

@@ -80,6 +80,7 @@ class WriteDWIInputSpec(WriteInputSpec):
     representations = InputMultiPath(
         File(exists=True), mandatory=True, desc="of the translated shells, for the sidecar"
     )
+    repetition_time = traits.Float(0.0, usedefault=True, desc="seconds from volume to volume")
     out_file = traits.Str(mandatory=True, desc="name of the .nii.gz in the data set")
 
 
@@ -109,6 +110,7 @@ class WriteDWI(WriteStage):
             (*grid.shape, len(dwi_NV)),
             grid.affine,
             threads=inputs.num_threads,
+            repetition_time=inputs.repetition_time,
         )
         gradients = np.load(inputs.gradients)
         table = GradientTable(gradients["bvals"], gradients["directions"])

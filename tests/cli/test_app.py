@@ -67,6 +67,7 @@ def test_good_example_gives_what_its_skeleton_says(name, tiny_model, tmp_path):
         # the field of view is kept, to less than one new voxel
         assert np.all(after >= before - 1e-3) and np.all(after - before < 3.5)
         assert image.get_fdata().min() >= 0
+        assert image.header.get_zooms()[3] == source.header.get_zooms()[3]
         sidecar = json.loads((tmp_path / "out" / f"{stem}_desc-7Tlike_dwi.json").read_text())
         assert sidecar["Synthetic"] is True
         bvecs = np.loadtxt(tmp_path / "out" / f"{stem}_desc-7Tlike_dwi.bvec")

@@ -88,7 +88,11 @@ def init_outputs_wf(
     inputnode = Node(IdentityInterface(fields=["out_dir", *fields]), name="inputnode")
     outputnode = Node(IdentityInterface(fields=["out_files"]), name="outputnode")
     ds_dwi = Node(
-        WriteDWI(out_file=names["dwi"], sidecar={**_still_true(acquisition or {}), **sidecar}),
+        WriteDWI(
+            out_file=names["dwi"],
+            sidecar={**_still_true(acquisition or {}), **sidecar},
+            repetition_time=plan.repetition_time,
+        ),
         name="ds_dwi",
         n_procs=omp_nthreads,
         mem_gb=0.4 + 6 * plan.image_gigabytes,

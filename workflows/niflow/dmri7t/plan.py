@@ -45,6 +45,8 @@ class ScanPlan:
         Shells that are interpolated only.
     optional : tuple of str
         Optional input files that the scan has: ``grad_b``, ``mask``.
+    repetition_time : float
+        Seconds from volume to volume, as the header has it; 0: unknown.
     """
 
     name: str
@@ -56,6 +58,7 @@ class ScanPlan:
     translated: tuple[Shell, ...]
     passed: tuple[Shell, ...]
     optional: tuple[str, ...] = ()
+    repetition_time: float = 0.0
 
     @property
     def interpolated(self) -> list[int]:
@@ -126,6 +129,7 @@ def plan_scan(scan: Any, settings: Settings) -> ScanPlan:
     import nibabel
 
     from dmri7t.io.gradients import read_bvals
+    from dmri7t.io.images import repetition_time
 
     image = nibabel.load(scan.dwi)
     grid = Grid(image.shape, image.affine)
@@ -149,6 +153,7 @@ def plan_scan(scan: Any, settings: Settings) -> ScanPlan:
         translated=tuple(wanted),
         passed=tuple(s for s in shells if s not in wanted),
         optional=tuple(optional),
+        repetition_time=repetition_time(image),
     )
 
 
