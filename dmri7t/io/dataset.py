@@ -85,7 +85,7 @@ def validate_dataset(bids_dir: Path) -> Validation:
     program = str(beside) if beside.exists() else shutil.which(VALIDATOR)
     if program is None:
         return Validation("not installed; only dataset_description.json was checked")
-    command = [program, "--json", "--ignoreWarnings", str(bids_dir)]
+    command = [program, "--format", "json", "--ignoreWarnings", str(bids_dir)]
     try:
         run = subprocess.run(
             command,

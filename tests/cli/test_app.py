@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from examples import BROKEN, GOOD, make
 
+from dmri7t.io.dataset import validate_dataset
 from dmri7t.io.derivatives import OUTPUTS
 
 
@@ -72,6 +73,8 @@ def test_good_example_gives_what_its_skeleton_says(name, tiny_model, tmp_path):
         assert sidecar["Synthetic"] is True
         bvecs = np.loadtxt(tmp_path / "out" / f"{stem}_desc-7Tlike_dwi.bvec")
         assert bvecs.shape == (3, image.shape[3])
+    validation = validate_dataset(tmp_path / "out")
+    assert validation.remark == "no errors", validation.errors
     participants = {re.match(r"sub-[^/]+", stem)[0] for stem in skeleton["yields"]}
     for participant in participants:
         assert (tmp_path / "out" / f"{participant}.html").is_file()

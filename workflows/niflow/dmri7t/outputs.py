@@ -90,7 +90,7 @@ def init_outputs_wf(
     ds_dwi = Node(
         WriteDWI(
             out_file=names["dwi"],
-            sidecar={**_still_true(acquisition or {}), **sidecar},
+            sidecar={**_still_true(acquisition or {}), **sidecar, "SkullStripped": True},
             repetition_time=plan.repetition_time,
         ),
         name="ds_dwi",
