@@ -148,7 +148,10 @@ def test_io_knows_no_nipype() -> None:
 
 def test_driver_loads_no_torch_in_fact() -> None:
     """Import what the command imports before workers start, and look."""
-    modules = "cli.app io.inputs io.derivatives models.bundle execution.run settings".split()
+    modules = (
+        "cli.app cli.device io.checks io.dataset io.inputs io.derivatives models.bundle "
+        "execution.run settings"
+    ).split()
     code = (
         f"import sys, niflow.dmri7t, {', '.join(f'dmri7t.{m}' for m in modules)}; "
         f"print(*sorted(set(sys.modules) & {HEAVY}))"

@@ -11,7 +11,7 @@ import numpy as np
 from dmri7t.errors import InputError
 from dmri7t.io.gradients import read_bvals, read_bvecs
 from dmri7t.io.inputs import Scan
-from dmri7t.signal.gradients import B0_THRESHOLD, find_shells
+from dmri7t.signal.gradients import B0_THRESHOLD, count_distinct, find_shells
 
 MIN_DIRECTIONS = 6
 """Fewest directions of a shell that a tensor can be fitted to."""
@@ -113,18 +113,10 @@ def check_gradients(
             f"{bvec}: volume {zero[0]} has b = {bvals[zero[0]]:g} but no direction (zeros); mend "
             "the file, or set its b-value to 0 if it is a b0."
         )
-    most = max((_distinct(bvecs[:, list(s.indices)]) for s in shells), default=0)
+    most = max((count_distinct(bvecs[:, list(s.indices)].T) for s in shells), default=0)
     if most < MIN_DIRECTIONS:
         raise InputError(
             f"{bval}: {most} different directions in the largest shell; {MIN_DIRECTIONS} are "
             "needed at least, so this scan cannot be translated; leave it out with "
             "--bids-filter-file."
         )
-
-
-def _distinct(bvecs: np.ndarray) -> int:
-    """Number of directions (3, N) of which no two are within 2 degrees, signs aside."""
-    unit = bvecs / np.linalg.norm(bvecs, axis=0)
-    near = np.abs(unit.T @ unit) > np.cos(np.deg2rad(2))
-    # each counts if no earlier one is near
-    return int((~np.tril(near, -1).any(1)).sum())

@@ -145,3 +145,20 @@ def find_shells(
     cuts = np.flatnonzero(np.diff(bvals[weighted]) > gap) + 1
     groups = [np.sort(group) for group in np.split(weighted, cuts) if len(group)]
     return b0, [Shell(float(bvals[g].mean()), tuple(int(i) for i in g)) for g in groups]
+
+
+def count_distinct(directions_N3: np.ndarray, degrees: float = 2.0) -> int:
+    """Count directions of which no two are nearer than this angle; opposite ones are the same.
+
+    Averages of one scheme hold each direction many times, which adds no angles.
+
+    Examples
+    --------
+    >>> count_distinct([[1, 0, 0], [-1, 0, 0], [0, 1, 0], [1, 0, 0]])
+    2
+    """
+    vectors = np.asarray(directions_N3, float)
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    near = np.abs(unit @ unit.T) > np.cos(np.deg2rad(degrees))
+    # each counts if no earlier one is near
+    return int((~np.tril(near, -1).any(1)).sum())

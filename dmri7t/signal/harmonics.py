@@ -10,6 +10,8 @@ import attrs
 import numpy as np
 import torch
 
+from dmri7t.signal.gradients import count_distinct
+
 LAPLACE_BELTRAMI = 0.006
 """Weight of the Laplace-Beltrami penalty (Descoteaux et al. 2007, MRM 58:497)."""
 
@@ -116,15 +118,16 @@ def plan_fit(
     directions_N3 : ndarray (N, 3)
         Unit vectors, scanner frame.
     order : int, optional
-        Default: :func:`order_for` the number of directions.
+        Default: :func:`order_for` the number of different directions.
     laplace_beltrami : float, optional
-        Default: none where there are 1.5 directions a coefficient or more, else 0.006.
+        Default: none where there are 1.5 different directions a coefficient or more, else 0.006.
     """
     n_directions = len(directions_N3)
-    order = order_for(n_directions) if order is None else order
+    distinct = count_distinct(directions_N3)
+    order = order_for(distinct) if order is None else order
     l_C = coefficient_orders(order)
     if laplace_beltrami is None:
-        ample = n_directions >= AMPLE * len(l_C)
+        ample = distinct >= AMPLE * len(l_C)
         laplace_beltrami = 0.0 if ample else LAPLACE_BELTRAMI
     basis_NC = basis_matrix(directions_N3, order)
     penalty_C = laplace_beltrami * (l_C * (l_C + 1.0)) ** 2

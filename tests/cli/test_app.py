@@ -130,6 +130,51 @@ def test_output_inside_the_input_is_refused(single, tiny_model, where):
     assert run.returncode == 2 and "inside the input" in run.stderr
 
 
+def test_output_folder_that_is_a_file_or_of_another_is_refused(single, tiny_model, tmp_path):
+    (tmp_path / "file").write_text("x")
+    other = tmp_path / "other"
+    make.make_dataset("good/single", other)
+    before = sorted(files_below(other))
+    for out, told in ((tmp_path / "file", "is a file"), (other, "another data set")):
+        run = dmri7t(single, out, "participant", "--model", tiny_model, "-w", tmp_path / "w")
+        assert run.returncode == 2 and told in run.stderr
+    assert sorted(files_below(other)) == before and not (tmp_path / "w").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--mem", "0"),
+        ("--b0-threshold", "-5"),
+        ("--output-resolution", "fine"),
+        ("--random-seed", "-1"),
+        ("--nprocs", "0"),
+        ("--shells", "x"),
+    ],
+)
+def test_values_that_cannot_be_are_refused_at_once(single, tmp_path, option, value):
+    run = dmri7t(single, tmp_path / "out", "participant", f"{option}={value}")
+    assert run.returncode == 2 and option in run.stderr.splitlines()[-1]
+    assert "Traceback" not in run.stderr
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"dwi": 1}'])
+def test_filter_file_that_cannot_be_read_is_named(single, tiny_model, tmp_path, text):
+    (tmp_path / "f.json").write_text(text)
+    options = ("--bids-filter-file", tmp_path / "f.json", "--device", "cpu", "--dry-run")
+    run = dmri7t(
+        single, tmp_path / "o", "participant", "-w", tmp_path, "--model", tiny_model, *options
+    )
+    assert run.returncode == 2 and "f.json" in run.stderr and "Traceback" not in run.stderr
+
+
+def test_error_of_another_participant_stops_nobody(tiny_model, tmp_path):
+    make.make_dataset("broken/one_of_two", tmp_path / "in")
+    asked = ("--participant-label", "02", "--model", tiny_model, "--dry-run", "-w", tmp_path / "w")
+    run = dmri7t(tmp_path / "in", tmp_path / "out", "participant", *asked)
+    assert run.returncode == 0 and "sub-01" not in run.stdout, run.stdout + run.stderr
+
+
 def test_output_below_derivatives_is_allowed(single, tiny_model, tmp_path):
     run = dmri7t(
         single,

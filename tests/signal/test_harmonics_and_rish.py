@@ -143,3 +143,11 @@ def test_representation_without_order_four_says_so():
     rep = represent(torch.rand(12, 500) + 1, torch.full((500,), 3.0), directions)
     assert rep.plan.order == 2 and rep.rish_LV.shape == (3, 500)
     assert not rep.rish_LV[2].any() and not rep.noise_LV[2].any()
+
+
+def test_averages_do_not_count_as_directions():
+    directions = fibonacci_directions(12)
+    averaged = plan_fit(np.concatenate([directions, -directions, directions, directions]))
+    once = plan_fit(directions)
+    assert (averaged.order, averaged.n_directions) == (once.order, 48)
+    np.testing.assert_allclose(averaged.noise_L * 4, once.noise_L, rtol=0.2)
