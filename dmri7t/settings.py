@@ -68,7 +68,7 @@ class Settings:
     upsampling: str = "model"
     device: str = "cpu"
     precision: str = "auto"
-    ratio_lower: float = 0.25
+    ratio_lower: float = 0.05
     ratio_upper: float = 4.0
     sh_order: int | None = None
     laplace_beltrami: float | None = None

@@ -52,3 +52,10 @@ def test_digest_follows_what_decides_results():
     assert SETTINGS.digest() == replace(SETTINGS, device="cuda").digest()
     assert SETTINGS.digest() != replace(SETTINGS, random_seed=1).digest()
     assert SETTINGS.digest() != replace(SETTINGS, model_sha256="f" * 64).digest()
+
+
+def test_bounds_of_the_ratio_are_those_of_the_signal_package():
+    from dmri7t.signal.rish import LOWER, UPPER
+
+    settings = Settings("m", "m", "1", "ab", 5, 1)
+    assert (settings.ratio_lower, settings.ratio_upper) == (LOWER, UPPER)

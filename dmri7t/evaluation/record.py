@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from dmri7t.models.bundle import check_bundle, write_bundle
-from dmri7t.training.card import model_card
+from dmri7t.models.card import model_card
 
 
 def record_figures(folder: Path, table: pd.DataFrame, command: str) -> None:

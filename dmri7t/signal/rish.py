@@ -11,6 +11,11 @@ import torch
 
 from dmri7t.signal.harmonics import FitPlan, order_of
 
+LOWER, UPPER = 0.05, 4.0
+"""Bounds of sqrt(R7 / R3). The upper one keeps noise from being blown up where R3 is nearly zero;
+the lower one lies far down, because order 4 of a scan with few directions is nearly all noise.
+"""
+
 
 def rish(sh_CV: torch.Tensor) -> torch.Tensor:
     """Sum the squared coefficients of each even order.
@@ -53,7 +58,7 @@ def debias(rish_LV: torch.Tensor, noise_LV: torch.Tensor) -> torch.Tensor:
 
 
 def scale_factors(
-    rish3_LV: torch.Tensor, rish7_LV: torch.Tensor, lower: float = 0.25, upper: float = 4.0
+    rish3_LV: torch.Tensor, rish7_LV: torch.Tensor, lower: float = LOWER, upper: float = UPPER
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Factors that bring the coefficients of a 3T scan to generated RISH.
 
