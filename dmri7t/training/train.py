@@ -16,10 +16,10 @@ from torch.utils.data import DataLoader
 
 from dmri7t.models import inputs
 from dmri7t.models.bundle import write_bundle
+from dmri7t.models.card import model_card
 from dmri7t.models.networks import build, codebook, quantize
 from dmri7t.models.translator import KINDS, Translator
 from dmri7t.simulation.acquisition import SNR_RANGE
-from dmri7t.models.card import model_card
 from dmri7t.training.data import Item, Patches, root_scale
 from dmri7t.training.pool import Example, describe_pool, fill_pool, load_pool
 from dmri7t.training.recipe import Recipe

@@ -14,10 +14,15 @@ from conftest import fibonacci_directions, tensor_phantom
 
 from dmri7t.signal.gradients import GradientTable
 from dmri7t.signal.grids import Grid, refine
-from dmri7t.signal.harmonics import basis_matrix, fit, plan_fit
+from dmri7t.signal.harmonics import basis_matrix, coefficient_orders, fit, plan_fit
 from dmri7t.signal.resample import interpolate
 from dmri7t.signal.rish import rish
-from dmri7t.signal.tensor import fit_tensor, fractional_anisotropy, mean_diffusivity
+from dmri7t.signal.tensor import (
+    fit_tensor,
+    fractional_anisotropy,
+    mean_diffusivity,
+    principal_direction,
+)
 
 needs_mrtrix = pytest.mark.skipif(
     shutil.which("dwi2tensor") is None, reason="MRtrix is not installed"
@@ -158,32 +163,64 @@ def test_tensor_is_that_of_dwi2tensor(scan, iterations):
 
 
 @needs_mrtrix
-def test_spline_is_that_of_mrgrid(tmp_path):
-    """Away from the borders, where the two continue the image differently."""
-    rng = np.random.default_rng(0)
-    volume = rng.random((20, 22, 18)).astype(np.float32)
-    affine = np.diag([1.25, 1.25, 1.25, 1.0])
-    nibabel.save(nibabel.Nifti1Image(volume, affine), tmp_path / "in.nii")
-    grid = Grid(volume.shape, affine)
-    fine = refine(grid, 1.05)
-    nibabel.save(
-        nibabel.Nifti1Image(np.zeros(fine.shape, np.float32), fine.affine), tmp_path / "to.nii"
-    )
-    mrtrix(
-        "mrgrid",
-        tmp_path / "in.nii",
-        "regrid",
-        tmp_path / "out.nii",
-        "-template",
-        tmp_path / "to.nii",
-        "-interp",
-        "cubic",
-    )
-    theirs = load(tmp_path / "out.nii")
-    ours = interpolate(torch.from_numpy(volume).double(), grid, fine).numpy()
-    # MRtrix's cubic is Catmull-Rom-like, not a B-spline: the same place, not the same kernel
-    inner = (slice(6, -6),) * 3
-    assert np.corrcoef(ours[inner].ravel(), theirs[inner].ravel())[0, 1] > 0.97
+def test_principal_direction_is_that_of_tensor2metric(scan):
+    stem, data, table, _ = scan
+    gradients = ["-fslgrad", f"{stem}.bvec", f"{stem}.bval"]
+    mrtrix("dwi2tensor", f"{stem}.nii", f"{stem}_dt.nii", "-ols", "-iter", 2, *gradients)
+    vector = ["-num", 1, "-modulate", "none", "-vector", f"{stem}_vector.nii"]
+    mrtrix("tensor2metric", f"{stem}_dt.nii", *vector)
+    theirs = load(f"{stem}_vector.nii").reshape(-1, 3)
+    fitted = fit_tensor(volumes_first(data), table.bvals, table.directions, 2)
+    ours = principal_direction(fitted).double().numpy()
+    fibre = fractional_anisotropy(fitted).numpy() > 0.4
+    assert fibre.sum() > 100
+    cosine = np.abs((ours * theirs).sum(1))[fibre]
+    np.testing.assert_allclose(cosine, 1, atol=1e-5)
+
+
+@needs_mrtrix
+@pytest.mark.parametrize("flip", [-1.0, 1.0], ids=["negative determinant", "positive determinant"])
+def test_places_on_the_fine_grid_are_those_of_mrgrid(tmp_path, flip):
+    """Both kernels keep a quadratic as it is, so the two must agree wherever it is looked at.
+
+    Far from the borders: there the two continue the image differently.
+    """
+    affine = oblique(flip)
+    grid = Grid((40, 44, 38), affine)
+
+    def quadratic(g: Grid) -> np.ndarray:
+        index = np.stack(np.meshgrid(*[np.arange(n) for n in g.shape], indexing="ij"), -1)
+        x, y, z = np.moveaxis(index @ g.affine[:3, :3].T + g.affine[:3, 3], -1, 0) / 50
+        return 1 + x - 0.5 * y**2 + 0.3 * x * z + 0.2 * z**2
+
+    image, out = tmp_path / "in.nii", tmp_path / "out.nii"
+    nibabel.save(nibabel.Nifti1Image(quadratic(grid).astype(np.float32), affine), image)
+    mrtrix("mrgrid", image, "regrid", out, "-voxel", "1.6,1.9,2.1", "-interp", "cubic")
+    made = nibabel.load(out)
+    theirs = Grid(made.shape, made.affine)
+    ours = refine(grid, (1.6, 1.9, 2.1))
+    # the same voxels about the same centre; ours covers the field of view, theirs rounds
+    np.testing.assert_allclose(theirs.affine[:3, :3], ours.affine[:3, :3], atol=1e-5)
+    corners = [g.affine @ [*((np.array(g.shape) - 1) / 2), 1] for g in (theirs, ours)]
+    np.testing.assert_allclose(*corners, atol=1e-4)
+    assert all(0 <= a - b <= 1 for a, b in zip(ours.shape, theirs.shape, strict=True))
+    values = interpolate(torch.as_tensor(quadratic(grid)), grid, theirs).numpy()
+    inner = (slice(14, -14),) * 3
+    np.testing.assert_allclose(values[inner], made.get_fdata()[inner], atol=3e-6)
+    np.testing.assert_allclose(values[inner], quadratic(theirs)[inner], atol=3e-6)
+
+
+@pytest.mark.parametrize(("n", "order"), [(16, 4), (30, 8), (90, 8)])
+def test_penalised_fit_is_dipys(n, order):
+    """DIPY's smooth inverse with the Laplace-Beltrami penalty; ours then undoes the gain."""
+    from dipy.reconst.shm import smooth_pinv
+
+    directions = fibonacci_directions(n)
+    plan = plan_fit(directions, order, laplace_beltrami=0.006)
+    place = coefficient_orders(order)
+    penalty = np.sqrt(0.006) * place * (place + 1)
+    theirs = smooth_pinv(basis_matrix(directions, order), penalty)
+    np.testing.assert_allclose(plan.matrix_CN * plan.gain_L[place // 2][:, None], theirs, atol=1e-9)
 
 
 def test_basis_is_dipys_tournier():

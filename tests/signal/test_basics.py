@@ -166,6 +166,55 @@ def test_tensor_of_dead_voxels_is_finite():
     assert torch.isfinite(fractional_anisotropy(fitted)).all()
 
 
+def rounding_of_fa(signal_NV: torch.Tensor, bvals: np.ndarray, directions: np.ndarray):
+    """Largest change of FA when sums are taken in another order."""
+    turn = np.random.default_rng(0).permutation(len(bvals))
+    maps = [
+        fractional_anisotropy(fit_tensor(signal_NV[rows], bvals[rows], directions[rows]))
+        for rows in (np.arange(len(bvals)), turn)
+    ]
+    return float((maps[0] - maps[1]).abs().max())
+
+
+@pytest.mark.parametrize("bvals", [(1000, 1000), (3000, 3000), (1000, 3000)])
+def test_tensor_hardly_depends_on_rounding(bvals):
+    """Also where values were cut at zero: another number of threads must tell the same FA."""
+    rng = np.random.default_rng(1)
+    directions = np.concatenate([np.zeros((4, 3)), *[fibonacci_directions(30)] * 2])
+    b = np.repeat([0.0, *map(float, bvals)], [4, 30, 30])
+    frames = np.linalg.qr(rng.normal(size=(4000, 3, 3)))[0]
+    eigenvalues = rng.uniform(0.2e-3, 2e-3, (4000, 3))
+    tensors = np.einsum("vij,vj,vkj->vik", frames, eigenvalues, frames)
+    signal = 900 * np.exp(-b[:, None] * np.einsum("ni,vij,nj->nv", directions, tensors, directions))
+    signal = np.hypot(signal + rng.normal(0, 30, signal.shape), rng.normal(0, 30, signal.shape))
+    signal_NV = torch.as_tensor(signal, dtype=torch.float32)
+    assert rounding_of_fa(signal_NV, b, directions) < 1e-4
+    signal_NV[torch.as_tensor(rng.random(signal.shape) < 0.003)] = 0
+    assert rounding_of_fa(signal_NV, b, directions) < 3e-3
+
+
+def test_ssim_is_the_formula():
+    """Wang et al. 2004 with Gaussian windows of 11 voxels, written out with scipy's filter."""
+    rng = np.random.default_rng(0)
+    reference = gaussian_filter(rng.random((24, 22, 20)), 1.5)
+    estimate = reference + 0.05 * rng.normal(size=reference.shape)
+    mask = np.zeros(reference.shape, bool)
+    mask[6:-7, 7:-6, 6:-8] = True
+
+    def window(x):
+        return gaussian_filter(x, 1.5, truncate=5 / 1.5)
+
+    mean = window(estimate), window(reference)
+    span = np.ptp(reference[mask])
+    c1, c2 = (0.01 * span) ** 2, (0.03 * span) ** 2
+    variance = [window(x * x) - m * m for x, m in zip((estimate, reference), mean, strict=True)]
+    covariance = window(estimate * reference) - mean[0] * mean[1]
+    full = (2 * mean[0] * mean[1] + c1) * (2 * covariance + c2)
+    full /= (mean[0] ** 2 + mean[1] ** 2 + c1) * (sum(variance) + c2)
+    got = ssim(torch.tensor(estimate), torch.tensor(reference), torch.tensor(mask))
+    assert got == pytest.approx(full[mask].mean(), abs=1e-4)
+
+
 def test_metrics():
     reference = torch.rand(14, 15, 16)
     assert nmse(reference, reference) == 0 and ssim(reference, reference) == pytest.approx(1)
