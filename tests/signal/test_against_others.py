@@ -172,8 +172,11 @@ def test_principal_direction_is_that_of_tensor2metric(scan):
     theirs = load(f"{stem}_vector.nii").reshape(-1, 3)
     fitted = fit_tensor(volumes_first(data), table.bvals, table.directions, 2)
     ours = principal_direction(fitted).double().numpy()
-    fibre = fractional_anisotropy(fitted).numpy() > 0.4
-    assert fibre.sum() > 100
+    # MRtrix sorts by magnitude, so that outside the phantom, where noise makes eigenvalues
+    # negative, its first one may be the lowest
+    _, inside = tensor_phantom(SHAPE, table.bvals, table.directions)
+    fibre = (fractional_anisotropy(fitted).numpy() > 0.4) & inside.ravel()
+    assert fibre.sum() > 60
     cosine = np.abs((ours * theirs).sum(1))[fibre]
     np.testing.assert_allclose(cosine, 1, atol=1e-5)
 

@@ -182,15 +182,15 @@ def test_tensor_hardly_depends_on_rounding(bvals):
     rng = np.random.default_rng(1)
     directions = np.concatenate([np.zeros((4, 3)), *[fibonacci_directions(30)] * 2])
     b = np.repeat([0.0, *map(float, bvals)], [4, 30, 30])
-    frames = np.linalg.qr(rng.normal(size=(4000, 3, 3)))[0]
-    eigenvalues = rng.uniform(0.2e-3, 2e-3, (4000, 3))
+    frames = np.linalg.qr(rng.normal(size=(8000, 3, 3)))[0]
+    eigenvalues = rng.uniform(0.2e-3, 2e-3, (8000, 3))
     tensors = np.einsum("vij,vj,vkj->vik", frames, eigenvalues, frames)
     signal = 900 * np.exp(-b[:, None] * np.einsum("ni,vij,nj->nv", directions, tensors, directions))
     signal = np.hypot(signal + rng.normal(0, 30, signal.shape), rng.normal(0, 30, signal.shape))
     signal_NV = torch.as_tensor(signal, dtype=torch.float32)
     assert rounding_of_fa(signal_NV, b, directions) < 1e-4
-    signal_NV[torch.as_tensor(rng.random(signal.shape) < 0.003)] = 0
-    assert rounding_of_fa(signal_NV, b, directions) < 3e-3
+    signal_NV[torch.as_tensor(rng.random(signal.shape) < 0.01)] = 0
+    assert rounding_of_fa(signal_NV, b, directions) < 4e-3
 
 
 def test_ssim_is_the_formula():
