@@ -20,7 +20,13 @@ AMPLE = 1.5
 
 
 def n_coefficients(order: int) -> int:
-    """Count the coefficients of even orders up to ``order``: (order + 1)(order + 2) / 2."""
+    """Count the coefficients of even orders up to ``order``: (order + 1)(order + 2) / 2.
+
+    Examples
+    --------
+    >>> [n_coefficients(order) for order in (0, 2, 4, 6, 8)]
+    [1, 6, 15, 28, 45]
+    """
     return (order + 1) * (order + 2) // 2
 
 
@@ -170,7 +176,16 @@ def fit(signal_NV: torch.Tensor, plan: FitPlan) -> torch.Tensor:
 
 
 def synthesize(sh_CV: torch.Tensor, directions_N3: np.ndarray) -> torch.Tensor:
-    """Evaluate coefficients (C, V) at unit vectors (N, 3): signals (N, V)."""
+    """Evaluate coefficients (C, V) at unit vectors (N, 3): signals (N, V).
+
+    Examples
+    --------
+    The first basis function is the same everywhere, 1 / sqrt(4 pi):
+
+    >>> sh = torch.tensor([[1.0]], dtype=torch.float64)
+    >>> synthesize(sh, np.eye(3)).flatten().numpy().round(4).tolist()
+    [0.2821, 0.2821, 0.2821]
+    """
     order = order_of(sh_CV.shape[0])
     basis_NC = torch.as_tensor(
         basis_matrix(directions_N3, order), dtype=sh_CV.dtype, device=sh_CV.device

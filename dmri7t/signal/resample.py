@@ -28,6 +28,12 @@ def spline_matrix(n_in: int, coordinates: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray (n_out, n_in)
+
+    Examples
+    --------
+    >>> samples = np.array([0.0, 1.0, 0.0, 0.0, 0.0])
+    >>> (spline_matrix(5, [1, 1.5]) @ samples).round(3).tolist()
+    [1.0, 0.634]
     """
     return _spline_matrix(n_in, tuple(np.asarray(coordinates, float).tolist()))
 
@@ -109,7 +115,13 @@ def extend(values_TV: torch.Tensor, mask_XYZ: np.ndarray) -> torch.Tensor:
 
 
 def nearest_in_mask(mask_XYZ: np.ndarray) -> np.ndarray:
-    """Rank, in the mask's C order, of the mask voxel nearest to every voxel, (X, Y, Z) int64."""
+    """Rank, in the mask's C order, of the mask voxel nearest to every voxel, (X, Y, Z) int64.
+
+    Examples
+    --------
+    >>> nearest_in_mask(np.array([[[False, True, True, False]]])).tolist()
+    [[[0, 0, 1, 1]]]
+    """
     from scipy.ndimage import distance_transform_edt
 
     mask_XYZ = np.asarray(mask_XYZ, bool)

@@ -27,6 +27,11 @@ def rish(sh_CV: torch.Tensor) -> torch.Tensor:
     Returns
     -------
     Tensor (L, V), L = order / 2 + 1.
+
+    Examples
+    --------
+    >>> rish(torch.tensor([2.0, 1.0, 0.0, 0.0, 0.0, 3.0])[:, None]).flatten().tolist()
+    [4.0, 10.0]
     """
     order = order_of(sh_CV.shape[0])
     sizes = [2 * n + 1 for n in range(0, order + 1, 2)]
@@ -77,6 +82,12 @@ def scale_factors(
     factor_LV : Tensor (L, V)
     bounded_L : Tensor (L,)
         Fraction of voxels where a bound was met.
+
+    Examples
+    --------
+    >>> factor, bounded = scale_factors(torch.tensor([[1.0, 1.0]]), torch.tensor([[4.0, 100.0]]))
+    >>> factor.tolist(), bounded.tolist()
+    ([[2.0, 4.0]], [0.5])
     """
     tiny = torch.finfo(rish3_LV.dtype).tiny
     ratio_LV = (rish7_LV.clamp_min(0) / rish3_LV.clamp_min(tiny)).sqrt()
@@ -95,6 +106,12 @@ def harmonize(sh_CV: torch.Tensor, factor_LV: torch.Tensor) -> torch.Tensor:
     Returns
     -------
     Tensor (C, V)
+
+    Examples
+    --------
+    >>> sh = torch.ones(6, 1)
+    >>> harmonize(sh, torch.tensor([[2.0]])).flatten().tolist()
+    [2.0, 1.0, 1.0, 1.0, 1.0, 1.0]
     """
     order = order_of(sh_CV.shape[0])
     parts = sh_CV.split([2 * n + 1 for n in range(0, order + 1, 2)])

@@ -25,7 +25,13 @@ _PAIRS = [(i, j) for i in range(7) for j in range(i + 1)]
 
 
 def design_matrix(bvals_N: np.ndarray, directions_N3: np.ndarray) -> np.ndarray:
-    """Matrix (N, 7) that takes (Dxx, Dyy, Dzz, Dxy, Dxz, Dyz, ln S0) to ln S; D in mm2/s."""
+    """Matrix (N, 7) that takes (Dxx, Dyy, Dzz, Dxy, Dxz, Dyz, ln S0) to ln S; D in mm2/s.
+
+    Examples
+    --------
+    >>> design_matrix([1000], [[0, 1, 0]]).round().tolist()
+    [[-0.0, -1000.0, -0.0, -0.0, -0.0, -0.0, 1.0]]
+    """
     b = np.asarray(bvals_N, float)
     x, y, z = np.asarray(directions_N3, float).T
     columns = [x * x, y * y, z * z, 2 * x * y, 2 * x * z, 2 * y * z]
@@ -126,7 +132,14 @@ def mean_diffusivity(tensor_6V: torch.Tensor) -> torch.Tensor:
 
 
 def fractional_anisotropy(tensor_6V: torch.Tensor) -> torch.Tensor:
-    """FA (V,), between 0 and 1, without eigenvalues: from the tensor's norm and its trace."""
+    """FA (V,), between 0 and 1, without eigenvalues: from the tensor's norm and its trace.
+
+    Examples
+    --------
+    >>> line, ball = [1.0, 0, 0, 0, 0, 0], [1.0, 1.0, 1.0, 0, 0, 0]
+    >>> fractional_anisotropy(torch.tensor([line, ball]).T).tolist()
+    [1.0, 0.0]
+    """
     off = 2 * tensor_6V[3:].square().sum(0)
     mean = mean_diffusivity(tensor_6V)
     deviation = (tensor_6V[:3] - mean).square().sum(0) + off
