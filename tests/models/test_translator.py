@@ -8,7 +8,7 @@ import torch
 
 from dmri7t.errors import ModelError
 from dmri7t.models import inputs
-from dmri7t.models.bundle import check_bundle, model_checksum, resolve_model
+from dmri7t.models.bundle import check_bundle, model_checksum
 from dmri7t.models.networks import ChannelNorm, ResidualNet, build, quantize
 from dmri7t.models.translator import Box, Translator
 from dmri7t.signal.grids import Grid, refine
@@ -140,13 +140,3 @@ def test_checksum_covers_weights_and_description(tiny_model, tmp_path):
     (copy / "mean.safetensors").unlink()
     with pytest.raises(ModelError, match="missing from the model"):
         check_bundle(copy)
-
-
-def test_default_model_ships_and_is_whole():
-    folder = resolve_model("default")
-    config = check_bundle(folder)
-    assert config["training"]["source"] == "simulated pairs"
-    assert sum(p.stat().st_size for p in folder.parent.rglob("*") if p.is_file()) < 25e6
-    figures = config["figures"]["nmse"]
-    for name, value in figures["default"].items():
-        assert value["mean"] < figures["interpolation"][name]["mean"], name

@@ -1,0 +1,66 @@
+"""The model that ships: whole, what it says it is, and better than interpolation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from dmri7t.evaluation.chain import interpolate_shell, translate_shell
+from dmri7t.evaluation.simulated import figures_of, scan_of, truth_of
+from dmri7t.evaluation.simulated import test_subjects as draw_subjects
+from dmri7t.models.bundle import check_bundle, resolve_model
+from dmri7t.models.translator import Translator
+
+
+@pytest.fixture(scope="module")
+def translator():
+    return Translator.load(resolve_model("default"))
+
+
+@pytest.fixture(scope="module")
+def patch():
+    return next(draw_subjects(1, 77, "hcp", 28))
+
+
+def test_it_ships_is_whole_and_was_measured_better_than_interpolation():
+    folder = resolve_model("default")
+    config = check_bundle(folder)
+    assert config["training"]["source"] == "simulated pairs"
+    assert sum(p.stat().st_size for p in folder.parent.rglob("*") if p.is_file()) < 25e6
+    figures = config["figures"]["nmse"]
+    for name, value in figures["default"].items():
+        assert value["mean"] < figures["interpolation"][name]["mean"], name
+
+
+def test_it_is_better_than_interpolation_on_a_head_it_never_saw(translator, patch):
+    scan, truth = scan_of(patch), truth_of(patch)
+    rep = scan.represent()
+    ours = figures_of(translate_shell(translator, scan, rep), truth, scan)
+    theirs = figures_of(interpolate_shell(scan, rep), truth, scan)
+    for name in ("R0", "R2", "R4", "FA"):
+        assert ours[f"NMSE {name}"] < theirs[f"NMSE {name}"], name
+
+
+def test_its_latent_matters(translator, patch):
+    """The latents of another place give another image, by far more than rounding would."""
+    scan = scan_of(patch)
+    rep = scan.represent()
+    encoded = translator.encode(
+        rep.rish_LV, rep.noise_LV, scan.mask, scan.grid.voxel_sizes, scan.bval, 90
+    )
+    diffused = translator.diffuse(encoded, samples=1)
+    own = translator.decode(encoded, diffused, scan.mask)["rish"][0]
+    moved = {"latents": diffused["latents"].roll(5, 2)}
+    other = translator.decode(encoded, moved, scan.mask)["rish"][0]
+    change = (own - other).square().mean(1).sqrt() / own.square().mean(1).sqrt()
+    assert (change > 0.02).all(), change
+
+
+def test_seed_decides_the_image(translator, patch):
+    scan = scan_of(patch)
+    rep = scan.represent()
+    images = [translate_shell(translator, scan, rep, 2, 1, seed).rish_3V for seed in (0, 0, 1)]
+    assert torch.equal(images[0], images[1])
+    assert not torch.allclose(images[0], images[2])
+    assert np.isfinite(images[2].numpy()).all()
