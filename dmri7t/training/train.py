@@ -136,8 +136,14 @@ class Training:
             codebook(self.translator.networks[name]).requires_grad_(False)
         if name == "super_resolution":
             count = settings.get("examples", len(self.items))
+            usual = self.config["sampler"]
+            # it may learn on samples drawn at another temperature than the app's
+            self.config["sampler"] = usual | {
+                "temperature": settings.get("temperature", usual["temperature"])
+            }
             self.items = self._generate(self.items[:count], "generated")
             self.validation = self._generate(self.validation, "generated_validation")
+            self.config["sampler"] = usual
 
     def _conclude(self, name: str) -> None:
         """After a stage: what later ones need of it."""
