@@ -38,6 +38,11 @@ REPAIRS = {
     "output_negative": "negative values of the output",
 }
 
+UNCORRECTED = (
+    "No correction for motion, eddy currents or susceptibility distortion was made in these steps."
+)
+"""Said in every methods text: readers expect these corrections of a diffusion pipeline."""
+
 METHOD_NAMES = {
     "interpolation": "interpolation only",
     "linear": "linear scaling",
@@ -112,7 +117,12 @@ def render(report: ParticipantReport, scans: Sequence[dict[str, Any]]) -> str:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"number": _number, "percent": _percent, "seconds": _seconds}
+    environment.filters |= {
+        "number": _number,
+        "percent": _percent,
+        "seconds": _seconds,
+        "nmse": _nmse,
+    }
     parts = resources.files("dmri7t.reports")
     template = environment.from_string(parts.joinpath("page.html.jinja").read_text("utf-8"))
     methods = methods_text(report)
@@ -212,6 +222,8 @@ def methods_text(report: ParticipantReport) -> str:
             text = part if shared else f"({scan.stem}) {part}"
             if text not in paragraphs:
                 paragraphs.append(text)
+    if paragraphs:
+        paragraphs.append(UNCORRECTED)
     versions = report.versions
     by_name = {
         "nipype": ("Nipype", "Gorgolewski et al. 2011"),
@@ -231,7 +243,7 @@ def _ranges(report: ParticipantReport) -> list[tuple[str, str]]:
     rows = []
     for name, (low, high) in report.model.ranges.items():
         word, unit = RANGE_WORDS.get(name, (name, ""))
-        rows.append((word, f"{low:g} to {high:g} {unit}".strip()))
+        rows.append((word, f"{_plain(low)} to {_plain(high)} {unit}".strip()))
     return rows
 
 
@@ -289,7 +301,7 @@ def run_times(
         groups.setdefault(first if known else "", []).append(row)
     return {
         "groups": [
-            {"title": (workflows or {}).get(name, ""), "rows": rows}
+            {"title": (workflows or {}).get(name, "Whole participant"), "rows": rows}
             for name, rows in groups.items()
             if rows
         ],
@@ -301,6 +313,16 @@ def run_times(
 
 def _number(value: float, digits: int = 3) -> str:
     return f"{value:.{digits}g}"
+
+
+def _plain(value: float) -> str:
+    """Three digits, without an exponent."""
+    return f"{float(f'{value:.3g}'):g}"
+
+
+def _nmse(value: float) -> str:
+    """Four decimals; fewer where the value is large, as they would say nothing."""
+    return f"{value:.4f}" if abs(value) < 10 else f"{value:.0f}"
 
 
 def _percent(fraction: float) -> str:

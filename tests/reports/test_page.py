@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load_file, save_file
 
-from dmri7t.reports import MapFile, ModelCard, Quality, read_node_times, write_report
-from dmri7t.reports.page import methods_text
+from dmri7t.reports import MapFile, ModelCard, NodeTime, Quality, read_node_times, write_report
+from dmri7t.reports.page import methods_text, run_times
 
 VOID = {"meta", "img", "br", "link", "hr", "input", "source"}
 
@@ -141,6 +141,8 @@ def test_numbers_and_words_appear(page):
         "SIMULATED PAIRS",
         "It is synthetic.",
         "It is not for diagnosis",
+        "dmri7t corrects no motion, eddy currents or susceptibility distortion",
+        "No correction for motion, eddy currents or susceptibility distortion was made",
         "Radiological convention",
         "0.0135 ± 0.0020",
         "12 simulated test subjects",
@@ -207,7 +209,30 @@ def test_two_scans(participant, make_scan_report, tmp_path):
     # what both scans share is said once, the rest names its scan
     assert text.count("As in [Zhu et al. 2024].") == 1
     assert "(sub-01_dir-PA) Other." in text
-    assert text.index("sub-01_dir-AP", text.index("Run time by node")) > 0
+    times = text[text.index("Run time by node") :]
+    assert times.index("sub-01_dir-AP") < times.index("sub-01_dir-PA")
+
+
+def test_nodes_of_all_scans_stand_apart():
+    """What ran for the participant as a whole is not listed under the last scan."""
+    nodes = (NodeTime("a_wf.fit", 3.0), NodeTime("b_wf.fit", 3.0), NodeTime("report", 2.0))
+    groups = run_times(nodes, {"a_wf": "scan a", "b_wf": "scan b"})["groups"]
+    assert [g["title"] for g in groups] == ["scan a", "scan b", "Whole participant"]
+    assert [r["name"] for r in groups[-1]["rows"]] == ["report"]
+
+
+def test_numbers_can_be_read(participant, make_scan_report, tmp_path):
+    """Long numbers as they stand in a model's record."""
+    record = {"R4": {"mean": 305.77844, "sd": 710.47989}, "FA": {"mean": 0.05904, "sd": 0.09954}}
+    card = replace(
+        participant.model,
+        ranges={"bval": (517.742, 3040.085), "voxel_size_mm": (1.018, 4.783)},
+        figures={"subjects": 20, "nmse": {"interpolation": record, "default": record}},
+    )
+    report = replace(participant, model=card, scans=(make_scan_report(),))
+    text, _ = read_page(write_report(report, tmp_path)[0])
+    for words in ("306 ± 710", "0.0590 ± 0.0995", "518 to 3040 s/mm²", "1.02 to 4.78 mm"):
+        assert words in text, words
 
 
 def test_two_shells_have_their_own_maps(participant, make_scan_report, tmp_path):
