@@ -11,6 +11,7 @@ from pathlib import Path
 from dmri7t.errors import InputError
 
 _CHOICES = {
+    "model_form": ("residual", "direct"),
     "upsampling": ("model", "bspline"),
     "device": ("cpu", "cuda"),
     "precision": ("auto", "float32"),
@@ -38,6 +39,8 @@ class Settings:
         Folder of the model.
     model_name, model_version, model_sha256 : str
         What the model calls itself, and the checksum of the whole bundle.
+    model_form : {"residual", "direct"}
+        See :mod:`dmri7t.models.translator`.
     sampler_steps, samples : int
         Steps of the diffusion sampler, and samples that are averaged.
     random_seed : int
@@ -61,6 +64,7 @@ class Settings:
     model_sha256: str
     sampler_steps: int
     samples: int
+    model_form: str = "residual"
     random_seed: int = 0
     b0_threshold: float = 100.0
     shells: tuple[float, ...] = ()

@@ -75,6 +75,7 @@ def make_settings(args: argparse.Namespace, device: str) -> Any:
     return Settings(
         model=str(folder),
         model_name=config["name"],
+        model_form=config["form"],
         model_version=config["version"],
         model_sha256=checksum,
         sampler_steps=args.sampler_steps or sampler["steps"],
