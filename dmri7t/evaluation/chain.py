@@ -7,6 +7,8 @@ import numpy as np
 import torch
 
 from dmri7t.models.translator import Translator
+from dmri7t.signal.coherence import coherent_rish
+from dmri7t.signal.describe import Description, describe
 from dmri7t.signal.grids import Grid
 from dmri7t.signal.harmonics import synthesize
 from dmri7t.signal.regrid import Regrid
@@ -47,6 +49,10 @@ class ShellScan:
         """Harmonics, RISH and noise of the input."""
         return represent(self.signal_NV, self.b0_V, self.directions_N3, self.n_b0)
 
+    def describe(self, rep: Representation) -> Description:
+        """The shell in numbers."""
+        return describe(self.signal_NV, rep, self.bval, self.mask, self.grid.voxel_sizes)
+
     def regrid(self) -> Regrid:
         """Spline from the input's mask voxels to the output's."""
         return Regrid(self.mask, self.grid, self.mask_out, self.grid_out)
@@ -81,6 +87,14 @@ def interpolate_shell(scan: ShellScan, rep: Representation) -> Estimate:
     return Estimate(regrid(debias(rep.rish_LV, rep.noise_LV)).clamp_min(0), regrid(rep.sh_CV))
 
 
+def encode_shell(
+    translator: Translator, scan: ShellScan, rep: Representation
+) -> dict[str, torch.Tensor]:
+    """Run the first stage."""
+    coherent_9V = coherent_rish(rep.sh_CV, scan.mask)
+    return translator.encode(rep.rish_LV, rep.noise_LV, coherent_9V, scan.mask, scan.describe(rep))
+
+
 def translate_shell(
     translator: Translator,
     scan: ShellScan,
@@ -91,10 +105,7 @@ def translate_shell(
     upsampling: str = "model",
 ) -> Estimate:
     """Run encode, diffuse, decode, super-resolve and harmonize, as the app does."""
-    n = len(scan.directions_N3)
-    encoded = translator.encode(
-        rep.rish_LV, rep.noise_LV, scan.mask, scan.grid.voxel_sizes, scan.bval, n
-    )
+    encoded = encode_shell(translator, scan, rep)
     diffused = translator.diffuse(encoded, steps, samples, seed)
     decoded = translator.decode(encoded, diffused, scan.mask)
     return harmonized(translator, scan, rep, encoded, decoded, upsampling)
@@ -105,10 +116,7 @@ def regress_shell(translator: Translator, scan: ShellScan, rep: Representation) 
     from dmri7t.models.inputs import from_root
     from dmri7t.models.translator import Box
 
-    n = len(scan.directions_N3)
-    encoded = translator.encode(
-        rep.rish_LV, rep.noise_LV, scan.mask, scan.grid.voxel_sizes, scan.bval, n
-    )
+    encoded = encode_shell(translator, scan, rep)
     box = Box.around(scan.mask, translator.multiple)
     decoded = {"rish": box.pick(from_root(encoded["mean"], translator.scale), scan.mask)[None]}
     return harmonized(translator, scan, rep, encoded, decoded, "model")
@@ -123,7 +131,6 @@ def harmonized(
     upsampling: str,
 ) -> Estimate:
     """Bring decoded RISH to the output grid and scale the coefficients to it."""
-    n = len(scan.directions_N3)
     fine = translator.super_resolve(
         encoded,
         decoded,
@@ -131,8 +138,7 @@ def harmonized(
         scan.grid,
         scan.mask_out,
         scan.grid_out,
-        scan.bval,
-        n,
+        scan.describe(rep),
         upsampling,
     )["mean"]
     sh_CV = scan.regrid()(rep.sh_CV)

@@ -74,21 +74,25 @@ class Represent(Stage):
 
         from dmri7t.io.arrays import open_array, save_tensors
         from dmri7t.io.maps import load_map, load_mask
+        from dmri7t.signal.coherence import coherent_rish
+        from dmri7t.signal.describe import describe
         from dmri7t.signal.represent import represent
 
         self._pin_threads()
         inputs = self.inputs
-        mask_XYZ, _ = load_mask(inputs.mask)
+        mask_XYZ, grid = load_mask(inputs.mask)
         b0_XYZ, _ = load_map(inputs.b0)
         directions_N3 = np.load(inputs.gradients)["directions"][list(inputs.indices)]
+        signal_NV = torch.from_numpy(open_array(inputs.shell))
         made = represent(
-            torch.from_numpy(open_array(inputs.shell)),
+            signal_NV,
             torch.from_numpy(np.ascontiguousarray(b0_XYZ[mask_XYZ])),
             directions_N3,
             n_b0=inputs.n_b0,
             order=optional(inputs.sh_order),
             laplace_beltrami=optional(inputs.laplace_beltrami),
         )
+        described = describe(signal_NV, made, inputs.bval, mask_XYZ, grid.voxel_sizes)
         path = os.path.join(runtime.cwd, "representation.safetensors")
         save_tensors(
             path,
@@ -96,16 +100,15 @@ class Represent(Stage):
                 "sh": made.sh_CV,
                 "rish": made.rish_LV,
                 "noise": made.noise_LV,
+                "coherent": coherent_rish(made.sh_CV, mask_XYZ),
                 "sigma": made.sigma_V,
                 "directions": torch.from_numpy(directions_N3),
             },
             {
-                "bval": inputs.bval,
-                "n_directions": made.plan.n_directions,
+                **described.as_dict(),
                 "order": made.plan.order,
                 "laplace_beltrami": made.plan.laplace_beltrami,
                 "gain": made.plan.gain_L.tolist(),
-                "sigma": float(made.sigma_V.median()),
             },
         )
         self._results["representation"] = path

@@ -61,20 +61,20 @@ class Encode(ModelStage):
     def _run_interface(self, runtime: Any) -> Any:
         from dmri7t.io.arrays import load_tensors, save_tensors
         from dmri7t.io.maps import load_mask
+        from dmri7t.signal.describe import Description
 
-        mask_XYZ, grid = load_mask(self.inputs.mask)
+        mask_XYZ, _ = load_mask(self.inputs.mask)
         shell, meta = load_tensors(self.inputs.representation)
+        described = Description.from_dict(meta)
         encoded = self._model().encode(
             shell["rish"],
             shell["noise"],
+            shell["coherent"],
             mask_XYZ,
-            grid.voxel_sizes,
-            meta["bval"],
-            meta["n_directions"],
+            described,
         )
         path = os.path.join(runtime.cwd, "encoded.safetensors")
-        described = {name: meta[name] for name in ("bval", "n_directions")}
-        save_tensors(path, encoded, described)
+        save_tensors(path, encoded, described.as_dict())
         self._results["encoded"] = path
         return runtime
 
@@ -175,6 +175,7 @@ class SuperResolve(ModelStage):
     def _run_interface(self, runtime: Any) -> Any:
         from dmri7t.io.arrays import load_tensors, save_tensors
         from dmri7t.io.maps import load_mask
+        from dmri7t.signal.describe import Description
 
         encoded, meta = load_tensors(self.inputs.encoded)
         decoded, _ = load_tensors(self.inputs.decoded)
@@ -187,8 +188,7 @@ class SuperResolve(ModelStage):
             grid,
             mask_out_XYZ,
             grid_out,
-            meta["bval"],
-            meta["n_directions"],
+            Description.from_dict(meta),
             self.inputs.upsampling,
         )
         path = os.path.join(runtime.cwd, "generated.safetensors")

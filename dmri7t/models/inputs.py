@@ -10,36 +10,46 @@ import math
 
 import torch
 
+from dmri7t.signal.describe import Description
 from dmri7t.signal.rish import debias
 
-N_FEATURES = 10
-"""Channels of :func:`features`: raw (3), debiased (3), noise (3), mask."""
+N_FEATURES = 19
+"""Channels of :func:`features`: raw (3), debiased (3), noise (3), coherent (9), mask."""
 
 TAIL = 6.0
 """Roots beyond this many standard deviations are noise, never anatomy."""
 
-N_CONDITIONS = 5
+N_CONDITIONS = 10
 """Numbers of :func:`conditions`."""
 
 
-def conditions(voxel_sizes: torch.Tensor, bval: float, n_directions: float) -> torch.Tensor:
-    """Describe a scan by numbers of order one, (5,).
+def conditions(described: Description) -> torch.Tensor:
+    """Describe a scan by numbers of order one, (10,).
 
     Parameters
     ----------
-    voxel_sizes : Tensor (3,)
-        mm.
-    bval : float
-        s/mm2.
-    n_directions : float
+    described : Description
+        Of the shell: voxel sizes, b-value, directions, noise level, spread of the directions,
+        and how far its noise is correlated along each axis.
     """
-    sizes = torch.as_tensor(voxel_sizes, dtype=torch.float32).log() - math.log(1.6)
-    rest = torch.tensor([bval / 1000 - 1.3, 0.7 * math.log(n_directions / 30)])
-    return torch.cat([sizes, rest.to(sizes)])
+    numbers = [
+        *(math.log(size / 1.6) for size in described.voxel_sizes),
+        described.bval / 1000 - 1.3,
+        0.7 * math.log(described.n_directions / 30),
+        # rounding leaves a noise-free phantom with no noise level at all
+        0.6 * math.log(max(described.sigma, 1e-3) / 0.05),
+        math.log(min(max(described.spread, 0.1), 10.0)),
+        *(2 * c for c in described.correlation),
+    ]
+    return torch.tensor(numbers, dtype=torch.float32)
 
 
 def features(
-    rish: torch.Tensor, noise: torch.Tensor, mask: torch.Tensor, scale: torch.Tensor
+    rish: torch.Tensor,
+    noise: torch.Tensor,
+    coherent: torch.Tensor,
+    mask: torch.Tensor,
+    scale: torch.Tensor,
 ) -> torch.Tensor:
     """Stack what is known of every voxel.
 
@@ -47,17 +57,20 @@ def features(
     ----------
     rish, noise : Tensor (..., 3, X, Y, Z)
         RISH and the noise's expected share of it.
+    coherent : Tensor (..., 9, X, Y, Z)
+        RISH together with the neighbours, see :func:`dmri7t.signal.coherence.coherent_rish`.
     mask : Tensor (..., 1, X, Y, Z)
     scale : Tensor (3,)
         Standard deviation of the root of each order.
 
     Returns
     -------
-    Tensor (..., 10, X, Y, Z), zero outside the mask.
+    Tensor (..., 19, X, Y, Z), zero outside the mask; the mask is the last.
     """
     unit = scale.view(3, 1, 1, 1)
     mask = mask.to(rish)
     parts = [rish.clamp_min(0), debias(rish, noise), noise.clamp_min(0)]
+    parts += list(coherent.clamp_min(0).split(3, -4))
     return torch.cat([*(part.sqrt() / unit * mask for part in parts), mask], -4)
 
 
@@ -65,6 +78,11 @@ def with_conditions(stack: torch.Tensor, described: torch.Tensor) -> torch.Tenso
     """Append the conditions (B, k) as constant channels to a stack (B, C, X, Y, Z)."""
     planes = described[:, :, None, None, None].to(stack)
     return torch.cat([stack, planes.expand(-1, -1, *stack.shape[2:])], 1)
+
+
+def inside(stack: torch.Tensor) -> torch.Tensor:
+    """Return the mask's channel (B, 1, ...) of a stack."""
+    return stack[:, -1:]
 
 
 def debiased_root(stack: torch.Tensor) -> torch.Tensor:

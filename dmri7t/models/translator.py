@@ -21,6 +21,7 @@ from dmri7t.errors import ModelError
 from dmri7t.models import inputs, sampler
 from dmri7t.models.bundle import check_bundle
 from dmri7t.models.networks import build, codebook, quantize
+from dmri7t.signal.describe import Description
 from dmri7t.signal.grids import Grid
 from dmri7t.signal.resample import bounding_box, extend, interpolate
 
@@ -170,10 +171,9 @@ class Translator:
         self,
         rish_3V: torch.Tensor,
         noise_3V: torch.Tensor,
+        coherent_9V: torch.Tensor,
         mask_XYZ: np.ndarray,
-        voxel_sizes: np.ndarray,
-        bval: float,
-        n_directions: int,
+        described: Description,
     ) -> dict[str, torch.Tensor]:
         """Encode a shell.
 
@@ -181,13 +181,12 @@ class Translator:
         ----------
         rish_3V, noise_3V : Tensor (3, V)
             RISH of the shell and the noise's expected share.
+        coherent_9V : Tensor (9, V)
+            RISH together with the neighbours.
         mask_XYZ : ndarray of bool
             V true voxels, C order.
-        voxel_sizes : ndarray (3,)
-            mm.
-        bval : float
-            s/mm2.
-        n_directions : int
+        described : Description
+            The shell in numbers.
 
         Returns
         -------
@@ -197,20 +196,19 @@ class Translator:
             scaled roots; noise (3, V).
         """
         box = Box.around(mask_XYZ, self.multiple)
-        maps = [v.to(self.device, torch.float32) for v in (rish_3V, noise_3V)]
+        maps = [v.to(self.device, torch.float32) for v in (rish_3V, noise_3V, coherent_9V)]
         inside = torch.ones(1, maps[0].shape[1], device=self.device)
         placed = [box.place(v, mask_XYZ) for v in (*maps, inside)]
         stack = inputs.features(*placed, self.scale)[None]
-        described = inputs.conditions(torch.as_tensor(voxel_sizes), bval, n_directions)
-        return {
-            key: value[0].cpu()
-            for key, value in self.encode_stack(stack, described[None].to(self.device)).items()
-        } | {"noise": noise_3V.cpu()}
+        numbers = inputs.conditions(described)[None].to(self.device)
+        return {key: value[0].cpu() for key, value in self.encode_stack(stack, numbers).items()} | {
+            "noise": noise_3V.cpu()
+        }
 
     def encode_stack(
         self, stack: torch.Tensor, described: torch.Tensor, mean: torch.Tensor | None = None
     ) -> dict[str, torch.Tensor]:
-        """Encode features (B, 10, X, Y, Z) and conditions (B, 5); training calls this too.
+        """Encode features (B, 19, X, Y, Z) and conditions (B, 10); training calls this too.
 
         ``mean`` (B, 3, X, Y, Z) spares the regression where it is known.
         """
@@ -234,7 +232,7 @@ class Translator:
         """Regression mean (B, 3, X, Y, Z) as scaled roots, zero outside the mask."""
         answer = self._run("mean", inputs.with_conditions(inputs.compress(stack), described))
         root = inputs.apply_change(inputs.debiased_root(stack), answer)
-        return root.clamp_min(0) * stack[:, 9:10]
+        return root.clamp_min(0) * inputs.inside(stack)
 
     def normalize(self, latent: torch.Tensor, field: str) -> torch.Tensor:
         """Bring latents of a field ("3t" or "7t") to zero mean and unit spread."""
@@ -333,8 +331,7 @@ class Translator:
         grid: Grid,
         mask_out_XYZ: np.ndarray,
         grid_out: Grid,
-        bval: float,
-        n_directions: int,
+        described: Description,
         upsampling: str = "model",
     ) -> dict[str, torch.Tensor]:
         """Bring decoded RISH to the output grid.
@@ -347,8 +344,8 @@ class Translator:
             Of the input.
         mask_out_XYZ, grid_out
             Of the output.
-        bval, n_directions
-            Of the shell.
+        described : Description
+            The shell in numbers.
         upsampling : {"model", "bspline"}
             bspline leaves the network out (the paper's ablation).
 
@@ -365,11 +362,9 @@ class Translator:
         if upsampling == "model":
             noise = fine(encoded["noise"].to(self.device).sqrt() / self.scale[:, None])
             inside = torch.as_tensor(mask_out_XYZ[box_out.slices], device=self.device)
-            described = inputs.conditions(torch.as_tensor(grid.voxel_sizes), bval, n_directions)
+            numbers = inputs.conditions(described)[None].to(self.device)
             ratio = float(np.mean(grid_out.voxel_sizes / grid.voxel_sizes))
-            root = self.refine(
-                root[None], noise[None], inside[None, None], described[None], [ratio]
-            )[0]
+            root = self.refine(root[None], noise[None], inside[None, None], numbers, [ratio])[0]
         out = {"mean": box_out.pick(inputs.from_root(root, self.scale), mask_out_XYZ).cpu()}
         if len(samples) > 1:
             spread = fine(samples.std(0)).clamp_min(0)
@@ -392,7 +387,7 @@ class Translator:
         ----------
         root, noise : Tensor (B, 3, X, Y, Z)
         inside : Tensor (B, 1, X, Y, Z)
-        described : Tensor (B, 5)
+        described : Tensor (B, 10)
         ratios : list of B floats
             Output over input voxel size.
         """
@@ -407,7 +402,7 @@ def refinement_stack(
     described: torch.Tensor,
     ratios: list[float],
 ) -> torch.Tensor:
-    """Input of the super-resolution network, (B, 13, X, Y, Z)."""
+    """Input of the super-resolution network, (B, 18, X, Y, Z)."""
     inside = inside.to(root)
     ratio = 4 * torch.log(torch.tensor(ratios, dtype=root.dtype, device=root.device))[:, None] + 0.7
     numbers = torch.cat([described.to(root), ratio], 1)

@@ -99,7 +99,10 @@ def draw_protocol(rng: np.random.Generator) -> Protocol:
         voxel[rng.integers(3)] *= rng.uniform(1.0, min(3.0, 5.0 / size))
     width = rng.uniform(0.9, 1.4)
     apodisation = rng.uniform(0, 1)
-    spread = tuple(PointSpread(width * rng.uniform(0.95, 1.2), apodisation) for _ in range(3))
+    kept = draw_kept(rng)
+    spread = tuple(
+        PointSpread(max(width * rng.uniform(0.95, 1.2), 1 / kept[a]), apodisation) for a in range(3)
+    )
     low = Scanner(
         tesla=3,
         echo_time=rng.uniform(0.055, 0.1),
@@ -109,6 +112,10 @@ def draw_protocol(rng: np.random.Generator) -> Protocol:
         snr=draw_snr(rng),
         drift=rng.uniform(0, 0.02),
         dropout=0.05 if rng.random() < 0.1 else 0.0,
+        kept=kept,
+        coils=int(rng.integers(2, 5)) if rng.random() < 0.15 else 1,
+        motion=rng.uniform(0, 0.3) if rng.random() < 0.4 else 0.0,
+        direction_error=rng.uniform(0, 2.0),
     )
     return Protocol(
         low=low,
@@ -148,6 +155,20 @@ def draw_table(rng: np.random.Generator) -> dict[str, object]:
     n = round(float(np.exp(rng.uniform(np.log(12), np.log(96)))))
     directions = spread_directions(n, int(rng.integers(4))) @ random_rotation(rng).T
     return {"directions": directions, "n_b0": int(rng.choice([1, 1, 1, 2, 3, 6, 9]))}
+
+
+def draw_kept(rng: np.random.Generator) -> tuple[float, float, float]:
+    """Draw what fraction of k-space was sampled: mostly all, else less within the slices.
+
+    Which axis is the slice's is drawn too. Resampling by a preprocessing pipeline correlates the
+    noise much as zero filling does, along all three axes.
+    """
+    kind = rng.random()
+    if kind < 0.5:
+        return (1.0, 1.0, 1.0)
+    kept = rng.uniform(0.55, 1.0) if kind < 0.85 else rng.uniform(0.7, 1.0)
+    fractions = [kept, kept * rng.uniform(0.9, 1.1), 1.0 if kind < 0.85 else kept]
+    return tuple(min(float(fractions[a]), 1.0) for a in rng.permutation(3))
 
 
 def draw_snr(rng: np.random.Generator) -> float:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 import numpy as np
 import torch
 
+from dmri7t.signal.coherence import coherent_rish
+from dmri7t.signal.describe import Description, describe
 from dmri7t.signal.represent import floor_b0, represent
 from dmri7t.signal.rish import rish
 from dmri7t.simulation.acquisition import (
@@ -18,10 +22,13 @@ from dmri7t.simulation.acquisition import (
 from dmri7t.simulation.anatomy import Brain
 from dmri7t.simulation.fields import Axes, SmoothField
 from dmri7t.simulation.microstructure import Microstructure
-from dmri7t.simulation.scanner import add_flaws, add_noise
+from dmri7t.simulation.scanner import add_flaws, add_noise, move, true_directions
 
 PATCH = 32
 """Edge of a patch in 3T voxels."""
+
+WIDE_MASKS = 0.1
+"""Chance of a mask that reaches into the skull, as those of real scans may."""
 
 
 @attrs.frozen(eq=False)
@@ -34,6 +41,10 @@ class Patch:
         R_0, R_2, R_4 of the noisy 3T scan; zero outside the mask.
     noise : Tensor (3, X, Y, Z)
         The noise's expected share of them.
+    coherent : Tensor (9, X, Y, Z)
+        RISH together with the neighbours.
+    described : Description
+        The 3T shell in numbers.
     mask : Tensor (X, Y, Z) bool
     target : Tensor (3, X, Y, Z)
         RISH of the noise-free 7T scan at the 3T voxels.
@@ -51,6 +62,8 @@ class Patch:
 
     rish: torch.Tensor
     noise: torch.Tensor
+    coherent: torch.Tensor
+    described: Description
     mask: torch.Tensor
     target: torch.Tensor
     target_high: torch.Tensor
@@ -93,10 +106,11 @@ def measure(
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
     half = np.array([max(np.abs(a).max(), 40) for a in axes])
     profile, g_factor = SmoothField.draw(rng, 60.0, half, 2).at(axes)
-    clean = volumes(sampled, protocol.directions, protocol.n_b0)
+    directions = true_directions(protocol.directions, protocol.low.direction_error, rng)
+    clean = move(volumes(sampled, directions, protocol.n_b0), protocol.low.motion, generator)
     clean = add_flaws(clean * torch.exp(0.25 * profile), protocol.low, generator)
     sigma = protocol.low.sigma() * torch.exp(0.12 * g_factor)
-    return add_noise(clean, sigma, generator)
+    return add_noise(clean, sigma, generator, protocol.low.kept, protocol.low.coils)
 
 
 def draw_patches(
@@ -121,7 +135,7 @@ def draw_patches(
     centre = _centre_inside(brain, protocol, size, rng)
     low, high = block_axes(centre, size, protocol)
     block = render(brain, micro, protocol, low, high)
-    edge = rng.uniform(-1.0, 1.5)
+    edge = rng.uniform(-9.0, -1.0) if rng.random() < WIDE_MASKS else rng.uniform(-1.0, 1.5)
     mask, mask_high = block.depth > edge, block.depth_high > edge
     target = normalized_rish(block.high_on_low, mask)
     target_high = normalized_rish(block.high, mask_high)
@@ -129,19 +143,15 @@ def draw_patches(
     for scan in range(n_scans):
         if scan:
             protocol = other_table(protocol, rng)
-        b0, shell, rish_low, noise_low = _scan(block.low, mask, low, protocol, rng)
         patches.append(
             Patch(
-                rish=rish_low,
-                noise=noise_low,
+                **_scan(block.low, mask, low, protocol, rng),
                 mask=mask,
                 target=target,
                 target_high=target_high,
                 mask_high=mask_high,
                 axes_low=low,
                 axes_high=high,
-                signal=shell,
-                b0=b0,
                 protocol=protocol,
                 high=block.high,
             )
@@ -155,14 +165,22 @@ def _scan(
     axes: Axes,
     protocol: Protocol,
     rng: np.random.Generator,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Measure and represent: mean b0, shell, RISH and noise share, all (..., X, Y, Z)."""
+) -> dict[str, Any]:
+    """Measure and represent: the fields of :class:`Patch` that one scan fills."""
     noisy = measure(sampled, protocol, axes, rng)
     b0, shell = noisy[: protocol.n_b0].mean(0), noisy[protocol.n_b0 :]
-    rep = represent(shell[:, mask], b0[mask], protocol.directions, protocol.n_b0)
-    rish_low, noise_low = torch.zeros(3, *mask.shape), torch.zeros(3, *mask.shape)
-    rish_low[:, mask], noise_low[:, mask] = rep.rish_LV, rep.noise_LV
-    return b0, shell, rish_low, noise_low
+    signal_NV, inside = shell[:, mask], mask.numpy()
+    rep = represent(signal_NV, b0[mask], protocol.directions, protocol.n_b0)
+    maps = {
+        "rish": rep.rish_LV,
+        "noise": rep.noise_LV,
+        "coherent": coherent_rish(rep.sh_CV, inside),
+    }
+    placed = {name: torch.zeros(len(values), *mask.shape) for name, values in maps.items()}
+    for name, values in maps.items():
+        placed[name][:, mask] = values
+    described = describe(signal_NV, rep, protocol.bval, inside, protocol.voxel_sizes)
+    return {**placed, "described": described, "b0": b0, "signal": shell}
 
 
 def _centre_inside(

@@ -6,6 +6,7 @@ import attrs
 import numpy as np
 import torch
 
+from dmri7t.signal.resample import apply_axes
 from dmri7t.simulation.anatomy import Tissue
 
 PROTON_DENSITY = {"wm": 0.70, "gm": 0.82, "csf": 1.0, "scalp": 0.15}
@@ -85,6 +86,14 @@ class Scanner:
         Standard deviation of the gain between volumes.
     dropout : float
         Probability that a volume has slices of reduced signal.
+    kept : tuple of three floats
+        Fraction of k-space that was sampled along each axis; the rest was filled with zeros.
+    coils : int
+        Channels whose magnitudes were combined by their sum of squares; 1 gives Rician noise.
+    motion : float
+        Standard deviation of what motion remains along each axis, voxels.
+    direction_error : float
+        Standard deviation, in degrees, of how far the true gradients are from the stated ones.
     """
 
     tesla: int
@@ -95,6 +104,10 @@ class Scanner:
     snr: float
     drift: float = 0.0
     dropout: float = 0.0
+    kept: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    coils: int = 1
+    motion: float = 0.0
+    direction_error: float = 0.0
 
     def weights(self) -> dict[str, float]:
         """Spin-echo b0 signal of each pure tissue: PD (1 - exp(-TR / T1)) exp(-TE / T2)."""
@@ -135,12 +148,82 @@ class Scanner:
         return float(self.weights()["wm"] / self.snr)
 
 
-def add_noise(
-    volumes: torch.Tensor, sigma: torch.Tensor | float, generator: torch.Generator
+def band_limit(n: int, kept: float) -> torch.Tensor:
+    """Matrix (n, n) that removes the highest frequencies of n samples.
+
+    Parameters
+    ----------
+    n : int
+    kept : float
+        Fraction of the frequencies that pass.
+    """
+    passed = (np.abs(np.fft.fftfreq(n)) <= kept / 2).astype(float)
+    matrix = np.fft.ifft(passed[:, None] * np.fft.fft(np.eye(n), axis=0), axis=0).real
+    return torch.from_numpy(matrix).float()
+
+
+def _noise(
+    shape: torch.Size, kept: tuple[float, float, float], generator: torch.Generator
 ) -> torch.Tensor:
-    """Rician magnitude of volumes (N, ...) with noise of standard deviation sigma."""
-    real = volumes + sigma * torch.randn(volumes.shape, generator=generator)
-    return torch.hypot(real, sigma * torch.randn(volumes.shape, generator=generator))
+    """Normal numbers of unit variance (N, X, Y, Z), correlated by zero filling."""
+    noise = torch.randn(shape, generator=generator)
+    if min(kept) == 1:
+        return noise
+    matrices = [band_limit(n, part) for n, part in zip(shape[1:], kept, strict=True)]
+    # what passes of unit variance is the matrix's mean diagonal
+    share = float(np.prod([float(m.diagonal().mean()) for m in matrices]))
+    return apply_axes(noise, matrices) / share**0.5
+
+
+def add_noise(
+    volumes: torch.Tensor,
+    sigma: torch.Tensor | float,
+    generator: torch.Generator,
+    kept: tuple[float, float, float] = (1.0, 1.0, 1.0),
+    coils: int = 1,
+) -> torch.Tensor:
+    """Magnitude of volumes (N, X, Y, Z) with complex noise of standard deviation sigma.
+
+    Rician for one coil, non-central chi for more (Constantinides et al. 1997, MRM 38:852).
+
+    Parameters
+    ----------
+    volumes : Tensor (N, X, Y, Z)
+    sigma : Tensor (X, Y, Z) or float
+    generator : Generator
+    kept, coils
+        See :class:`Scanner`.
+    """
+    power = (volumes + sigma * _noise(volumes.shape, kept, generator)).square_()
+    for _ in range(2 * coils - 1):
+        power += (sigma * _noise(volumes.shape, kept, generator)).square_()
+    return power.sqrt_()
+
+
+def move(volumes: torch.Tensor, motion: float, generator: torch.Generator) -> torch.Tensor:
+    """Shift every volume of (N, X, Y, Z) by a fraction of a voxel, interpolating linearly."""
+    if not motion:
+        return volumes
+    for axis in (1, 2, 3):
+        n = volumes.shape[axis]
+        shift = (motion * torch.randn(len(volumes), generator=generator)).clamp(-0.9, 0.9)
+        ahead, behind = (s.clamp_min(0).view(-1, 1, 1, 1) for s in (shift, -shift))
+        out = volumes * (1 - ahead - behind)
+        index = torch.arange(n)
+        out += ahead * volumes.index_select(axis, (index + 1).clamp_max(n - 1))
+        out += behind * volumes.index_select(axis, (index - 1).clamp_min(0))
+        volumes = out
+    return volumes
+
+
+def true_directions(
+    directions_N3: np.ndarray, error: float, rng: np.random.Generator
+) -> np.ndarray:
+    """Directions (N, 3) at which the scanner measured: off the stated ones by some degrees."""
+    if not error:
+        return directions_N3
+    turned = directions_N3 + np.deg2rad(error) * rng.standard_normal(directions_N3.shape)
+    return turned / np.linalg.norm(turned, axis=1, keepdims=True)
 
 
 def add_flaws(volumes: torch.Tensor, scanner: Scanner, generator: torch.Generator) -> torch.Tensor:

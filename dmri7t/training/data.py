@@ -74,14 +74,14 @@ class Patches(Dataset):
         mask = load(example.mask[None])
         out = {
             "stack": inputs.features(
-                load(example.rish).square(), load(example.noise).square(), mask, self.scale
+                load(example.rish).square(),
+                load(example.noise).square(),
+                load(example.coherent).square(),
+                mask,
+                self.scale,
             ),
             "target": load(example.target) / self.scale.view(3, 1, 1, 1) * mask,
-            "conditions": inputs.conditions(
-                torch.from_numpy(example.voxel_sizes)[list(axes)],
-                float(example.bval),
-                float(example.n_directions),
-            ),
+            "conditions": inputs.conditions(example.describe(list(axes))),
         }
         if item.mean is not None:
             out["mean"] = load(item.mean)

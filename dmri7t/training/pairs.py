@@ -20,13 +20,15 @@ from dmri7t.io.dataset import participant_labels
 from dmri7t.io.gradients import read_table
 from dmri7t.io.images import open_volumes
 from dmri7t.io.inputs import Scan, find_scans
+from dmri7t.signal.coherence import coherent_rish
+from dmri7t.signal.describe import Description, describe
 from dmri7t.signal.gradients import Shell, find_shells
 from dmri7t.signal.grids import Grid
 from dmri7t.signal.mask import brain_mask
 from dmri7t.signal.represent import represent
 from dmri7t.signal.resample import extend, interpolate, resample_mask
 from dmri7t.signal.rish import debias
-from dmri7t.training.pool import Example
+from dmri7t.training.pool import Example, numbers
 
 PATCH = 32
 """Edge of a patch in 3T voxels."""
@@ -48,16 +50,21 @@ class ShellMaps:
     ----------
     rish, noise : Tensor (3, X, Y, Z)
         Zero outside the mask.
+    coherent : Tensor (9, X, Y, Z)
+        RISH together with the neighbours, zero outside the mask.
     mask : ndarray (X, Y, Z) bool
     grid : Grid
     shell : Shell
+    described : Description
     """
 
     rish: torch.Tensor
     noise: torch.Tensor
+    coherent: torch.Tensor
     mask: np.ndarray
     grid: Grid
     shell: Shell
+    described: Description
 
 
 def represent_scan(scan: Scan) -> list[ShellMaps]:
@@ -84,10 +91,12 @@ def represent_scan(scan: Scan) -> list[ShellMaps]:
                 table.directions[list(shell.indices)],
                 len(b0),
             )
-            maps = [torch.zeros(3, *mask.shape) for _ in range(2)]
-            for volume, values in zip(maps, (rep.rish_LV, rep.noise_LV), strict=True):
-                volume[:, torch.from_numpy(mask)] = values
-            out.append(ShellMaps(*maps, mask, grid, shell))
+            values = (rep.rish_LV, rep.noise_LV, coherent_rish(rep.sh_CV, mask))
+            maps = [torch.zeros(len(v), *mask.shape) for v in values]
+            for volume, inside in zip(maps, values, strict=True):
+                volume[:, torch.from_numpy(mask)] = inside
+            described = describe(signal, rep, shell.bval, mask, grid.voxel_sizes)
+            out.append(ShellMaps(*maps, mask, grid, shell, described))
     return out
 
 
@@ -122,14 +131,13 @@ def pair_examples(low: ShellMaps, high: ShellMaps, rng: np.random.Generator) -> 
             Example(
                 rish=_root(low.rish[(slice(None), *box)]),
                 noise=_root(low.noise[(slice(None), *box)]),
+                coherent=_root(low.coherent[(slice(None), *box)]),
                 target=_root(on_low),
                 mask=mask,
                 target_high=_root(on_high),
                 mask_high=mask_high,
-                voxel_sizes=low.grid.voxel_sizes.astype(np.float32),
                 ratio=np.float32(ratio),
-                bval=np.float32(low.shell.bval),
-                n_directions=np.float32(len(low.shell)),
+                **numbers(low.described),
             )
         )
     return examples

@@ -9,6 +9,7 @@ import attrs
 import numpy as np
 import torch
 
+from dmri7t.signal.describe import Description
 from dmri7t.simulation.patches import Patch, draw_patches
 
 SCANS_PER_BLOCK = 2
@@ -23,19 +24,21 @@ class Example:
     ----------
     rish, noise, target : ndarray (3, X, Y, Z)
         Square roots of the noisy 3T RISH, of the noise's share, and of the 7T RISH.
+    coherent : ndarray (9, X, Y, Z)
+        Square roots of RISH together with the neighbours; zero where those are negative.
     mask : ndarray (X, Y, Z) bool
     target_high : ndarray (3, X', Y', Z')
         Square root of the 7T RISH on its own grid.
     mask_high : ndarray (X', Y', Z') bool
-    voxel_sizes : ndarray (3,)
-        Of the 3T scan, mm.
+    voxel_sizes, bval, n_directions, sigma, spread, correlation : ndarray
+        The 3T shell in numbers, see :class:`dmri7t.signal.describe.Description`.
     ratio : float
         7T over 3T voxel size.
-    bval, n_directions : float
     """
 
     rish: np.ndarray
     noise: np.ndarray
+    coherent: np.ndarray
     target: np.ndarray
     mask: np.ndarray
     target_high: np.ndarray
@@ -44,22 +47,34 @@ class Example:
     ratio: np.ndarray
     bval: np.ndarray
     n_directions: np.ndarray
+    sigma: np.ndarray
+    spread: np.ndarray
+    correlation: np.ndarray
 
     @classmethod
     def from_patch(cls, patch: Patch) -> Example:
         """Keep of a patch what training needs."""
-        protocol = patch.protocol
         return cls(
             rish=_root(patch.rish),
             noise=_root(patch.noise),
+            coherent=_root(patch.coherent),
             target=_root(patch.target),
             mask=patch.mask.numpy(),
             target_high=_root(patch.target_high),
             mask_high=patch.mask_high.numpy(),
-            voxel_sizes=np.asarray(protocol.voxel_sizes, np.float32),
-            ratio=np.float32(protocol.ratio),
-            bval=np.float32(protocol.bval),
-            n_directions=np.float32(len(protocol.directions)),
+            ratio=np.float32(patch.protocol.ratio),
+            **numbers(patch.described),
+        )
+
+    def describe(self, axes: list[int]) -> Description:
+        """The shell in numbers, its axes in another order."""
+        return Description(
+            voxel_sizes=self.voxel_sizes[axes],
+            bval=self.bval,
+            n_directions=self.n_directions,
+            sigma=self.sigma,
+            spread=self.spread,
+            correlation=self.correlation[axes],
         )
 
     def save(self, path: Path) -> None:
@@ -73,6 +88,11 @@ class Example:
         """Read what :meth:`save` wrote."""
         with np.load(path) as arrays:
             return cls(**{name: arrays[name] for name in arrays.files})
+
+
+def numbers(described: Description) -> dict[str, np.ndarray]:
+    """The numbers of a shell as arrays that an example keeps."""
+    return {name: np.asarray(value, np.float32) for name, value in described.as_dict().items()}
 
 
 def _root(values: torch.Tensor) -> np.ndarray:
@@ -106,7 +126,7 @@ def load_pool(folder: Path, first_seed: int = 0, n_seeds: int | None = None) -> 
 
 
 def describe_pool(examples: list[Example]) -> dict[str, list[float]]:
-    """Smallest and largest voxel size (mm), b-value and number of directions of a pool."""
+    """Smallest and largest value of what describes the scans of a pool."""
     columns = {
         "voxel_size_mm": np.stack([e.voxel_sizes for e in examples]),
         "bval": np.array([e.bval for e in examples]),

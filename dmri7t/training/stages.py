@@ -102,12 +102,12 @@ class MeanStage(Stage):
         seen = inputs.with_conditions(inputs.compress(stack), batch["conditions"])
         answer = self.network(seen.contiguous(memory_format=torch.channels_last_3d)).float()
         estimate = inputs.apply_change(inputs.debiased_root(stack), answer)
-        return masked_error(estimate, batch["target"], stack[:, 9:10])
+        return masked_error(estimate, batch["target"], inputs.inside(stack))
 
 
 def residual(batch: dict[str, torch.Tensor]) -> torch.Tensor:
     """What is missing from the mean, as scaled roots (B, 3, X, Y, Z)."""
-    return (batch["target"] - batch["mean"]) * batch["stack"][:, 9:10]
+    return (batch["target"] - batch["mean"]) * inputs.inside(batch["stack"])
 
 
 class VqvaeStage(Stage):

@@ -206,7 +206,7 @@ class Training:
                 )
                 root = self.translator.decode_latent(latent, mean)
                 rish += root.square() / settings["samples"]
-            root = rish.sqrt() * batch["stack"][:, 9:10]
+            root = rish.sqrt() * inputs.inside(batch["stack"])
             item.generated = root[0].cpu().numpy().astype(np.float16)
             if i % 50 == 0:
                 print(f"[{name}] {i}/{len(items)}", flush=True)

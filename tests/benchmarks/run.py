@@ -2,7 +2,9 @@
 
 The image is as large as an HCP 3T scan: 145 x 174 x 145 voxels of 1.25 mm, 6 b0 and 90
 directions at b = 1000, with a brain of about a million voxels. Both sides do a step on the same
-voxels: harmonics on all (amp2sh knows no mask), the tensor in the brain. Each pair of commands
+voxels: harmonics on all (amp2sh knows no mask), from the same uncompressed NIfTI file, and for
+amp2sh also from the layout that it likes best, a .mif with the volumes of a voxel side by side;
+the tensor in the brain, MRtrix again from that .mif. Each pair of commands
 runs several times, now the one first, now the other; medians and the median ratio are written to
 docs/benchmarks when everything was measured at full size, and printed otherwise. Seconds of a
 single step are those of a program that is already imported, files read and written; seconds of
@@ -10,7 +12,7 @@ the app and of MRtrix's commands are those of whole processes. Peak memory is th
 proportional set sizes of a process and its children, looked at ten times a second; files that
 are mapped count as far as they are in memory.
 
-python tests/benchmarks/run.py [--runs N] [--only sh|tensor|whole] [--size full|small]
+python tests/benchmarks/run.py [--runs N] [--only sh|sh-mif|tensor|whole] [--size full|small]
 """
 
 from __future__ import annotations
@@ -72,20 +74,21 @@ def make_image(folder: Path, size: str) -> Path:
 
 
 def prepare(folder: Path, stem: Path) -> None:
-    """Both sides start from what they like best: .mif in memory order, rows of volumes in .npy."""
+    """Lay out what the steps start from: NIfTI, .mif in memory order, rows of volumes in .npy."""
     gradients = ["-fslgrad", f"{stem}.bvec", f"{stem}.bval"]
     command = ["mrconvert", f"{stem}.nii.gz", folder / "dwi.mif", *gradients]
     command += ["-datatype", "float32", "-strides", "2,3,4,1"]
+    subprocess.run([*map(str, command), "-quiet"], check=True)
+    command = ["mrconvert", folder / "dwi.mif", folder / "dwi.nii", "-strides", "1,2,3,4"]
+    command += ["-export_grad_fsl", folder / "dwi.bvec", folder / "dwi.bval"]
     subprocess.run([*map(str, command), "-quiet"], check=True)
     image = nibabel.load(f"{stem}.nii.gz")
     mask = np.asarray(nibabel.load(folder / "mask.nii").dataobj) > 0
     data = np.asarray(image.dataobj)
     kind = {"mode": "w+", "dtype": np.float32}
     n = image.shape[3]
-    every = np.lib.format.open_memmap(folder / "all.npy", shape=(n, mask.size), **kind)
     brain = np.lib.format.open_memmap(folder / "brain.npy", shape=(n, int(mask.sum())), **kind)
     for i in range(n):
-        every[i] = data[..., i].ravel()
         brain[i] = data[..., i][mask]
     np.save(folder / "bvals.npy", np.loadtxt(f"{stem}.bval"))
     from dmri7t.signal.gradients import GradientTable
@@ -97,23 +100,25 @@ def prepare(folder: Path, stem: Path) -> None:
 
 
 SH_PROGRAM = """
-import dipy.reconst.shm, numpy as np, torch
+import dipy.reconst.shm, nibabel, numpy as np, torch
 torch.set_num_threads({threads})
+from dmri7t.io.arrays import create_array
 from dmri7t.signal.harmonics import fit, plan_fit
 from dmri7t.signal.rish import rish
 import time; start = time.perf_counter()
-dwi = torch.from_numpy(np.load('all.npy', mmap_mode='c'))
-bvals, directions = np.load('bvals.npy'), np.load('directions.npy')
-plan = plan_fit(directions[6:], 4)
-coefficients = np.empty((15, dwi.shape[1]), np.float32)
-features = np.empty((3, dwi.shape[1]), np.float32)
+image = nibabel.load('dwi.nii')
+rows = image.shape[3], int(np.prod(image.shape[:3]))
+stored = np.memmap('dwi.nii', np.float32, 'c', image.dataobj.offset, rows)
+dwi = torch.from_numpy(stored)
+plan = plan_fit(np.load('directions.npy')[6:], 4)
+coefficients = create_array('sh.npy', (15, dwi.shape[1]))
+features = create_array('rish.npy', (3, dwi.shape[1]))
 for first in range(0, dwi.shape[1], 65536):
     slab = slice(first, first + 65536)
     # the fit is linear: dividing its result by b0 is dividing the signals, with less to divide
     sh = fit(dwi[6:, slab], plan).div_(dwi[:6, slab].mean(0).clamp_min_(1))
     coefficients[:, slab] = sh.numpy()
     features[:, slab] = rish(sh).numpy()
-np.save('sh.npy', coefficients); np.save('rish.npy', features)
 print(time.perf_counter() - start)
 """
 
@@ -233,7 +238,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--only", choices=["sh", "tensor", "whole"])
+    parser.add_argument("--only", choices=["sh", "sh-mif", "tensor", "whole"])
     parser.add_argument("--size", choices=list(SIZES), default="full")
     parser.add_argument("--model", default="default")
     parser.add_argument("--output", type=Path, help=f"default: {TABLE.relative_to(ROOT)}")
@@ -248,7 +253,14 @@ def main() -> None:
         prepare(folder, make_image(folder, args.size))
         pairs = {
             "sh": (
-                "SH of order 4 and RISH against amp2sh",
+                "SH of order 4 and RISH against amp2sh, both from a NIfTI file",
+                lambda: program(SH_PROGRAM, threads, folder),
+                lambda: mrtrix(
+                    folder, f"amp2sh dwi.nii sh.nii -lmax 4 -fslgrad dwi.bvec dwi.bval {n}"
+                ),
+            ),
+            "sh-mif": (
+                "SH of order 4 and RISH from NIfTI against amp2sh from and to its own .mif",
                 lambda: program(SH_PROGRAM, threads, folder),
                 lambda: mrtrix(folder, f"amp2sh dwi.mif sh.mif -lmax 4 {n}"),
             ),
