@@ -74,6 +74,7 @@ class Brain:
     ventricle_scale: float
     dispersal: float
     crossing: float
+    dominance: float
 
     @classmethod
     def draw(cls, rng: np.random.Generator, scale: float = 1.0) -> Brain:
@@ -81,17 +82,18 @@ class Brain:
         return cls(
             semi_axes=scale * SEMI_AXES * rng.uniform(0.92, 1.08, 3),
             shape_field=SmoothField.draw(rng, 28.0, HALF_EXTENT, 2),
-            fold_field=SmoothField.draw(rng, rng.uniform(4.5, 7.5), HALF_EXTENT, 1),
-            region_field=SmoothField.draw(rng, rng.uniform(5.0, 12.0), HALF_EXTENT, 4),
-            orientation_field=SmoothField.draw(rng, rng.uniform(10.0, 26.0), HALF_EXTENT, 9),
+            fold_field=SmoothField.draw(rng, rng.uniform(4.5, 8.5), HALF_EXTENT, 1),
+            region_field=SmoothField.draw(rng, rng.uniform(3.5, 10.0), HALF_EXTENT, 4),
+            orientation_field=SmoothField.draw(rng, rng.uniform(4.0, 14.0), HALF_EXTENT, 9),
             detail_field=SmoothField.draw(rng, rng.uniform(2.2, 4.0), HALF_EXTENT, 2),
-            sulcal_depth=rng.uniform(14.0, 26.0),
-            sulcal_width=rng.uniform(0.4, 2.0),
-            cortical_thickness=rng.uniform(2.0, 3.6),
-            subarachnoid=rng.uniform(0.8, 4.0),
+            sulcal_depth=rng.uniform(16.0, 34.0),
+            sulcal_width=rng.uniform(0.1, 1.6),
+            cortical_thickness=rng.uniform(2.0, 4.2),
+            subarachnoid=rng.uniform(0.5, 3.0),
             ventricle_scale=rng.uniform(0.7, 1.5),
             dispersal=rng.uniform(0.3, 1.0),
-            crossing=rng.uniform(0.5, 2.0),
+            crossing=rng.uniform(0.2, 2.0),
+            dominance=rng.uniform(-0.2, 1.2),
         )
 
     def _depth(self, axes: Axes) -> tuple[torch.Tensor, list[torch.Tensor]]:
@@ -197,7 +199,7 @@ class Brain:
         first = torch.where(callosum > 0.4, across + 0.15 * random[0], first)
         directions = _unit(torch.stack([first, random[1], random[2], normal]), 1)
         logits = self.crossing * 1.5 * region[1:4]
-        logits[0] = logits[0] + 1.3 + 6 * callosum
+        logits[0] = logits[0] + self.dominance + 6 * callosum
         fractions = torch.softmax(logits, 0)
         maturity = torch.sigmoid(1.5 * (region[3] + 0.5 * region[1]))
         return directions, fractions, maturity

@@ -1,8 +1,8 @@
 """Diffusion signals of tissues as spherical harmonics.
 
 White matter is a mixture of sticks and zeppelins (Panagiotaki et al. 2012, NeuroImage
-59:2241) with dispersed directions; grey matter an isotropic pool with a weak radial part; CSF
-is free water.
+59:2241) with dispersed directions; grey matter holds sticks in all directions (Zhang et al.
+2012, NeuroImage 61:1000), an isotropic pool and a weak radial part; CSF is free water.
 """
 
 from __future__ import annotations
@@ -77,13 +77,13 @@ class Fibre:
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Fibre:
         """Draw from the ranges found in adult white matter."""
-        parallel = rng.uniform(1.3e-3, 2.2e-3)
+        parallel = rng.uniform(1.2e-3, 2.1e-3)
         return cls(
-            stick_fraction=rng.uniform(0.25, 0.7),
+            stick_fraction=rng.uniform(0.35, 0.75),
             stick=rng.uniform(1.5e-3, 2.4e-3),
             parallel=parallel,
-            perpendicular=parallel * rng.uniform(0.25, 0.65),
-            dispersion=rng.uniform(0.01, 0.10),
+            perpendicular=parallel * rng.uniform(0.25, 0.6),
+            dispersion=float(np.exp(rng.uniform(np.log(0.001), np.log(0.03)))),
         )
 
     def kernel(self, b: float, order: int) -> np.ndarray:
@@ -102,6 +102,7 @@ class Microstructure:
     young: Fibre
     mature: Fibre
     grey: float
+    grey_neurites: float
     grey_radial: float
     free_water: float
     wm_water: float
@@ -112,10 +113,11 @@ class Microstructure:
         return cls(
             young=Fibre.draw(rng),
             mature=Fibre.draw(rng),
-            grey=rng.uniform(0.7e-3, 0.95e-3),
+            grey=rng.uniform(0.75e-3, 1.05e-3),
+            grey_neurites=rng.uniform(0.15, 0.5),
             grey_radial=rng.uniform(0.05, 0.4),
             free_water=rng.uniform(2.8e-3, 3.2e-3),
-            wm_water=rng.uniform(0.0, 0.15),
+            wm_water=rng.uniform(0.0, 0.1),
         )
 
     def harmonics(
@@ -154,7 +156,11 @@ class Microstructure:
         wm_VC[:, 0] += self.wm_water * csf
         gm_VC = direction_harmonics(tissue.directions[3].reshape(3, -1), 2)
         gm_VC *= self.grey_radial * young_C[:6]
-        gm_VC[:, 0] += (1 - self.grey_radial) * float(np.exp(-b * self.grey) * root)
+        # harmonics of order 0 of sticks in all directions: their kernel's, over sqrt(4 pi) of each
+        neurites = float(zeppelin_kernel(b, self.mature.stick, 0.0, 0)[0] / root)
+        pool = float(np.exp(-b * self.grey) * root)
+        grey = self.grey_neurites * neurites + (1 - self.grey_neurites) * pool
+        gm_VC[:, 0] += (1 - self.grey_radial) * grey
         scalp = float(np.exp(-b * 0.2e-3) * root)
         return (
             wm_VC.T.contiguous().reshape(-1, *shape),
