@@ -1,0 +1,66 @@
+"""HCP's folders and its table of participants."""
+
+import pytest
+
+from dmri7t.errors import InputError
+from dmri7t.io.hcp import FILES, FOLDERS, hcp_labels, hcp_scans, is_hcp, read_families
+
+
+@pytest.fixture
+def root(tmp_path):
+    for label, fields in (("100307", ("3T", "7T")), ("100408", ("3T",))):
+        for field in fields:
+            folder = tmp_path / label / FOLDERS[field]
+            folder.mkdir(parents=True)
+            for name in FILES.values():
+                (folder / name).touch()
+    (tmp_path / "notes").mkdir()
+    return tmp_path
+
+
+def test_subjects_are_folders_with_a_diffusion_scan(root):
+    assert hcp_labels(root) == ["100307", "100408"]
+    assert is_hcp(root) and not is_hcp(root / "notes") and not is_hcp(root / "nowhere")
+
+
+def test_both_fields_of_a_subject(root):
+    scans = hcp_scans(root, "100307")
+    assert list(scans) == ["3T", "7T"]
+    seven = scans["7T"]
+    assert seven.dwi == root / "100307/T1w/Diffusion_7T/data.nii.gz"
+    assert seven.mask.name == "nodif_brain_mask.nii.gz"
+    assert seven.entities == {"sub": "100307", "ses": "7T"}
+    assert seven.uri == "bids:raw:100307/T1w/Diffusion_7T/data.nii.gz"
+    assert list(hcp_scans(root, "100408")) == ["3T"]
+
+
+def test_a_missing_file_is_named(root):
+    (root / "100408/T1w/Diffusion/bvecs").unlink()
+    with pytest.raises(InputError, match="100408/T1w/Diffusion/bvecs: missing"):
+        hcp_scans(root, "100408")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Subject,Age,Family_ID\n100307,26-30,51488_81\n100408,31-35,51730_81\n",
+        "\ufeffparticipant_id\tfamily_id\nsub-100307\t51488_81\nsub-100408\t51730_81\n",
+        'SUBJECT,"family_ID"\n"100307", 51488_81\n100408,51730_81\n100610,\n\n',
+    ],
+)
+def test_families(tmp_path, text):
+    table = tmp_path / "participants.csv"
+    table.write_text(text, encoding="utf-8")
+    assert read_families(table) == {"100307": "51488_81", "100408": "51730_81"}
+
+
+def test_a_table_without_families(tmp_path):
+    table = tmp_path / "participants.csv"
+    table.write_text("Subject,Gender\n100307,F\n")
+    with pytest.raises(InputError, match="participants.csv: needs the columns.*Subject, Gender"):
+        read_families(table)
+    table.write_text("")
+    with pytest.raises(InputError, match="and has none"):
+        read_families(table)
+    with pytest.raises(InputError, match="cannot be read"):
+        read_families(tmp_path / "nowhere.csv")
