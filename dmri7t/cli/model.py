@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from dmri7t import __version__
+from dmri7t.cli import simulate
 from dmri7t.errors import Dmri7tError
 
 
@@ -17,19 +18,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"dmri7t {__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True)
 
-    verb = verbs.add_parser("simulate", help="write a BIDS data set of simulated 3T/7T pairs")
-    verb.add_argument("out_bids", type=Path)
-    verb.add_argument("--subjects", type=int, default=1, metavar="N")
-    verb.add_argument("--seed", type=int, default=0, metavar="S")
-    verb.add_argument("--voxel-size", type=float, default=1.25, help="of the 3T scan, mm")
-    verb.add_argument("--voxel-size-7t", type=float, default=1.05, help="of the 7T scan, mm")
-    verb.add_argument("--shells", type=float, nargs="+", default=[1000.0], help="b-values, s/mm2")
-    verb.add_argument("--directions", type=int, default=64, help="directions a shell")
-    verb.add_argument("--b0s", type=int, default=6, help="b0 volumes")
-    verb.add_argument("--snr", type=float, default=20.0, help="of the 3T b0 in white matter")
-    verb.add_argument("--snr-7t", type=float, default=22.0, help="of the 7T b0 in white matter")
-    verb.add_argument("--head-scale", type=float, default=1.0, help="below 1: a smaller head")
-    verb.set_defaults(run=simulate)
+    simulate.add_parser(verbs)
 
     verb = verbs.add_parser("train", help="train a model by a recipe")
     verb.add_argument("recipe", help="a TOML file, or the name of a recipe that ships")
@@ -60,23 +49,6 @@ def build_parser() -> argparse.ArgumentParser:
     verb.add_argument("--json", action="store_true", help="the whole description as JSON")
     verb.set_defaults(run=info)
     return parser
-
-
-def simulate(args: argparse.Namespace) -> None:
-    """Write simulated pairs."""
-    from dmri7t.simulation.dataset import Layout, simulate_dataset
-
-    layout = Layout(
-        voxel_size=args.voxel_size,
-        voxel_size_7t=args.voxel_size_7t,
-        shells=tuple(args.shells),
-        n_directions=args.directions,
-        n_b0=args.b0s,
-        snr=args.snr,
-        snr_7t=args.snr_7t,
-        scale=args.head_scale,
-    )
-    simulate_dataset(args.out_bids, args.subjects, args.seed, layout)
 
 
 def train(args: argparse.Namespace) -> None:

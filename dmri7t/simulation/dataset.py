@@ -1,4 +1,4 @@
-"""A BIDS data set of simulated pairs: the same brains at 3T and at 7T, whole heads."""
+"""A data set of simulated pairs, BIDS or HCP's folders: the same brains at 3T and at 7T."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import numpy as np
 import torch
 
 from dmri7t import __version__
+from dmri7t.io.gradients import write_fsl
+from dmri7t.io.hcp import FILES, FOLDERS
 from dmri7t.io.images import whole_file, write_volumes
 from dmri7t.signal.gradients import GradientTable
 from dmri7t.signal.grids import Grid, refine
@@ -26,6 +28,12 @@ BLOCK_MM = 40.0
 
 HEAD_MM = 20.0
 """Blocks that lie further than this outside the brain are air."""
+
+HCP_B0 = {3: (5.0, 5.0), 7: (55.0, 65.0)}
+"""Between which b-values HCP's b0s lie, s/mm2: imaging gradients count at 7 T."""
+
+HCP_SCATTER = 20.0
+"""How far b-values of one of HCP's shells lie from its nominal one, at most."""
 
 
 @attrs.frozen
@@ -47,6 +55,8 @@ class Layout:
         Of the head; less than one for a small data set.
     fields : tuple of int
         Field strengths that are written, in tesla.
+    folders : str
+        "bids", or "hcp" as the Human Connectome Project lays them out.
     """
 
     voxel_size: float = 1.25
@@ -58,6 +68,18 @@ class Layout:
     snr_7t: float = 22.0
     scale: float = 1.0
     fields: tuple[int, ...] = (3, 7)
+    folders: str = "bids"
+
+    def label(self, seed: int, i: int) -> str:
+        """Participant's label of subject i."""
+        return f"{seed:03d}{i:03d}" if self.folders == "hcp" else f"sim{seed:03d}{i:03d}"
+
+    def last_file(self, out: Path, label: str) -> Path:
+        """What is written last of a subject."""
+        if self.folders == "hcp":
+            return out / label / FOLDERS[f"{self.fields[-1]}T"] / FILES["mask"]
+        session = f"ses-{self.fields[-1]}T"
+        return out / f"sub-{label}" / session / "dwi" / f"sub-{label}_{session}_dwi.json"
 
 
 def real_directions(n: int) -> np.ndarray:
@@ -165,13 +187,13 @@ def _acquire(
             yield noisy(torch.einsum("c,cxyz->xyz", row_C, shell[1:]))
 
 
-def _write_session(
+def _write_bids(
     stem: Path, volumes: Iterator[np.ndarray], grid: Grid, table: GradientTable, scanner: Scanner
 ) -> None:
     write_volumes(
         stem.with_name(stem.name + ".nii.gz"), volumes, (*grid.shape, len(table)), grid.affine
     )
-    bvecs = table.to_fsl(grid.affine)
+    write_fsl(table, grid.affine, *(stem.with_name(stem.name + e) for e in (".bval", ".bvec")))
     sidecar = {
         "MagneticFieldStrength": scanner.tesla,
         "EchoTime": scanner.echo_time,
@@ -179,18 +201,32 @@ def _write_session(
         "Manufacturer": "dmri7t simulator",
         "SimulatedBrain": True,
     }
-    texts = {
-        ".bval": " ".join(f"{b:g}" for b in table.bvals) + "\n",
-        ".bvec": "\n".join(" ".join(f"{v:.6f}" for v in row) for row in bvecs) + "\n",
-        ".json": json.dumps(sidecar, indent=2) + "\n",
-    }
-    for ending, text in texts.items():
-        with whole_file(stem.with_name(stem.name + ending)) as part:
-            part.write_text(text)
+    with whole_file(stem.with_name(stem.name + ".json")) as part:
+        part.write_text(json.dumps(sidecar, indent=2) + "\n")
+
+
+def _write_hcp(
+    folder: Path,
+    volumes: Iterator[np.ndarray],
+    grid: Grid,
+    table: GradientTable,
+    mask: np.ndarray,
+    rng: np.random.Generator,
+) -> None:
+    """Write one field's folder, with b-values that scatter as HCP's do."""
+    b0 = table.bvals == 0
+    scatter = 5 * rng.integers(-HCP_SCATTER // 5, HCP_SCATTER // 5 + 1, len(table))
+    low, high = HCP_B0[7 if folder.name.endswith("7T") else 3]
+    bvals = np.where(b0, rng.uniform(low, high, len(table)).round(), table.bvals + scatter)
+    write_volumes(folder / FILES["dwi"], volumes, (*grid.shape, len(table)), grid.affine)
+    told = GradientTable(bvals, table.directions)
+    write_fsl(told, grid.affine, folder / FILES["bval"], folder / FILES["bvec"])
+    inside = mask.astype(np.uint8)
+    write_volumes(folder / FILES["mask"], [inside], grid.shape, grid.affine, dtype=np.uint8)
 
 
 def simulate_subject(out: Path, label: str, seed: int, layout: Layout) -> None:
-    """Write both sessions of one subject.
+    """Write the scans of one subject.
 
     Parameters
     ----------
@@ -225,15 +261,19 @@ def simulate_subject(out: Path, label: str, seed: int, layout: Layout) -> None:
     for field, grid, scanner in ((3, low, protocol.low), (7, high, protocol.high)):
         if field not in layout.fields:
             continue
-        session = f"ses-{field}T"
-        stem = out / f"sub-{label}" / session / "dwi" / f"sub-{label}_{session}_dwi"
         rendered = [pair[0 if field == 3 else 1] for pair in shells]
         volumes = _acquire(rendered, directions, layout.n_b0, scanner, grid, rng)
-        _write_session(stem, volumes, grid, table, scanner)
+        if layout.folders == "hcp":
+            mask = (brain.depth(centred_axes(grid)) > 0).numpy()
+            _write_hcp(out / label / FOLDERS[f"{field}T"], volumes, grid, table, mask, rng)
+            continue
+        session = f"ses-{field}T"
+        stem = out / f"sub-{label}" / session / "dwi" / f"sub-{label}_{session}_dwi"
+        _write_bids(stem, volumes, grid, table, scanner)
 
 
 def simulate_dataset(out: Path, subjects: int, seed: int = 0, layout: Layout | None = None) -> None:
-    """Write a BIDS data set of simulated pairs; subjects already there are kept.
+    """Write a data set of simulated pairs; subjects already there are kept.
 
     Parameters
     ----------
@@ -245,6 +285,18 @@ def simulate_dataset(out: Path, subjects: int, seed: int = 0, layout: Layout | N
     """
     layout = Layout() if layout is None else layout
     out.mkdir(parents=True, exist_ok=True)
+    if layout.folders == "bids":
+        _describe_dataset(out)
+    with whole_file(out / "README") as part:
+        part.write_text("Simulated heads; no person was scanned. Seed " + str(seed) + ".\n")
+    for i in range(subjects):
+        label = layout.label(seed, i)
+        if not layout.last_file(out, label).exists():
+            simulate_subject(out, label, 1000 * seed + i, layout)
+        print(f"[simulate] {label} ({i + 1} of {subjects})", flush=True)
+
+
+def _describe_dataset(out: Path) -> None:
     description = {
         "Name": "Simulated pairs of 3T and 7T diffusion scans",
         "BIDSVersion": "1.10.0",
@@ -254,12 +306,3 @@ def simulate_dataset(out: Path, subjects: int, seed: int = 0, layout: Layout | N
     }
     with whole_file(out / "dataset_description.json") as part:
         part.write_text(json.dumps(description, indent=2) + "\n")
-    with whole_file(out / "README") as part:
-        part.write_text("Simulated heads; no person was scanned. Seed " + str(seed) + ".\n")
-    for i in range(subjects):
-        label = f"sim{seed:03d}{i:03d}"
-        session = f"ses-{layout.fields[-1]}T"
-        last = out / f"sub-{label}" / session / "dwi" / f"sub-{label}_{session}_dwi.json"
-        if not last.exists():
-            simulate_subject(out, label, 1000 * seed + i, layout)
-        print(f"[simulate] sub-{label} ({i + 1} of {subjects})", flush=True)

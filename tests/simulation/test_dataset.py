@@ -9,6 +9,8 @@ import torch
 from dmri7t.cli.model import main
 from dmri7t.io.checks import check_scan
 from dmri7t.io.dataset import check_dataset
+from dmri7t.io.gradients import read_bvals
+from dmri7t.io.hcp import hcp_labels, hcp_scans
 from dmri7t.io.inputs import find_scans
 from dmri7t.signal.grids import Grid
 from dmri7t.signal.resample import interpolate
@@ -66,3 +68,29 @@ def test_simulate_writes_valid_pairs(tmp_path):
         for step in (0, 2)
     )
     assert matched > 0.6 and matched > shifted + 0.2
+
+
+def test_simulate_writes_hcps_folders(tmp_path):
+    size = ["--voxel-size", "8", "--voxel-size-7t", "7", "--head-scale", "0.6"]
+    size += ["--directions", "12", "--b0s", "2"]
+    main(["simulate", str(tmp_path), "--layout", "hcp", *size, "--shells", "1000", "2000"])
+    main(["simulate", str(tmp_path), "--layout", "hcp", *size, "--seed", "1", "--fields", "3"])
+    assert hcp_labels(tmp_path) == ["000000", "001000"]
+    assert list(hcp_scans(tmp_path, "001000")) == ["3T"]
+    scans = hcp_scans(tmp_path, "000000")
+    for field, (lowest, highest) in (("3T", (5, 5)), ("7T", (55, 65))):
+        scan = scans[field]
+        check_scan(scan)
+        image, mask = nibabel.load(scan.dwi), nibabel.load(scan.mask)
+        assert image.shape == (*mask.shape, 26)
+        inside = np.asarray(mask.dataobj) > 0
+        b0 = np.asarray(image.dataobj)[..., 0]
+        assert 0.1 < inside.mean() < 0.7
+        assert np.median(b0[inside]) > 3 * np.median(b0[~inside])
+        bvals = read_bvals(scan.bval)
+        assert lowest <= bvals[:2].min() and bvals[:2].max() <= highest
+        assert 5 < np.ptp(bvals[2:14]) <= 40 and abs(bvals[2:14].mean() - 1000) < 20
+    # nothing is written again
+    before = scans["7T"].dwi.stat().st_mtime_ns
+    main(["simulate", str(tmp_path), "--layout", "hcp", *size, "--shells", "1000", "2000"])
+    assert scans["7T"].dwi.stat().st_mtime_ns == before
