@@ -118,7 +118,8 @@ def regress_shell(translator: Translator, scan: ShellScan, rep: Representation) 
 
     encoded = encode_shell(translator, scan, rep)
     box = Box.around(scan.mask, translator.multiple)
-    decoded = {"rish": box.pick(from_root(encoded["mean"], translator.scale), scan.mask)[None]}
+    rish_3V = box.pick(from_root(encoded["mean"], translator.scale), scan.mask)
+    decoded = {"rish": rish_3V[None], "estimate": rish_3V}
     return harmonized(translator, scan, rep, encoded, decoded, "model")
 
 

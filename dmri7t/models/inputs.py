@@ -100,6 +100,36 @@ def compress(stack: torch.Tensor) -> torch.Tensor:
     return torch.asinh(stack)
 
 
+N_PLAIN = 10
+"""Channels of :func:`plain`."""
+
+
+def plain(stack: torch.Tensor) -> torch.Tensor:
+    """RISH, their noise and the mask alone, compressed, (B, 10, ...)."""
+    return compress(torch.cat([stack[:, : N_PLAIN - 1], inside(stack)], 1))
+
+
+SIGHT = ("all", "rish")
+"""What a regression may be given: everything, or RISH, their noise and the mask alone."""
+
+
+def regression_input(stack: torch.Tensor, described: torch.Tensor, sees: str) -> torch.Tensor:
+    """Input of the regression: (B, 29, ...) where it sees all, (B, 10, ...) where RISH alone.
+
+    Parameters
+    ----------
+    stack : Tensor (B, 19, X, Y, Z)
+        From :func:`features`.
+    described : Tensor (B, 10)
+        From :func:`conditions`.
+    sees : {"all", "rish"}
+        See :data:`SIGHT`.
+    """
+    if sees == "rish":
+        return plain(stack)
+    return with_conditions(compress(stack), described)
+
+
 def apply_change(root: torch.Tensor, answer: torch.Tensor) -> torch.Tensor:
     """Change roots (B, 3, ...) by a network's answer (B, 6, ...): a factor, and a sum.
 

@@ -76,6 +76,48 @@ class ResidualNet(nn.Module):
         return self.limit * torch.tanh(self.head(self.body(x)) / self.limit)
 
 
+class BoundedUNet(nn.Module):
+    """MONAI's residual U-Net, with a bounded answer and no normalisation.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+    channels : list of int
+        Of each level; every level but the first halves the grid.
+    res_units : int
+        Residual convolutions a level.
+    limit : float
+        The answer stays within plus and minus this.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        channels: list[int],
+        limit: float,
+        res_units: int = 2,
+    ) -> None:
+        super().__init__()
+        from monai.networks.nets import UNet
+
+        self.body = UNet(
+            spatial_dims=3,
+            in_channels=in_channels,
+            out_channels=out_channels,
+            channels=channels,
+            strides=[2] * (len(channels) - 1),
+            num_res_units=res_units,
+            norm=None,
+            act="relu",
+        )
+        self.limit = limit
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map (B, in, X, Y, Z) to (B, out, X, Y, Z)."""
+        return self.limit * torch.tanh(self.body(x) / self.limit)
+
+
 def build_vqvae(
     channels: list[int], codes: int, code_size: int, res_layers: int = 1, in_channels: int = 3
 ) -> nn.Module:
@@ -150,11 +192,21 @@ def build_diffusion(
 
 
 def build(kind: str, settings: dict[str, Any]) -> nn.Module:
-    """Build the network of this kind: mean, super_resolution, vqvae or diffusion."""
+    """Build a network.
+
+    Parameters
+    ----------
+    kind : str
+        mean, unet, super_resolution, vqvae or diffusion; a ``kind`` among the settings rules.
+    settings : dict
+        Of the builder.
+    """
     builders = {
         "mean": ResidualNet,
+        "unet": BoundedUNet,
         "super_resolution": ResidualNet,
         "vqvae": build_vqvae,
         "diffusion": build_diffusion,
     }
-    return builders[kind](**settings)
+    given = dict(settings)
+    return builders[given.pop("kind", kind)](**given)

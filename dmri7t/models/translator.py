@@ -1,8 +1,9 @@
 """From the RISH of a 3T shell to 7T-like RISH: encode, diffuse, decode, super-resolve.
 
-A translator has one of two forms. ``direct`` is the paper's: the VQ-VAEs carry the image
+A translator has one of three forms. ``direct`` is the paper's: the VQ-VAEs carry the image
 itself. ``residual`` adds a regression mean, and the 7T VQ-VAE carries only what is missing
-from it; its decoder never sees the input, so the latent cannot be ignored.
+from it; its decoder never sees the input, so the latent cannot be ignored. ``regression`` is
+the mean alone, what the others are compared with: nothing is sampled.
 """
 
 from __future__ import annotations
@@ -152,8 +153,15 @@ class Translator:
         return 2 ** len(self.config["networks"]["vqvae_7t"]["channels"])
 
     @property
+    def samples_drawn(self) -> bool:
+        """Whether the model has a diffusion stage."""
+        return self.config["form"] != "regression"
+
+    @property
     def multiple(self) -> int:
         """What the edges of a box must be multiples of."""
+        if not self.samples_drawn:
+            return 2 ** (len(self.config["networks"]["mean"].get("channels", [0])) - 1)
         return self.factor * 2 ** (len(self.config["networks"]["diffusion"]["channels"]) - 1)
 
     def _autocast(self) -> Any:
@@ -191,9 +199,9 @@ class Translator:
         Returns
         -------
         dict
-            latent (c, x, y, z) of the 3T VQ-VAE; condition (k, x, y, z) of the diffusion
-            model; for the residual form also mean (3, X', Y', Z') in the padded box, as
-            scaled roots; noise (3, V).
+            latent (c, x, y, z) of the 3T VQ-VAE and condition (k, x, y, z) of the diffusion
+            model, where there is one; mean (3, X', Y', Z') in the padded box, as scaled roots,
+            for all forms but the direct one; noise (3, V).
         """
         box = Box.around(mask_XYZ, self.multiple)
         maps = [v.to(self.device, torch.float32) for v in (rish_3V, noise_3V, coherent_9V)]
@@ -212,6 +220,8 @@ class Translator:
 
         ``mean`` (B, 3, X, Y, Z) spares the regression where it is known.
         """
+        if not self.samples_drawn:
+            return {"mean": self.mean(stack, described)}
         root = inputs.encoder_image(stack)
         encoder = self.networks["vqvae_3t"]
         with self._autocast():
@@ -230,7 +240,8 @@ class Translator:
 
     def mean(self, stack: torch.Tensor, described: torch.Tensor) -> torch.Tensor:
         """Regression mean (B, 3, X, Y, Z) as scaled roots, zero outside the mask."""
-        answer = self._run("mean", inputs.with_conditions(inputs.compress(stack), described))
+        sees = self.config.get("sees", "all")
+        answer = self._run("mean", inputs.regression_input(stack, described, sees))
         root = inputs.apply_change(inputs.debiased_root(stack), answer)
         return root.clamp_min(0) * inputs.inside(stack)
 
@@ -269,8 +280,10 @@ class Translator:
         Returns
         -------
         dict
-            latents (S, c, x, y, z).
+            latents (S, c, x, y, z); empty where the model has no diffusion.
         """
+        if not self.samples_drawn:
+            return {}
         settings = self.config["sampler"]
         steps = settings["steps"] if steps is None else steps
         samples = settings["samples"] if samples is None else samples
@@ -304,23 +317,57 @@ class Translator:
         diffused: dict[str, torch.Tensor],
         mask_XYZ: np.ndarray,
     ) -> dict[str, torch.Tensor]:
-        """Decode sampled latents to RISH on the 3T grid: rish (S, 3, V)."""
+        """Decode sampled latents to RISH on the 3T grid.
+
+        Returns
+        -------
+        dict
+            rish (S, 3, V), one set a sample, and estimate (3, V), which is made of all. A model
+            without diffusion gives its regression mean for both, S = 1.
+        """
         box = Box.around(mask_XYZ, self.multiple)
         mean = encoded["mean"].to(self.device)[None] if "mean" in encoded else None
-        out = []
-        for latent in diffused["latents"]:
-            root = self.decode_latent(latent[None].to(self.device), mean)
-            rish = inputs.from_root(root[0], self.scale)
-            out.append(box.pick(rish, mask_XYZ).cpu())
-        return {"rish": torch.stack(out)}
+        if not self.samples_drawn:
+            roots, estimate = mean, mean[0]
+        else:
+            images = torch.cat(
+                [self.decode_latent(c[None].to(self.device)) for c in diffused["latents"]]
+            )
+            roots = images.clamp_min(0) if mean is None else (mean + images).clamp_min(0)
+            estimate = self.combine(images[:, None], mean)[0]
+        samples = [box.pick(inputs.from_root(r, self.scale), mask_XYZ).cpu() for r in roots]
+        best = box.pick(inputs.from_root(estimate, self.scale), mask_XYZ).cpu()
+        return {"rish": torch.stack(samples), "estimate": best}
 
-    def decode_latent(self, latent: torch.Tensor, mean: torch.Tensor | None) -> torch.Tensor:
-        """Decode latents (B, c, x, y, z) to scaled roots (B, 3, X, Y, Z); training calls it too."""
+    def decode_latent(self, latent: torch.Tensor) -> torch.Tensor:
+        """Decode latents (B, c, x, y, z) to what the 7T VQ-VAE carries, (B, 3, X, Y, Z)."""
         decoder = self.networks["vqvae_7t"]
         codes = quantize(latent, codebook(decoder))
         with self._autocast():
-            image = decoder.decode(codes.contiguous(memory_format=torch.channels_last_3d)).float()
-        return image.clamp_min(0) if mean is None else (mean + image).clamp_min(0)
+            return decoder.decode(codes.contiguous(memory_format=torch.channels_last_3d)).float()
+
+    def combine(self, images: torch.Tensor, mean: torch.Tensor | None) -> torch.Tensor:
+        """Make one estimate of decoded samples; training calls this too.
+
+        The direct form averages the samples' RISH. The residual form adds the samples' average
+        to the regression mean, order by order as far as that brought validation scans nearer to
+        7T (the sampler's ``gain``).
+
+        Parameters
+        ----------
+        images : Tensor (S, B, 3, X, Y, Z)
+            From :meth:`decode_latent`.
+        mean : Tensor (B, 3, X, Y, Z), optional
+            Of the residual form.
+
+        Returns
+        -------
+        Tensor (B, 3, X, Y, Z), scaled roots.
+        """
+        if mean is None:
+            return images.clamp_min(0).square().mean(0).sqrt()
+        gain = torch.tensor(self.config["sampler"].get("gain", [1.0] * 3), device=mean.device)
+        return (mean + gain.view(3, 1, 1, 1) * images.mean(0)).clamp_min(0)
 
     @torch.inference_mode()
     def super_resolve(
@@ -347,19 +394,19 @@ class Translator:
         described : Description
             The shell in numbers.
         upsampling : {"model", "bspline"}
-            bspline leaves the network out (the paper's ablation).
+            bspline leaves the network out (the paper's ablation), as does a model without one.
 
         Returns
         -------
         dict
-            mean and sd over samples, (3, V'); sd is zero for one sample.
+            mean: what is made of all samples; sd: over samples, zero for one; (3, V').
         """
         box, box_out = Box.around(mask_XYZ), Box.around(mask_out_XYZ)
         fine = _Refiner(mask_XYZ, box, grid, box_out, grid_out, self.device)
         samples = decoded["rish"].to(self.device)
-        mean = samples.mean(0)
-        root = fine(mean.sqrt() / self.scale[:, None])
-        if upsampling == "model":
+        estimate = decoded["estimate"].to(self.device)
+        root = fine(estimate.sqrt() / self.scale[:, None])
+        if upsampling == "model" and "super_resolution" in self.networks:
             noise = fine(encoded["noise"].to(self.device).sqrt() / self.scale[:, None])
             inside = torch.as_tensor(mask_out_XYZ[box_out.slices], device=self.device)
             numbers = inputs.conditions(described)[None].to(self.device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import lightning as L
@@ -10,7 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from dmri7t.models import inputs
-from dmri7t.models.networks import LABELS, codebook, quantize
+from dmri7t.models.networks import LABELS, codebook, localize, quantize
 from dmri7t.models.sampler import make_scheduler
 from dmri7t.models.translator import Translator, refinement_stack
 
@@ -82,7 +83,7 @@ class Stage(L.LightningModule):
     def configure_optimizers(self) -> Any:
         """Lightning's hook: AdamW, one cycle."""
         rate = self.settings["learning_rate"]
-        learn = [p for p in self.network.parameters() if p.requires_grad]
+        learn = [p for p in self.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(learn, lr=rate, weight_decay=1e-4)
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer, rate, total_steps=self.settings["steps"] + 1, pct_start=0.1
@@ -96,13 +97,69 @@ class Stage(L.LightningModule):
 class MeanStage(Stage):
     """Regression of 7T roots on the 3T grid."""
 
-    def loss(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Error of the debiased root plus the network's change."""
+    def estimate(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Debiased root plus the network's change, (B, 3, X, Y, Z)."""
         stack = batch["stack"]
-        seen = inputs.with_conditions(inputs.compress(stack), batch["conditions"])
+        sees = self.translator.config.get("sees", "all")
+        seen = inputs.regression_input(stack, batch["conditions"], sees)
         answer = self.network(seen.contiguous(memory_format=torch.channels_last_3d)).float()
-        estimate = inputs.apply_change(inputs.debiased_root(stack), answer)
-        return masked_error(estimate, batch["target"], inputs.inside(stack))
+        return inputs.apply_change(inputs.debiased_root(stack), answer)
+
+    def loss(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Error of the estimate."""
+        return masked_error(self.estimate(batch), batch["target"], inputs.inside(batch["stack"]))
+
+
+class AdversarialStage(MeanStage):
+    """The same regression against a conditional patch discriminator (Isola et al. 2017).
+
+    Both learn in the same step, by least squares (Mao et al. 2017): what comes through the
+    discriminator teaches the generator with the discriminator's weights held, and the
+    discriminator with the generator's answer held. One optimiser keeps a resumed training exact.
+    """
+
+    def __init__(self, translator: Translator, name: str, settings: dict[str, Any]) -> None:
+        super().__init__(translator, name, settings)
+        from monai.networks.nets import PatchDiscriminator
+
+        self.discriminator = localize(
+            PatchDiscriminator(
+                spatial_dims=3,
+                channels=settings["discriminator_channels"],
+                in_channels=3 + inputs.N_PLAIN,
+                num_layers_d=2,
+                norm=("GROUP", {"num_groups": 1}),
+            )
+        )
+
+    def loss(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Error of the estimate, plus both sides of the game."""
+        stack = batch["stack"]
+        mask = inputs.inside(stack)
+        estimate = self.estimate(batch)
+        error = masked_error(estimate, batch["target"], mask)
+        if not self.training:
+            return error
+        known = inputs.plain(stack)
+        fake, real = (torch.cat([image * mask, known], 1) for image in (estimate, batch["target"]))
+        held = {
+            name: value.detach()
+            for name, value in [
+                *self.discriminator.named_parameters(),
+                *self.discriminator.named_buffers(),
+            ]
+        }
+        fooled = torch.func.functional_call(self.discriminator, held, (fake,))[-1].float()
+        judged = [self.discriminator(x)[-1].float() for x in (real, fake.detach())]
+        game = (judged[0] - 1).square().mean() + judged[1].square().mean()
+        self.log("discriminator_loss", game)
+        return error + self.settings["adversarial"] * (fooled - 1).square().mean() + game
+
+
+def mean_stage(translator: Translator, name: str, settings: dict[str, Any]) -> MeanStage:
+    """Regression, adversarial where the settings weigh a discriminator."""
+    kind = AdversarialStage if "adversarial" in settings else MeanStage
+    return kind(translator, name, settings)
 
 
 def residual(batch: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -233,14 +290,14 @@ class SuperResolutionStage(Stage):
         return masked_error(batch["fine_root"] + change, batch["fine_target"], batch["fine_mask"])
 
 
-STAGES: dict[str, type[Stage]] = {
-    "mean": MeanStage,
+STAGES: dict[str, Callable[[Translator, str, dict[str, Any]], Stage]] = {
+    "mean": mean_stage,
     "vqvae_3t": VqvaeStage,
     "vqvae_7t": VqvaeStage,
     "diffusion": DiffusionStage,
     "super_resolution": SuperResolutionStage,
 }
-"""Which module trains which network."""
+"""What makes the module that trains each network."""
 
 
 def freeze(network: nn.Module) -> None:

@@ -120,7 +120,8 @@ class Training:
             if done.exists():
                 network.load_state_dict(load_file(done))
             else:
-                self._fit(name, settings)
+                if settings["steps"]:  # none: the network stays what it started from
+                    self._fit(name, settings)
                 save_file(_state(network), done)
             freeze(network)
             self._conclude(name)
@@ -154,6 +155,8 @@ class Training:
                     item.mean = mean[0].cpu().numpy().astype(np.float16)
         if name.startswith("vqvae"):
             self.config["latents"][name[-2:]] = self._latent_statistics(name)
+        if name == "diffusion" and self.config["form"] == "residual":
+            self.config["sampler"] = self.config["sampler"] | {"gain": self._fit_gain()}
 
     @torch.no_grad()
     def _batches(self, items: list[Item]) -> Any:
@@ -198,20 +201,44 @@ class Training:
         for i, (item, batch) in enumerate(self._batches(items)):
             mean = batch.get("mean")
             encoded = self.translator.encode_stack(batch["stack"], batch["conditions"], mean)
-            rish = torch.zeros_like(batch["target"])
-            for _ in range(settings["samples"]):
-                noise = torch.randn_like(encoded["latent"])
-                latent = self.translator.sample(
-                    encoded["latent"], encoded["condition"], settings["steps"], noise
-                )
-                root = self.translator.decode_latent(latent, mean)
-                rish += root.square() / settings["samples"]
-            root = rish.sqrt() * inputs.inside(batch["stack"])
+            images = self._sample(encoded, settings)
+            root = self.translator.combine(images, mean) * inputs.inside(batch["stack"])
             item.generated = root[0].cpu().numpy().astype(np.float16)
             if i % 50 == 0:
                 print(f"[{name}] {i}/{len(items)}", flush=True)
         np.savez(kept, root=np.stack([item.generated for item in items]))
         return items
+
+    def _sample(self, encoded: dict[str, torch.Tensor], settings: dict[str, Any]) -> torch.Tensor:
+        """Decoded samples (S, B, 3, X, Y, Z) of encoded items."""
+        latents = [
+            self.translator.sample(
+                encoded["latent"],
+                encoded["condition"],
+                settings["steps"],
+                torch.randn_like(encoded["latent"]),
+            )
+            for _ in range(settings["samples"])
+        ]
+        return torch.stack([self.translator.decode_latent(latent) for latent in latents])
+
+    def _fit_gain(self) -> list[float]:
+        """How much of the samples' average to add to the mean, by order, between 0 and 1.
+
+        Least squares over the validation scans, each weighted by its own error.
+        """
+        products, squares = torch.zeros(3), torch.zeros(3)
+        for _, batch in self._batches(self.validation):
+            mean = batch["mean"]
+            encoded = self.translator.encode_stack(batch["stack"], batch["conditions"], mean)
+            added = self._sample(encoded, self.config["sampler"]).mean(0)
+            added = added * inputs.inside(batch["stack"])
+            missing = residual(batch)
+            error = missing.square().sum((0, 2, 3, 4)).clamp_min(1e-9)
+            products += ((missing * added).sum((0, 2, 3, 4)) / error).cpu()
+            squares += (added.square().sum((0, 2, 3, 4)) / error).cpu()
+        gain = (products / squares.clamp_min(1e-9)).clamp(0, 1)
+        return [round(float(g), 3) for g in gain]
 
     def _fit(self, name: str, settings: dict[str, Any]) -> None:
         """Run one stage through Lightning, from its last checkpoint if there is one."""
