@@ -160,9 +160,12 @@ class Translator:
     @property
     def multiple(self) -> int:
         """What the edges of a box must be multiples of."""
+        networks = self.config["networks"]
+        levels = len(networks.get("mean", {}).get("channels", [0])) - 1
         if not self.samples_drawn:
-            return 2 ** (len(self.config["networks"]["mean"].get("channels", [0])) - 1)
-        return self.factor * 2 ** (len(self.config["networks"]["diffusion"]["channels"]) - 1)
+            return 2**levels
+        # both are powers of two: the larger is a multiple of the smaller
+        return max(self.factor * 2 ** (len(networks["diffusion"]["channels"]) - 1), 2**levels)
 
     def _autocast(self) -> Any:
         if self.precision == "float32":
