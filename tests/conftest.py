@@ -120,12 +120,12 @@ def tiny_model(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("model")
     vqvae = {"channels": [8], "codes": 16, "code_size": 4}
     networks = {
-        "mean": {"in_channels": 15, "out_channels": 6, "width": 8, "blocks": 1, "limit": 1.0},
+        "mean": {"in_channels": 29, "out_channels": 6, "width": 8, "blocks": 1, "limit": 1.0},
         "vqvae_3t": vqvae,
         "vqvae_7t": vqvae,
-        "diffusion": {"latent_channels": 4, "condition_channels": 22, "channels": [8, 16]},
+        "diffusion": {"latent_channels": 4, "condition_channels": 36, "channels": [8, 16]},
         "super_resolution": {
-            "in_channels": 13,
+            "in_channels": 18,
             "out_channels": 3,
             "width": 8,
             "blocks": 1,

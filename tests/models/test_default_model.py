@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from dmri7t.evaluation.chain import interpolate_shell, translate_shell
+from dmri7t.evaluation.chain import encode_shell, interpolate_shell, translate_shell
 from dmri7t.evaluation.simulated import figures_of, scan_of, truth_of
 from dmri7t.evaluation.simulated import test_subjects as draw_subjects
 from dmri7t.models.bundle import check_bundle, resolve_model
@@ -50,9 +50,7 @@ def test_its_latent_matters(translator, patch):
     """The latents of another place give another image, by far more than rounding would."""
     scan = scan_of(patch)
     rep = scan.represent()
-    encoded = translator.encode(
-        rep.rish_LV, rep.noise_LV, scan.mask, scan.grid.voxel_sizes, scan.bval, 90
-    )
+    encoded = encode_shell(translator, scan, rep)
     diffused = translator.diffuse(encoded, samples=1)
     own = translator.decode(encoded, diffused, scan.mask)["rish"][0]
     moved = {"latents": diffused["latents"].roll(5, 2)}

@@ -11,13 +11,14 @@ from dmri7t.models import inputs
 from dmri7t.models.bundle import check_bundle, model_checksum
 from dmri7t.models.networks import ChannelNorm, ResidualNet, build, quantize
 from dmri7t.models.translator import Box, Translator
+from dmri7t.signal.describe import Description
 from dmri7t.signal.grids import Grid, refine
 from dmri7t.signal.resample import resample_mask
 
 
 @pytest.fixture(scope="module")
 def scan():
-    """RISH, noise, mask and grid of a small ball."""
+    """RISH, noise, coherent RISH, mask and grid of a small ball."""
     rng = np.random.default_rng(0)
     places = np.stack(
         np.meshgrid(*[np.linspace(-1, 1, n) for n in (13, 15, 11)], indexing="ij"), -1
@@ -25,7 +26,10 @@ def scan():
     mask = (places**2).sum(-1) < 0.8
     rish = torch.tensor(rng.uniform(0.1, 2, (3, int(mask.sum()))), dtype=torch.float32)
     grid = Grid(mask.shape, np.diag([2.0, 2.0, 2.0, 1.0]))
-    return rish, 0.1 * rish, mask, grid
+    return rish, 0.1 * rish, torch.cat([0.8 * rish] * 3), mask, grid
+
+
+DESCRIBED = Description([2.0, 2.0, 2.0], 1000, 30, 0.04, 1.0, [0.0, 0.1, 0.2])
 
 
 @pytest.fixture(scope="module")
@@ -34,14 +38,14 @@ def translator(tiny_model):
 
 
 def translate(translator, scan, seed=0, samples=2, upsampling="model"):
-    rish, noise, mask, grid = scan
+    *maps, mask, grid = scan
     grid_out = refine(grid, 1.68)
     mask_out = resample_mask(mask, grid, grid_out)
-    encoded = translator.encode(rish, noise, mask, grid.voxel_sizes, 1000, 30)
+    encoded = translator.encode(*maps, mask, DESCRIBED)
     diffused = translator.diffuse(encoded, 2, samples, seed)
     decoded = translator.decode(encoded, diffused, mask)
     fine = translator.super_resolve(
-        encoded, decoded, mask, grid, mask_out, grid_out, 1000, 30, upsampling
+        encoded, decoded, mask, grid, mask_out, grid_out, DESCRIBED, upsampling
     )
     return encoded, diffused, decoded, fine
 
@@ -68,7 +72,7 @@ def test_one_sample_has_no_spread_and_first_samples_do_not_depend_on_their_numbe
 
 def test_latent_matters(translator, scan):
     """Another latent gives another image: the decoder cannot ignore it."""
-    rish, noise, mask, grid = scan
+    mask = scan[3]
     encoded, diffused, decoded, _ = translate(translator, scan)
     shifted = {"latents": diffused["latents"] + 3}
     other = translator.decode(encoded, shifted, mask)
@@ -82,14 +86,54 @@ def test_bspline_leaves_the_network_out(translator, scan):
 
 def test_air_around_the_brain_changes_nothing(translator, scan):
     """No network normalises over the image."""
-    rish, noise, mask, grid = scan
+    *maps, mask, _ = scan
     padded = np.pad(mask, 8)
-    plain = translator.encode(rish, noise, mask, grid.voxel_sizes, 1000, 30)
-    air = translator.encode(rish, noise, padded, grid.voxel_sizes, 1000, 30)
+    plain = translator.encode(*maps, mask, DESCRIBED)
+    air = translator.encode(*maps, padded, DESCRIBED)
     box, box_air = (Box.around(m, translator.multiple) for m in (mask, padded))
     torch.testing.assert_close(
         box.pick(plain["mean"], mask), box_air.pick(air["mean"], padded), atol=1e-4, rtol=1e-4
     )
+
+
+@pytest.mark.parametrize("order", [0, 1, 2])
+def test_no_gain_leaves_the_regression_alone(translator, scan, order, monkeypatch):
+    """Where validation found nothing in the residual of an order, samples do not move it."""
+    gain = [1.0] * 3
+    gain[order] = 0.0
+    monkeypatch.setitem(
+        translator.config, "sampler", {**translator.config["sampler"], "gain": gain}
+    )
+    encoded, _, decoded, _ = translate(translator, scan)
+    mask = scan[3]
+    box = Box.around(mask, translator.multiple)
+    mean = inputs.from_root(box.pick(encoded["mean"], mask)[..., None, None], translator.scale)
+    same = [torch.allclose(decoded["estimate"][i], mean[i, :, 0, 0], atol=1e-5) for i in range(3)]
+    assert same == [i == order for i in range(3)]
+
+
+def test_a_regression_goes_through_all_stages(tmp_path, scan):
+    """No latents, one set of RISH, no spread; padded to what its U-Net halves."""
+    settings = {
+        "kind": "unet",
+        "in_channels": 10,
+        "out_channels": 6,
+        "channels": [8, 8, 8],
+        "limit": 3.0,
+    }
+    config = {
+        "form": "regression",
+        "sees": "rish",
+        "scale": [1.0, 0.3, 0.1],
+        "networks": {"mean": settings},
+        "sampler": {"steps": 1, "samples": 1},
+    }
+    regression = Translator(config, {"mean": build("mean", settings)}, precision="float32")
+    assert regression.multiple == 4
+    encoded, diffused, decoded, fine = translate(regression, scan)
+    assert diffused == {} and decoded["rish"].shape[0] == 1
+    assert torch.equal(decoded["rish"][0], decoded["estimate"])
+    assert torch.isfinite(fine["mean"]).all() and not fine["sd"].any()
 
 
 def test_box_places_and_picks():

@@ -12,7 +12,7 @@ from dmri7t.simulation.acquisition import draw_protocol, hcp_protocol, spread_di
 from dmri7t.simulation.anatomy import Brain
 from dmri7t.simulation.microstructure import Fibre, zeppelin_kernel
 from dmri7t.simulation.patches import draw_patches
-from dmri7t.simulation.scanner import PointSpread, add_noise
+from dmri7t.simulation.scanner import PointSpread, add_noise, move, true_directions
 
 
 def test_kernel_of_a_zeppelin_is_its_signal():
@@ -92,11 +92,13 @@ def test_noise_share_explains_the_bias_of_a_noisy_scan():
         directions=spread_directions(40),
         n_b0=9,
     )
+    flaws = {"drift": 0.0, "dropout": 0.0, "coils": 1, "motion": 0.0, "direction_error": 0.0}
+    ideal = attrs.evolve(protocol.low, kept=(1.0, 1.0, 1.0), **flaws)
     quiet, loud = (
         draw_patches(
             11,
             20,
-            attrs.evolve(protocol, low=attrs.evolve(protocol.low, snr=snr, drift=0.0, dropout=0.0)),
+            attrs.evolve(protocol, low=attrs.evolve(ideal, snr=snr)),
         )[0]
         for snr in (2000.0, 15.0)
     )
@@ -104,3 +106,43 @@ def test_noise_share_explains_the_bias_of_a_noisy_scan():
     raw = (loud.rish - quiet.rish)[2][mask].mean()
     left = (loud.rish - loud.noise - quiet.rish)[2][mask].mean()
     assert abs(left) < 0.2 * abs(raw)
+
+
+def band_correlation(n: int, kept: float) -> float:
+    """Wiener-Khinchin: the autocorrelation at one voxel of what a band of frequencies leaves."""
+    passed = np.abs(np.fft.fftfreq(n)) <= kept / 2
+    return float(np.cos(2 * np.pi * np.fft.fftfreq(n))[passed].mean())
+
+
+def test_zero_filling_correlates_noise_and_keeps_its_power():
+    flat = torch.full((4, 24, 24, 24), 100.0)
+    generator = torch.Generator().manual_seed(0)
+    noise = add_noise(flat, 1.0, generator, kept=(1.0, 0.5, 0.75)) - 100
+    assert float(noise.std()) == pytest.approx(1.0, rel=0.03)
+    lags = [float((noise * noise.roll(1, axis)).mean()) for axis in (1, 2, 3)]
+    assert lags == pytest.approx([0.0, *(band_correlation(24, f) for f in (0.5, 0.75))], abs=0.03)
+
+
+def test_more_coils_raise_the_floor():
+    """Magnitude of pure noise: sigma sqrt(2) Gamma(n + 1 / 2) / Gamma(n)."""
+    air = torch.zeros(2, 20, 20, 20)
+    for coils, floor in ((1, 1.2533), (2, 1.8800), (4, 2.7416)):
+        noisy = add_noise(air, 1.0, torch.Generator().manual_seed(1), coils=coils)
+        assert float(noisy.mean()) == pytest.approx(floor, rel=0.01)
+
+
+def test_motion_moves_volumes_and_keeps_their_sum():
+    volumes = torch.zeros(3, 9, 9, 9)
+    volumes[:, 4, 4, 4] = 1.0
+    moved = move(volumes, 0.3, torch.Generator().manual_seed(0))
+    assert moved.sum((1, 2, 3)).tolist() == pytest.approx([1.0] * 3, abs=1e-5)
+    assert float((moved - volumes).abs().max()) > 0.05
+    assert torch.equal(move(volumes, 0.0, torch.Generator()), volumes)
+
+
+def test_gradients_are_off_by_what_is_said():
+    stated = spread_directions(64)
+    true = true_directions(stated, 2.0, np.random.default_rng(9))
+    angle = np.rad2deg(np.arccos(np.clip((true * stated).sum(1), -1, 1)))
+    # two components of two degrees each: their length is 2 sqrt(pi / 2) on average
+    assert angle.mean() == pytest.approx(2 * np.sqrt(np.pi / 2), rel=0.2)
