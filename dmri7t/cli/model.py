@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from dmri7t import __version__
-from dmri7t.cli import simulate
+from dmri7t.cli import calibrate, simulate, train
 from dmri7t.errors import Dmri7tError
 
 
@@ -19,15 +19,8 @@ def build_parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(dest="verb", required=True)
 
     simulate.add_parser(verbs)
-
-    verb = verbs.add_parser("train", help="train a model by a recipe")
-    verb.add_argument("recipe", help="a TOML file, or the name of a recipe that ships")
-    verb.add_argument("out_model", type=Path)
-    verb.add_argument("--pairs", type=Path, help="BIDS data set with ses-3T and ses-7T")
-    verb.add_argument("--pool", type=Path, help="folder for simulated patches; kept and reused")
-    verb.add_argument("--threads", type=int, help="of torch; default: all")
-    verb.add_argument("--seed", type=int, default=0)
-    verb.set_defaults(run=train)
+    train.add_parser(verbs)
+    calibrate.add_parser(verbs)
 
     verb = verbs.add_parser("evaluate", help="measure a model on simulated test subjects")
     verb.add_argument("model")
@@ -49,26 +42,6 @@ def build_parser() -> argparse.ArgumentParser:
     verb.add_argument("--json", action="store_true", help="the whole description as JSON")
     verb.set_defaults(run=info)
     return parser
-
-
-def train(args: argparse.Namespace) -> None:
-    """Train every stage of a recipe."""
-    from dmri7t.training.pairs import load_pairs
-    from dmri7t.training.recipe import read_recipe
-    from dmri7t.training.train import Training, load_data
-
-    recipe = read_recipe(args.recipe)
-    pool = args.pool or args.out_model / "training" / "pool"
-    if args.pairs:
-        examples, validation = load_pairs(args.pairs, args.seed)
-        source = f"pairs of {args.pairs.resolve().name}"
-    else:
-        examples, validation = load_data(recipe, pool)
-        source = "simulated pairs"
-    run = Training(
-        recipe, args.out_model, examples, validation, source, threads=args.threads, seed=args.seed
-    )
-    print(f"model written to {run.run()}")
 
 
 def evaluate(args: argparse.Namespace) -> None:

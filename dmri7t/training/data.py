@@ -1,71 +1,111 @@
-"""Batches of examples, mirrored and turned at random."""
+"""Batches of examples, mirrored and turned at random; what is drawn hangs on seed and place only.
+
+A training that was killed can thus go on as if it had not been.
+"""
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import attrs
 import numpy as np
 import torch
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Sampler
 
 from dmri7t.models import inputs
 from dmri7t.signal.resample import apply_axes, spline_matrix
 from dmri7t.training.pool import Example
 
 
+def derive_seed(*parts: str | int) -> int:
+    """Seed of one of many streams of random numbers, such as that of a stage's step.
+
+    Examples
+    --------
+    >>> derive_seed(0, "mean", 1) == derive_seed(0, "mean", 1) != derive_seed(0, "mean", 2)
+    True
+    """
+    digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
+    return int.from_bytes(digest[:8], "little") >> 1
+
+
 @attrs.define(eq=False)
 class Item:
-    """An example and what earlier stages made of it.
+    """An example and what earlier stages made of it, in memory or in a file.
 
     Parameters
     ----------
-    example : Example
-    mean : ndarray (3, X, Y, Z) float16, optional
+    source : Example or Path
+        A path is read whenever the example is asked for.
+    mean : ndarray (3, X, Y, Z) float16 or Path, optional
         The regression mean as scaled roots.
-    generated : ndarray (3, X, Y, Z) float16, optional
+    generated : ndarray (3, X, Y, Z) float16 or Path, optional
         What the diffusion stage generated, as scaled roots.
     """
 
-    example: Example
-    mean: np.ndarray | None = None
-    generated: np.ndarray | None = None
+    source: Example | Path
+    mean: np.ndarray | Path | None = None
+    generated: np.ndarray | Path | None = None
+
+    @property
+    def example(self) -> Example:
+        """The example itself."""
+        return Example.load(self.source) if isinstance(self.source, Path) else self.source
 
 
-def root_scale(examples: list[Example]) -> list[float]:
+def _array(source: np.ndarray | Path) -> np.ndarray:
+    return np.load(source) if isinstance(source, Path) else source
+
+
+def root_scale(examples: Sequence[Example | Path]) -> list[float]:
     """Standard deviation, in the masks, of the root of each order of the 7T RISH."""
-    values = [e.target[:, e.mask].astype(np.float32) for e in examples]
-    return [float(s) for s in np.concatenate(values, 1).std(1)]
+    count, total, squares = 0, np.zeros(3), np.zeros(3)
+    for source in examples:
+        example = Item(source).example
+        values = example.target[:, example.mask].astype(np.float64)
+        count += values.shape[1]
+        total += values.sum(1)
+        squares += np.square(values).sum(1)
+    spread = np.sqrt(np.maximum(squares / count - np.square(total / count), 0))
+    return [float(s) for s in spread]
 
 
 class Patches(Dataset):
-    """Examples as float32 tensors, turned by a random axis permutation and mirrored.
+    """Examples as float32 tensors, as they lie.
 
     Parameters
     ----------
     items : list of Item
     scale : list of 3 floats
         See :func:`root_scale`.
-    turn : bool
-        Whether to turn and mirror.
     fine : int
         Edge of the crop of the 7T grid for super-resolution; 0 leaves that part out.
+    paired : bool
+        Whether to give what comes from the 7T scan, which unpaired examples lack.
     """
 
     def __init__(
-        self, items: list[Item], scale: list[float], turn: bool = True, fine: int = 0
+        self, items: Sequence[Item], scale: list[float], fine: int = 0, paired: bool = True
     ) -> None:
         self.items = items
         self.scale = torch.tensor(scale)
-        self.turn = turn
         self.fine = fine
+        self.paired = paired
 
     def __len__(self) -> int:
         return len(self.items)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        item, example = self.items[index], self.items[index].example
-        axes, flips = self._draw_turn()
+        return self.draw(index)
+
+    def draw(self, index: int, generator: torch.Generator | None = None) -> dict[str, Any]:
+        """Give an example; a generator mirrors it and swaps its axes, and chooses the crop."""
+        item = self.items[index]
+        example = item.example
+        axes, flips = _draw_turn(generator)
 
         def load(array: np.ndarray) -> torch.Tensor:
             volume = torch.from_numpy(np.ascontiguousarray(array)).float()
@@ -80,39 +120,41 @@ class Patches(Dataset):
                 mask,
                 self.scale,
             ),
-            "target": load(example.target) / self.scale.view(3, 1, 1, 1) * mask,
             "conditions": inputs.conditions(example.describe(list(axes))),
         }
-        if item.mean is not None:
-            out["mean"] = load(item.mean)
+        if self.paired:
+            out["target"] = load(example.target) / self.scale.view(3, 1, 1, 1) * mask
+            if item.mean is not None:
+                out["mean"] = load(_array(item.mean))
         if self.fine:
-            out |= self._fine(item, load, mask)
+            generated = load(_array(item.generated))
+            out |= self._fine(example, generated, load, mask, generator)
         return out
 
-    def _draw_turn(self) -> tuple[list[int], list[int]]:
-        if not self.turn:
-            return [0, 1, 2], []
-        flips = torch.rand(3) < 0.5
-        return torch.randperm(3).tolist(), [a for a in range(3) if flips[a]]
-
-    def _fine(self, item: Item, load: Any, mask: torch.Tensor) -> dict[str, Any]:
+    def _fine(
+        self,
+        example: Example,
+        generated: torch.Tensor,
+        load: Any,
+        mask: torch.Tensor,
+        generator: torch.Generator | None,
+    ) -> dict[str, Any]:
         """Up-sampled generated root, noise and the 7T target, cropped to ``fine`` voxels."""
-        example = item.example
         target = load(example.target_high) / self.scale.view(3, 1, 1, 1)
         inside = load(example.mask_high[None])
         n, m = mask.shape[-1], target.shape[-1]
         ratio = float(example.ratio)
         size = min(self.fine, m)
-        middle = torch.full((3,), (m - size) // 2)
-        corner = (torch.randint(m - size + 1, (3,)) if self.turn else middle).tolist()
+        corner = [(m - size) // 2] * 3
+        if generator is not None:
+            corner = torch.randint(m - size + 1, (3,), generator=generator).tolist()
         crop = (slice(None), *(slice(c, c + size) for c in corner))
         matrices = [
             spline_matrix(n, (np.arange(m) - (m - 1) / 2) * ratio + (n - 1) / 2)[c : c + size]
             for c in corner
         ]
         noise = load(example.noise) / self.scale.view(3, 1, 1, 1)
-        seen = torch.cat([load(item.generated), noise])
-        fine = apply_axes(seen, matrices).clamp_min(0)
+        fine = apply_axes(torch.cat([generated, noise]), matrices).clamp_min(0)
         return {
             "fine_root": fine[:3],
             "fine_noise": fine[3:],
@@ -120,3 +162,64 @@ class Patches(Dataset):
             "fine_target": target[crop] * inside[crop],
             "ratio": ratio,
         }
+
+
+def _draw_turn(generator: torch.Generator | None) -> tuple[list[int], list[int]]:
+    if generator is None:
+        return [0, 1, 2], []
+    flips = torch.rand(3, generator=generator) < 0.5
+    axes = torch.randperm(3, generator=generator).tolist()
+    return axes, [a for a in range(3) if flips[a]]
+
+
+class Stream(Dataset):
+    """An endless row of turned examples, all of them once in every epoch.
+
+    Parameters
+    ----------
+    patches : Patches
+    seed : int
+        What lies at a place hangs on it and on the place only.
+    """
+
+    def __init__(self, patches: Patches, seed: int) -> None:
+        self.patches = patches
+        self.seed = seed
+        self._order: tuple[int, list[int]] = (-1, [])
+
+    def example_at(self, place: int) -> int:
+        """Which example lies at a place."""
+        epoch, within = divmod(place, len(self.patches))
+        if self._order[0] != epoch:
+            generator = torch.Generator().manual_seed(derive_seed(self.seed, "order", epoch))
+            order = torch.randperm(len(self.patches), generator=generator).tolist()
+            self._order = (epoch, order)
+        return self._order[1][within]
+
+    def __getitem__(self, place: int) -> dict[str, Any]:
+        generator = torch.Generator().manual_seed(derive_seed(self.seed, "turn", place))
+        return self.patches.draw(self.example_at(place), generator)
+
+
+class Places(Sampler):
+    """Places of a :class:`Stream` that make the batches of one process.
+
+    Parameters
+    ----------
+    steps, batch : int
+    rank, size : int
+        Of this process among those that train together; each takes its batch of every step.
+    """
+
+    def __init__(self, steps: int, batch: int, rank: int = 0, size: int = 1) -> None:
+        self.steps, self.batch, self.rank, self.size = steps, batch, rank, size
+        self.start = 0
+        """Step that the next pass begins with; Lightning counts the earlier ones itself."""
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for step in range(self.start, self.steps):
+            first = (step * self.size + self.rank) * self.batch
+            yield list(range(first, first + self.batch))
+
+    def __len__(self) -> int:
+        return self.steps

@@ -1,16 +1,22 @@
-"""Training examples from a lab's own pairs of 3T and 7T scans.
+"""Training examples from a lab's own scans, BIDS or HCP's folders: pairs of 3T and 7T, or 3T alone.
 
-Both scans of a subject must lie in one space (registered, axes parallel) and be corrected for
+Both scans of a pair must lie in one space (registered, axes parallel) and be corrected for
 motion and distortion; the 7T gradients need not be the 3T ones, since RISH does not depend on
-them.
+them. Examples are cut subject by subject and kept on disk.
 """
 
 from __future__ import annotations
 
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import attrs
+import nibabel
 import numpy as np
 import torch
 
@@ -18,28 +24,27 @@ from dmri7t.errors import InputError
 from dmri7t.io.checks import check_scan
 from dmri7t.io.dataset import participant_labels
 from dmri7t.io.gradients import read_table
-from dmri7t.io.images import open_volumes
+from dmri7t.io.hcp import hcp_labels, hcp_scans, is_hcp
+from dmri7t.io.images import open_volumes, whole_file
 from dmri7t.io.inputs import Scan, find_scans
 from dmri7t.signal.coherence import coherent_rish
 from dmri7t.signal.describe import Description, describe
-from dmri7t.signal.gradients import Shell, find_shells
+from dmri7t.signal.gradients import GradientTable, Shell, find_shells
 from dmri7t.signal.grids import Grid
-from dmri7t.signal.mask import brain_mask
+from dmri7t.signal.prepare import find_brain, mask_volumes, mean_volume
 from dmri7t.signal.represent import represent
 from dmri7t.signal.resample import extend, interpolate, resample_mask
 from dmri7t.signal.rish import debias
+from dmri7t.training.data import derive_seed
 from dmri7t.training.pool import Example, numbers
+from dmri7t.training.splits import Split, split_subjects, strangers
+from dmri7t.training.team import Team
 
-PATCH = 32
-"""Edge of a patch in 3T voxels."""
+SAME_SHELL = 100.0
+"""Furthest that b-values (s/mm2) of what counts as one shell may lie apart."""
 
-PATCHES = 24
-"""Patches drawn from one subject and shell."""
-
-HELD_OUT = 0.1
-"""Share of subjects that are kept for validation, one at least."""
-
-SESSIONS = ("3T", "7T")
+FIELDS = ("3T", "7T")
+"""Sessions of a BIDS data set, and HCP's two fields."""
 
 
 @attrs.frozen(eq=False)
@@ -67,46 +72,152 @@ class ShellMaps:
     described: Description
 
 
-def represent_scan(scan: Scan) -> list[ShellMaps]:
-    """Read a scan and represent each of its shells."""
+@attrs.frozen(eq=False)
+class OpenScan:
+    """A scan whose volumes are mapped, not read.
+
+    Parameters
+    ----------
+    image : nibabel image
+    grid : Grid
+    table : GradientTable
+    n_b0 : int
+    shells : list of Shell
+    mask : ndarray (X, Y, Z) bool
+    b0 : ndarray (X, Y, Z)
+        Mean of the b0s.
+    """
+
+    image: Any
+    grid: Grid
+    table: GradientTable
+    n_b0: int
+    shells: list[Shell]
+    mask: np.ndarray
+    b0: np.ndarray
+
+    def represent(self, shell: Shell) -> ShellMaps:
+        """Read the volumes of one shell and represent them."""
+        signal = np.empty((len(shell), int(self.mask.sum())), np.float32)
+        mask_volumes(lambda row: self.image.dataobj[..., shell.indices[row]], self.mask, signal)
+        signal_NV = torch.from_numpy(signal)
+        directions = self.table.directions[list(shell.indices)]
+        rep = represent(signal_NV, torch.from_numpy(self.b0[self.mask]), directions, self.n_b0)
+        values = (rep.rish_LV, rep.noise_LV, coherent_rish(rep.sh_CV, self.mask))
+        maps = [torch.zeros(len(v), *self.mask.shape) for v in values]
+        for volume, inside in zip(maps, values, strict=True):
+            volume[:, torch.from_numpy(self.mask)] = inside
+        described = describe(signal_NV, rep, shell.bval, self.mask, self.grid.voxel_sizes)
+        return ShellMaps(*maps, self.mask, self.grid, shell, described)
+
+
+@contextmanager
+def open_scan(scan: Scan) -> Iterator[OpenScan]:
+    """Check a scan, open it, and find its shells and its brain.
+
+    Raises
+    ------
+    InputError
+        If it cannot be used.
+    """
     check_scan(scan)
     with TemporaryDirectory() as scratch:
         image = open_volumes(scan.dwi, scratch)
         grid = Grid(image.shape, image.affine)
         table = read_table(scan.bval, scan.bvec, image.affine, scan.grad_b)
         b0, shells = find_shells(table.bvals)
-        volumes = np.asarray(image.dataobj, np.float32)
-        mean_b0 = volumes[..., list(b0)].mean(-1)
-        mask = brain_mask(mean_b0, grid.voxel_sizes)
-        if scan.mask is not None:
-            import nibabel
-
-            mask = np.asarray(nibabel.load(scan.mask).dataobj) > 0
-        out = []
-        for shell in shells:
-            signal = torch.from_numpy(volumes[..., list(shell.indices)][mask].T.copy())
-            rep = represent(
-                signal,
-                torch.from_numpy(mean_b0[mask]),
-                table.directions[list(shell.indices)],
-                len(b0),
-            )
-            values = (rep.rish_LV, rep.noise_LV, coherent_rish(rep.sh_CV, mask))
-            maps = [torch.zeros(len(v), *mask.shape) for v in values]
-            for volume, inside in zip(maps, values, strict=True):
-                volume[:, torch.from_numpy(mask)] = inside
-            described = describe(signal, rep, shell.bval, mask, grid.voxel_sizes)
-            out.append(ShellMaps(*maps, mask, grid, shell, described))
-    return out
+        mean_b0 = mean_volume(lambda i: image.dataobj[..., i], b0)
+        given = None if scan.mask is None else np.asarray(nibabel.load(scan.mask).dataobj) > 0
+        try:
+            mask = find_brain(mean_b0, grid.voxel_sizes, given)
+        except InputError as error:
+            raise InputError(f"{scan.mask or scan.dwi}: {error}") from error
+        yield OpenScan(image, grid, table, len(b0), shells, mask, mean_b0)
 
 
-def pair_examples(low: ShellMaps, high: ShellMaps, rng: np.random.Generator) -> list[Example]:
+def common_shells(
+    low: Sequence[Shell], high: Sequence[Shell], wanted: Sequence[float] = ()
+) -> list[tuple[Shell, Shell]]:
+    """Pair shells of two scans by nearest b-value, within 100 s/mm2, each once.
+
+    Parameters
+    ----------
+    low, high : sequence of Shell
+    wanted : sequence of float
+        b-values to use, within 100 s/mm2; empty: all.
+
+    Examples
+    --------
+    >>> three = [Shell(998.0, ()), Shell(2001.0, ()), Shell(3000.0, ())]
+    >>> seven = [Shell(940.0, ()), Shell(1004.0, ()), Shell(2000.0, ())]
+    >>> [(a.bval, b.bval) for a, b in common_shells(three, seven)]
+    [(998.0, 1004.0), (2001.0, 2000.0)]
+    """
+    near = sorted(
+        (abs(a.bval - b.bval), i, j)
+        for i, a in enumerate(low)
+        for j, b in enumerate(high)
+        if abs(a.bval - b.bval) <= SAME_SHELL
+    )
+    chosen: dict[int, int] = {}
+    for _, i, j in near:
+        if i not in chosen and j not in chosen.values():
+            chosen[i] = j
+    return [(low[i], high[j]) for i, j in sorted(chosen.items()) if _is_wanted(low[i], wanted)]
+
+
+def _is_wanted(shell: Shell, wanted: Sequence[float]) -> bool:
+    return not wanted or any(abs(shell.bval - b) <= SAME_SHELL for b in wanted)
+
+
+@attrs.frozen
+class Cutting:
+    """How examples are cut from scans.
+
+    Parameters
+    ----------
+    shells : tuple of float
+        b-values to use; empty: all.
+    patch : int
+        Edge of an example in 3T voxels.
+    patches : int
+        Examples of one subject and shell.
+    seed : int
+        Of the places; it and the subject's label decide them.
+    """
+
+    shells: tuple[float, ...] = ()
+    patch: int = 32
+    patches: int = 24
+    seed: int = 0
+
+    def boxes(self, mask: np.ndarray, rng: np.random.Generator) -> Iterator[tuple[slice, ...]]:
+        """Yield boxes around voxels of a mask; none if the image is smaller than a box."""
+        shape, places = np.array(mask.shape), np.argwhere(mask)
+        if (shape < self.patch).any():
+            return
+        for centre in places[rng.integers(len(places), size=self.patches)]:
+            start = np.clip(centre - self.patch // 2, 0, shape - self.patch)
+            yield tuple(slice(a, a + self.patch) for a in start)
+
+
+def cut_pair(three: Scan, seven: Scan, how: Cutting, rng: np.random.Generator) -> Iterator[Example]:
+    """Cut examples from the shells that two scans share, shell by shell."""
+    with open_scan(three) as low, open_scan(seven) as high:
+        for shell, other in common_shells(low.shells, high.shells, how.shells):
+            yield from pair_examples(low.represent(shell), high.represent(other), how, rng)
+
+
+def pair_examples(
+    low: ShellMaps, high: ShellMaps, how: Cutting, rng: np.random.Generator
+) -> Iterator[Example]:
     """Cut examples from one shell of a pair.
 
     Parameters
     ----------
     low, high : ShellMaps
         3T and 7T.
+    how : Cutting
     rng : Generator
         Chooses the places.
     """
@@ -114,33 +225,47 @@ def pair_examples(low: ShellMaps, high: ShellMaps, rng: np.random.Generator) -> 
     clean = debias(high.rish[:, inside], high.noise[:, inside])
     target = extend(clean, high.mask)
     ratio = float(np.mean(high.grid.voxel_sizes / low.grid.voxel_sizes))
-    places = np.argwhere(low.mask)
-    examples = []
-    for centre in places[rng.integers(len(places), size=PATCHES)]:
-        start = np.clip(centre - PATCH // 2, 0, np.maximum(np.array(low.grid.shape) - PATCH, 0))
-        stop = np.minimum(start + PATCH, low.grid.shape)
-        if (stop - start < PATCH).any():
-            continue
-        box = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
-        grid = low.grid.crop(tuple(start), tuple(stop))
+    for box in how.boxes(low.mask, rng):
+        grid = low.grid.crop(tuple(s.start for s in box), tuple(s.stop for s in box))
         fine = concentric(grid, ratio)
         mask, mask_high = low.mask[box], resample_mask(high.mask, high.grid, fine)
         on_low = interpolate(target, high.grid, grid).clamp_min(0) * torch.from_numpy(mask)
         on_high = interpolate(target, high.grid, fine).clamp_min(0) * torch.from_numpy(mask_high)
-        examples.append(
-            Example(
-                rish=_root(low.rish[(slice(None), *box)]),
-                noise=_root(low.noise[(slice(None), *box)]),
-                coherent=_root(low.coherent[(slice(None), *box)]),
-                target=_root(on_low),
-                mask=mask,
-                target_high=_root(on_high),
-                mask_high=mask_high,
-                ratio=np.float32(ratio),
-                **numbers(low.described),
-            )
+        yield Example(
+            **_low_maps(low, box),
+            target=_root(on_low),
+            target_high=_root(on_high),
+            mask_high=mask_high,
+            ratio=np.float32(ratio),
         )
-    return examples
+
+
+def cut_single(scan: Scan, how: Cutting, rng: np.random.Generator) -> Iterator[Example]:
+    """Cut examples without a 7T side: their targets are empty."""
+    nothing = np.zeros((3, 0, 0, 0), np.float16)
+    with open_scan(scan) as low:
+        for shell in low.shells:
+            if _is_wanted(shell, how.shells):
+                maps = low.represent(shell)
+                for box in how.boxes(maps.mask, rng):
+                    yield Example(
+                        **_low_maps(maps, box),
+                        target=nothing,
+                        target_high=nothing,
+                        mask_high=nothing[0].astype(bool),
+                        ratio=np.float32(np.nan),
+                    )
+
+
+def _low_maps(low: ShellMaps, box: tuple[slice, ...]) -> dict[str, np.ndarray]:
+    """What an example keeps of the 3T side."""
+    return {
+        "rish": _root(low.rish[(slice(None), *box)]),
+        "noise": _root(low.noise[(slice(None), *box)]),
+        "coherent": _root(low.coherent[(slice(None), *box)]),
+        "mask": low.mask[box],
+        **numbers(low.described),
+    }
 
 
 def _root(values: torch.Tensor) -> np.ndarray:
@@ -157,49 +282,209 @@ def concentric(grid: Grid, ratio: float) -> Grid:
     return Grid(tuple(n), affine)
 
 
-def load_pairs(bids_dir: Path, seed: int = 0) -> tuple[list[Example], list[Example]]:
-    """Examples for training and validation; whole subjects go to one or the other.
+@attrs.frozen
+class Folder:
+    """A data set of scans, BIDS or HCP's folders.
 
     Parameters
     ----------
-    bids_dir : Path
-        BIDS data set with sessions 3T and 7T.
-    seed : int
-        Of the split and the places of the patches.
+    root : Path
+    labels : tuple of str
+        Of all its subjects.
+    hcp : bool
+    """
+
+    root: Path
+    labels: tuple[str, ...]
+    hcp: bool
+
+    def scans(self, label: str) -> dict[str, Scan]:
+        """First scan of each session of a subject; by field where the folders are HCP's."""
+        if self.hcp:
+            return hcp_scans(self.root, label)
+        found: dict[str, Scan] = {}
+        for candidate in find_scans(self.root.resolve(), [label]):
+            if candidate.scan is not None:
+                found.setdefault(candidate.scan.entities.get("ses", ""), candidate.scan)
+        return found
+
+
+def open_folder(root: Path) -> Folder:
+    """See which layout a folder has.
 
     Raises
     ------
     InputError
-        If fewer than two subjects have both sessions with a common shell.
+        If it has neither.
     """
-    subjects: dict[str, list[Example]] = {}
-    rng = np.random.default_rng(seed)
-    for label in participant_labels(bids_dir):
-        scans = {
-            c.scan.entities.get("ses"): c.scan
-            for c in find_scans(Path(bids_dir).resolve(), [label], SESSIONS)
-            if c.scan is not None
-        }
-        if not all(session in scans for session in SESSIONS):
-            print(f"[pairs] sub-{label}: left, it lacks ses-3T or ses-7T", flush=True)
-            continue
-        low, high = (represent_scan(scans[session]) for session in SESSIONS)
-        examples = [
-            example
-            for three in low
-            for seven in high
-            if abs(three.shell.bval - seven.shell.bval) <= 100
-            for example in pair_examples(three, seven, rng)
-        ]
-        if examples:
-            subjects[label] = examples
-        print(f"[pairs] sub-{label}: {len(examples)} patches", flush=True)
-    if len(subjects) < 2:
+    root = Path(root)
+    if labels := participant_labels(root):
+        return Folder(root, tuple(labels), hcp=False)
+    if is_hcp(root):
+        return Folder(root, tuple(hcp_labels(root)), hcp=True)
+    raise InputError(
+        f"{root}: neither a BIDS data set (sub-*) nor HCP's folders (<id>/T1w/Diffusion); give "
+        "the folder that holds the subjects."
+    )
+
+
+def load_pairs(
+    root: Path,
+    pool: Path,
+    how: Cutting,
+    families: dict[str, str] | None = None,
+    fold: str = "",
+    team: Team | None = None,
+) -> tuple[list[Path], list[Path], Split]:
+    """Examples for training and validation, and who is in which.
+
+    Parameters
+    ----------
+    root : Path
+        BIDS data set with sessions 3T and 7T, or HCP's folders.
+    pool : Path
+        Where examples are kept; those that are there already are used again.
+    how : Cutting
+        Its seed decides the split too.
+    families : dict, optional
+        Family by subject; relatives stay together.
+    fold : str
+        "I/K": fold I of K is left out for testing.
+    team : Team, optional
+
+    Returns
+    -------
+    training, validation : list of Path
+    split : Split
+
+    Raises
+    ------
+    InputError
+        If fewer than two subjects have both scans, or none of a part shares a shell.
+    """
+    folder, team = open_folder(root), team or Team()
+    scans = {label: folder.scans(label) for label in folder.labels}
+    both = [label for label in folder.labels if all(f in scans[label] for f in FIELDS)]
+    if len(both) < 2:
         raise InputError(
-            f"{bids_dir}: {len(subjects)} subjects with ses-3T and ses-7T scans that share a "
-            f"b-value and are {PATCH} voxels wide; training needs two at least."
+            f"{root}: {len(both)} subjects with both a 3T and a 7T scan (ses-3T and ses-7T, or "
+            "T1w/Diffusion and T1w/Diffusion_7T); training needs two at least."
         )
-    labels = sorted(subjects)
-    held = set(rng.permutation(labels)[: max(1, round(HELD_OUT * len(labels)))])
-    train = [e for label in labels if label not in held for e in subjects[label]]
-    return train, [e for label in sorted(held) for e in subjects[label]]
+    left = [label for label in folder.labels if label not in both]
+    if left and team.leads:
+        print(f"[pairs] left, without both fields: {', '.join(left)}", flush=True)
+    split = split_subjects(both, how.seed, families, fold)
+    wanted = [*split.training, *split.validation]
+
+    def cut(label: str, rng: np.random.Generator) -> Iterator[Example]:
+        three, seven = (scans[label][field] for field in FIELDS)
+        return cut_pair(three, seven, how, rng)
+
+    sources = {label: [scans[label][field] for field in FIELDS] for label in wanted}
+    cuts = _fill(pool, sources, how, cut, team)
+    parts = [
+        [p for label in part for p in cuts[label]] for part in (split.training, split.validation)
+    ]
+    for name, paths in zip(("training", "validation"), parts, strict=True):
+        if not paths:
+            raise InputError(
+                f"{root}: no subject for {name} has 3T and 7T scans that share a b-value and are "
+                f"{how.patch} voxels wide; training needs two subjects at least that do."
+            )
+    return *parts, split
+
+
+def load_unpaired(
+    root: Path,
+    pool: Path,
+    how: Cutting,
+    split: Split | None = None,
+    families: dict[str, str] | None = None,
+    team: Team | None = None,
+) -> tuple[list[Path], list[str]]:
+    """Examples of 3T scans alone, for the 3T VQ-VAE.
+
+    Subjects of the pairs are left out, and so are relatives of those kept for validation or
+    testing.
+
+    Parameters
+    ----------
+    root, pool, how, families, team
+        As for :func:`load_pairs`.
+    split : Split, optional
+        Of the pairs.
+
+    Returns
+    -------
+    paths : list of Path
+    labels : list of str
+        Subjects that they come from.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    folder, team = open_folder(root), team or Team()
+    split = split or Split((), ())
+    known = {*split.training, *split.validation, *split.test}
+    rest = [label for label in folder.labels if label not in known]
+    labels = strangers(rest, [*split.validation, *split.test], families)
+    left = sorted(set(folder.labels) - set(labels))
+    if left and team.leads:
+        print(f"[unpaired] left, among the pairs or related: {', '.join(left)}", flush=True)
+    scans = {
+        label: [scan for name, scan in folder.scans(label).items() if name != "7T"]
+        for label in labels
+    }
+
+    def cut(label: str, rng: np.random.Generator) -> Iterator[Example]:
+        for scan in scans[label]:
+            yield from cut_single(scan, how, rng)
+
+    cuts = _fill(pool, {label: s for label, s in scans.items() if s}, how, cut, team)
+    used = [label for label in labels if cuts.get(label)]
+    if not used:
+        raise InputError(
+            f"{root}: no 3T scan of a subject outside the pairs that is {how.patch} voxels wide; "
+            "leave --unpaired out, or give other scans."
+        )
+    return [path for label in used for path in cuts[label]], used
+
+
+def _fill(
+    pool: Path, sources: dict[str, list[Scan]], how: Cutting, cut: Any, team: Team
+) -> dict[str, list[Path]]:
+    """Cut what the pool lacks, each process its share; return the examples of every subject."""
+    for label in team.share(list(sources)):
+        folder = pool / label
+        told = _tell(sources[label], how)
+        if _told(folder) == told:
+            continue
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        count = 0
+        for example in cut(label, np.random.default_rng(derive_seed(how.seed, label))):
+            example.save(folder / f"{count:04d}.npz")
+            count += 1
+        # written last: a pool that was cut short is cut again
+        with whole_file(folder / "cut.json") as part:
+            part.write_text(json.dumps(told, indent=2) + "\n")
+        print(f"[{pool.name}] {label}: {count} examples", flush=True)
+    team.wait()
+    return {label: sorted((pool / label).glob("[0-9]*.npz")) for label in sources}
+
+
+def _tell(scans: list[Scan], how: Cutting) -> dict[str, Any]:
+    """Say what the examples of a subject are cut from, and how."""
+    files = [path for s in scans for path in (s.dwi, s.bval, s.bvec, s.mask) if path is not None]
+    stats = [path.stat() for path in files if path.exists()]
+    seen = [[p.name, s.st_size, s.st_mtime_ns] for p, s in zip(files, stats, strict=False)]
+    return {"files": seen, **json.loads(json.dumps(attrs.asdict(how)))}
+
+
+def _told(folder: Path) -> dict[str, Any] | None:
+    try:
+        return json.loads((folder / "cut.json").read_text())
+    except (OSError, ValueError):
+        return None

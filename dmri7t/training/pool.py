@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import attrs
@@ -117,15 +117,19 @@ def fill_pool(folder: Path, seeds: Iterable[int]) -> None:
             Example.from_patch(patch).save(folder / f"{seed:07d}-{scan}.npz")
 
 
-def load_pool(folder: Path, first_seed: int = 0, n_seeds: int | None = None) -> list[Example]:
-    """Read the examples of ``n_seeds`` seeds from ``first_seed`` on, in order."""
+def pool_paths(folder: Path, first_seed: int = 0, n_seeds: int | None = None) -> list[Path]:
+    """Files of the examples of ``n_seeds`` seeds from ``first_seed`` on, in order."""
     paths = sorted(p for p in folder.glob("*.npz") if not p.name.endswith(".part.npz"))
     end = np.inf if n_seeds is None else first_seed + n_seeds
-    chosen = [p for p in paths if first_seed <= int(p.name.split("-")[0]) < end]
-    return [Example.load(path) for path in chosen]
+    return [p for p in paths if first_seed <= int(p.name.split("-")[0]) < end]
 
 
-def describe_pool(examples: list[Example]) -> dict[str, list[float]]:
+def load_pool(folder: Path, first_seed: int = 0, n_seeds: int | None = None) -> list[Example]:
+    """Read the examples of ``n_seeds`` seeds from ``first_seed`` on, in order."""
+    return [Example.load(path) for path in pool_paths(folder, first_seed, n_seeds)]
+
+
+def describe_pool(examples: Sequence[Example | Description]) -> dict[str, list[float]]:
     """Smallest and largest value of what describes the scans of a pool."""
     columns = {
         "voxel_size_mm": np.stack([e.voxel_sizes for e in examples]),

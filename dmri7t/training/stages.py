@@ -78,7 +78,9 @@ class Stage(L.LightningModule):
 
     def validation_step(self, batch: dict[str, torch.Tensor], index: int) -> None:
         """Lightning's hook."""
-        self.log("validation_loss", self.loss(batch), prog_bar=True, on_epoch=True)
+        size = len(batch["stack"])
+        value = self.loss(batch)
+        self.log("validation_loss", value, on_epoch=True, sync_dist=True, batch_size=size)
 
     def configure_optimizers(self) -> Any:
         """Lightning's hook: AdamW, one cycle."""
@@ -172,6 +174,11 @@ class VqvaeStage(Stage):
 
     restart_every = 50
 
+    def __init__(self, translator: Translator, name: str, settings: dict[str, Any]) -> None:
+        super().__init__(translator, name, settings)
+        # counted in the checkpoint too
+        self.register_buffer("restarted", torch.zeros(()))
+
     def image(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         """What this VQ-VAE carries."""
         if self.name == "vqvae_3t":
@@ -189,6 +196,7 @@ class VqvaeStage(Stage):
         error = functional.mse_loss(network.decode(codes).float(), image)
         if self.training:
             self._care_for_codes(latent.detach())
+            self.log("restarted_codes", self.restarted)
         return error + commitment
 
     def _care_for_codes(self, latent: torch.Tensor) -> None:
@@ -206,11 +214,14 @@ class VqvaeStage(Stage):
         if len(dead) == 0:
             return
         chosen = flat[torch.randint(len(flat), (len(dead),), device=flat.device)]
+        if self.trainer.world_size > 1:
+            # all processes keep one codebook
+            torch.distributed.broadcast(chosen, 0)
         size = usage.mean().clamp_min(1.0)
         quantizer.embedding.weight.data[dead] = chosen
         quantizer.ema_w.data[dead] = chosen * size
         usage[dead] = size
-        self.log("restarted_codes", float(len(dead)))
+        self.restarted += len(dead)
 
 
 class DiffusionStage(Stage):

@@ -8,13 +8,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from dmri7t.cli.model import main
-from dmri7t.errors import InputError, ModelError
+from dmri7t.errors import ModelError
 from dmri7t.models.bundle import check_bundle
 from dmri7t.models.translator import Translator
 from dmri7t.simulation.patches import draw_patches
-from dmri7t.training.data import Item, Patches, root_scale
-from dmri7t.training.pairs import load_pairs
+from dmri7t.training.data import Item, Patches, Places, Stream, root_scale
 from dmri7t.training.pool import Example, fill_pool, load_pool
 from dmri7t.training.recipe import read_recipe
 from dmri7t.training.stages import masked_error
@@ -31,6 +29,8 @@ def short(name: str, steps: int = 3) -> object:
     recipe = read_recipe(name)
     networks = {k: dict(v) for k, v in recipe.networks.items()}
     for settings in networks.values():
+        if settings.get("kind") == "unet":
+            settings |= {"channels": [8, 16]}
         if "width" in settings:
             settings |= {"width": 8, "blocks": 1}
         if "codes" in settings:
@@ -45,18 +45,23 @@ def short(name: str, steps: int = 3) -> object:
     return attrs.evolve(recipe, networks=networks, stages=stages, sampler=sampler)
 
 
-@pytest.mark.parametrize("name", ["default", "zhu2024"])
+@pytest.mark.parametrize("name", ["cnn", "default", "gan", "ldm", "zhu2024"])
 def test_every_stage_trains_and_the_bundle_loads(name, examples, tmp_path):
     Training(short(name), tmp_path, examples, examples[:2], "simulated pairs", threads=1).run()
     config = check_bundle(tmp_path)
     assert set(config["files"]) == {f"{n}.safetensors" for n in config["networks"]}
     assert "Simulated pairs" in (tmp_path / "README.md").read_text()
-    assert (tmp_path / "training_log.tsv").read_text().count("\n") >= 1
-    assert config["training"]["codebooks"]["vqvae_7t"]["perplexity"] >= 1
+    assert (tmp_path / "training_log.tsv").read_text().count("\n") > len(config["networks"])
+    assert (tmp_path / "training_curves.png").read_bytes().startswith(b"\x89PNG")
+    for network in {"vqvae_3t", "vqvae_7t"} & set(config["networks"]):
+        assert 1 <= config["training"]["codebooks"][network]["perplexity"] <= 16
+    assert "subjects" not in config["training"]  # simulated ones are nobody
     translator = Translator.load(tmp_path, precision="float32")
     mask = examples[0].mask
     rish = torch.from_numpy(examples[0].rish[:, mask].astype(np.float32)) ** 2
-    encoded = translator.encode(rish, 0.1 * rish, mask, [2, 2, 2], 1000, 30)
+    coherent = torch.cat([rish] * 3)
+    described = examples[0].describe([0, 1, 2])
+    encoded = translator.encode(rish, 0.1 * rish, coherent, mask, described)
     decoded = translator.decode(encoded, translator.diffuse(encoded, seed=1), mask)
     assert torch.isfinite(decoded["rish"]).all()
 
@@ -72,11 +77,18 @@ def test_finished_stages_are_kept_and_the_rest_goes_on(examples, tmp_path):
     assert (tmp_path / "training" / "super_resolution.safetensors").exists()
 
 
+def test_another_training_does_not_go_on_in_the_same_folder(examples, tmp_path):
+    recipe = short("cnn")
+    Training(recipe, tmp_path, examples, examples[:2], "simulated pairs", threads=1)
+    with pytest.raises(ModelError, match="holds a training with another recipe, seed or data"):
+        Training(recipe, tmp_path, examples, examples[:2], "simulated pairs", threads=1, seed=1)
+
+
 def test_the_mean_learns(examples, tmp_path):
     """A hundred steps on two blocks lower the loss on them well below that of doing nothing."""
     recipe = short("default", 100)
     training = Training(recipe, tmp_path, examples, examples[:2], "simulated pairs", threads=1)
-    data = Patches(training.items, training.config["scale"], turn=False)
+    data = Patches(training.items, training.config["scale"])
     batch = torch.utils.data.default_collate([data[i] for i in range(len(data))])
     mask = batch["stack"][:, 9:10]
     before = masked_error(batch["stack"][:, 3:6], batch["target"], mask)
@@ -100,13 +112,42 @@ def test_error_is_zero_floor_for_the_truth_and_grows():
 
 def test_turning_an_example_turns_all_of_it_alike(examples):
     """The regression from itself: a turned target still fits its turned input."""
-    scale = root_scale(examples)
-    torch.manual_seed(0)
-    plain = Patches([Item(examples[0])], scale, turn=False)[0]
-    turned = Patches([Item(examples[0])], scale, turn=True)[0]
+    patches = Patches([Item(examples[0])], root_scale(examples))
+    plain, turned = patches[0], patches.draw(0, torch.Generator().manual_seed(0))
+    assert not torch.equal(plain["target"], turned["target"])
     assert plain["target"].sum() == pytest.approx(float(turned["target"].sum()), rel=1e-5)
     pairing = [(d["stack"][:3] * d["target"]).sum() for d in (plain, turned)]
     assert pairing[0] == pytest.approx(float(pairing[1]), rel=1e-4)
+
+
+def test_examples_in_files_are_those_in_memory(examples, tmp_path):
+    paths = [tmp_path / f"{i}.npz" for i in range(len(examples))]
+    for example, path in zip(examples, paths, strict=True):
+        example.save(path)
+    assert root_scale(paths) == root_scale(examples)
+    held, kept = (Patches([Item(s)], root_scale(examples))[0] for s in (examples[1], paths[1]))
+    assert all(torch.equal(held[name], kept[name]) for name in held)
+
+
+def test_a_stream_hangs_on_seed_and_place_only(examples):
+    patches = Patches([Item(e) for e in examples], root_scale(examples))
+    first, again, other = (Stream(patches, seed) for seed in (3, 3, 4))
+    for epoch in range(3):
+        order = [first.example_at(4 * epoch + i) for i in range(4)]
+        assert sorted(order) == [0, 1, 2, 3]
+    # asked in another order, the answer is the same
+    late = again[9]
+    assert torch.equal(first[9]["stack"], late["stack"])
+    assert any(not torch.equal(first[i]["stack"], other[i]["stack"]) for i in range(8))
+
+
+def test_processes_share_every_step():
+    alone = list(Places(5, 4))
+    shared = [list(Places(5, 2, rank, 2)) for rank in range(2)]
+    assert [a + b for a, b in zip(*shared, strict=True)] == alone
+    resumed = Places(5, 4)
+    resumed.start = 3
+    assert list(resumed) == alone[3:] and len(resumed) == 5
 
 
 def test_pool_is_resumed_and_read_in_order(tmp_path):
@@ -117,53 +158,6 @@ def test_pool_is_resumed_and_read_in_order(tmp_path):
     assert len(load_pool(tmp_path, 7, 1)) == 2 and not load_pool(tmp_path, 8, 1)
 
 
-def test_a_labs_own_pairs_make_examples(tmp_path):
-    main(
-        [
-            "simulate",
-            str(tmp_path),
-            "--subjects",
-            "2",
-            "--voxel-size",
-            "5",
-            "--voxel-size-7t",
-            "4.2",
-            "--directions",
-            "15",
-            "--b0s",
-            "2",
-        ]
-    )
-    train, validation = load_pairs(tmp_path)
-    assert train and validation
-    example = train[0]
-    assert example.ratio == pytest.approx(0.84)
-    both = example.mask & (example.target[0] > 0)
-    correlation = np.corrcoef(
-        example.rish[0][both].astype(float), example.target[0][both].astype(float)
-    )
-    assert correlation[0, 1] > 0.5  # the pair shows the same anatomy
-
-
-def test_too_few_pairs_are_refused(tmp_path):
-    main(
-        [
-            "simulate",
-            str(tmp_path),
-            "--subjects",
-            "1",
-            "--voxel-size",
-            "8",
-            "--voxel-size-7t",
-            "7",
-            "--directions",
-            "12",
-        ]
-    )
-    with pytest.raises(InputError, match="training needs two"):
-        load_pairs(tmp_path)
-
-
 def test_unknown_recipe_names_those_that_ship():
-    with pytest.raises(ModelError, match="default, zhu2024"):
+    with pytest.raises(ModelError, match="default, gan, ldm, zhu2024"):
         read_recipe("nothing")

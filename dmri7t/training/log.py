@@ -1,0 +1,128 @@
+"""The log of a training: one line of JSON a time, joined into a table and drawn as curves."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+from lightning.pytorch.loggers.logger import Logger
+
+from dmri7t.io.images import whole_file
+
+SMOOTH = 20
+"""Logged losses that one point of a drawn curve is the mean of, before and after it."""
+
+
+class StageLog(Logger):
+    """Lightning's logger into a file of lines, which a kill leaves whole but for the last.
+
+    Parameters
+    ----------
+    path : Path
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+
+    @property
+    def name(self) -> str:
+        """Lightning asks for it."""
+        return "log"
+
+    @property
+    def version(self) -> str:
+        """Lightning asks for it."""
+        return ""
+
+    def log_hyperparams(self, *_: Any, **__: Any) -> None:
+        """Settings stand in the model's config."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Append a line."""
+        values = {k: float(f"{float(v):.6g}") for k, v in metrics.items() if k != "epoch"}
+        with open(self.path, "a") as file:
+            file.write(json.dumps({"step": step, **values}) + "\n")
+
+    @rank_zero_only
+    def go_on_from(self, step: int) -> None:
+        """Forget what was logged at this step or later: it will be logged again."""
+        kept = [row for row in read_lines(self.path) if row["step"] < step]
+        with whole_file(self.path) as part:
+            part.write_text("".join(json.dumps(row) + "\n" for row in kept))
+
+
+def read_lines(path: Path) -> list[dict[str, float]]:
+    """Rows of a log; a last line that a kill cut short is left out."""
+    rows = []
+    for line in path.read_text().splitlines() if path.exists() else []:
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            continue
+    return rows
+
+
+def join_logs(work: Path, stages: list[str]) -> pd.DataFrame:
+    """Table of the stages' logs: stage, step (from 1), and a column for what was logged.
+
+    Parameters
+    ----------
+    work : Path
+        Folder of the training, with one folder a stage.
+    stages : list of str
+    """
+    tables = [pd.DataFrame({"stage": [], "step": []})]
+    for stage in stages:
+        if rows := read_lines(work / stage / "log.jsonl"):
+            # what was logged at one step came in several lines
+            table = pd.DataFrame(rows).groupby("step", as_index=False).first()
+            tables.append(table.assign(stage=stage, step=table["step"] + 1))
+    joined = pd.concat([t for t in tables if len(t)] or tables)
+    return joined[["stage", "step", *sorted(c for c in joined if c not in ("stage", "step"))]]
+
+
+def draw_curves(log: pd.DataFrame, path: Path) -> None:
+    """Draw loss and validation loss of every stage, and the perplexity of the codebooks.
+
+    Parameters
+    ----------
+    log : DataFrame
+        From :func:`join_logs`.
+    path : Path
+        PNG.
+    """
+    from matplotlib.figure import Figure
+
+    stages = list(dict.fromkeys(log["stage"]))
+    coded = [s for s in stages if "perplexity" in log and _of(log, s, "perplexity").size]
+    n_panels = len(stages) + bool(coded)
+    figure = Figure(figsize=(4 * max(n_panels, 1), 3.2), layout="constrained")
+    panels = figure.subplots(1, max(n_panels, 1), squeeze=False)[0]
+    for axes, stage in zip(panels, stages, strict=False):
+        for column, label in (("loss", "training"), ("validation_loss", "validation")):
+            values = _of(log, stage, column)
+            if column == "loss":
+                values = values.rolling(2 * SMOOTH + 1, center=True, min_periods=1).mean()
+            axes.plot(values.index, values, label=label, marker="." if len(values) < 3 else None)
+        axes.set(title=stage, xlabel="step", ylabel="loss")
+        axes.legend(frameon=False)
+    for stage in coded:
+        values = _of(log, stage, "perplexity")
+        panels[-1].plot(values.index, values, label=stage)
+    if coded:
+        panels[-1].set(title="codes in use (perplexity)", xlabel="step")
+        panels[-1].legend(frameon=False)
+    with whole_file(path) as part:
+        # no date within: the same log gives the same file
+        figure.savefig(part, dpi=110, format="png", metadata={"Software": None})
+
+
+def _of(log: pd.DataFrame, stage: str, column: str) -> pd.Series:
+    """Values of one column of one stage by step, where there are any."""
+    rows = log[log["stage"] == stage].set_index("step")
+    return rows[column].dropna() if column in rows else pd.Series(dtype=float)
