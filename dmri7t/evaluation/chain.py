@@ -67,10 +67,13 @@ class Estimate:
     rish_3V : Tensor (3, V')
     sh_CV : Tensor (C, V')
         Coefficients of S / S0 that go with it.
+    sd_3V : Tensor (3, V'), optional
+        Standard deviation of the error of RISH, as far as the method knows it.
     """
 
     rish_3V: torch.Tensor
     sh_CV: torch.Tensor
+    sd_3V: torch.Tensor | None = None
 
     def anisotropy(self, scan: ShellScan) -> torch.Tensor:
         """FA (V',) of the signals at the scan's directions."""
@@ -132,7 +135,7 @@ def harmonized(
     upsampling: str,
 ) -> Estimate:
     """Bring decoded RISH to the output grid and scale the coefficients to it."""
-    fine = translator.super_resolve(
+    generated = translator.super_resolve(
         encoded,
         decoded,
         scan.mask,
@@ -141,8 +144,9 @@ def harmonized(
         scan.grid_out,
         scan.describe(rep),
         upsampling,
-    )["mean"]
+    )
+    fine = generated["mean"]
     sh_CV = scan.regrid()(rep.sh_CV)
     n_orders = min(3, rep.plan.order // 2 + 1)
     factor_LV, _ = scale_factors(rish(sh_CV)[:n_orders], fine[:n_orders])
-    return Estimate(fine, harmonize(sh_CV, factor_LV))
+    return Estimate(fine, harmonize(sh_CV, factor_LV), generated["sd"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -78,8 +78,13 @@ def test_subjects(n: int, seed: int, protocol: str, size: int) -> Iterator[Patch
     size : int
         Edge in 3T voxels.
     """
-    for i in range(n):
-        number = FIRST_TEST_SEED + seed + i
+    first = FIRST_TEST_SEED + seed
+    yield from draw_blocks(range(first, first + n), protocol, size)
+
+
+def draw_blocks(seeds: Iterable[int], protocol: str, size: int) -> Iterator[Patch]:
+    """Draw one block a seed; parameters as in :func:`test_subjects`."""
+    for number in seeds:
         rng = np.random.default_rng([number, 1])
         drawn: Protocol = hcp_protocol(rng) if protocol == "hcp" else draw_protocol(rng)
         yield draw_patches(number, size, drawn)[0]

@@ -52,6 +52,17 @@ def model_card(config: dict[str, Any]) -> str:
             f"{name}: {health['codes_in_use']} of {config['networks'][name]['codes']} codes in"
             f" use, perplexity {health['perplexity']}."
         )
+    if config.get("calibration"):
+        check = config["calibration"]["check"]
+        held = ", ".join(f"{name} {value:.1%}" for name, value in check["coverage_90"].items())
+        lines += [
+            "",
+            "## Uncertainty",
+            "",
+            f"Fitted on {config['calibration']['subjects']} simulated subjects. On"
+            f" {check['subjects']} others, 90 % intervals held the truth in this share of the"
+            f" voxels: {held}. On real scans this is untested.",
+        ]
     if config.get("figures"):
         lines += ["", *figures_table(config["figures"])]
     lines += ["", "## Licence", "", "Apache-2.0.", ""]

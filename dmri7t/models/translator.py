@@ -22,6 +22,7 @@ from dmri7t.errors import ModelError
 from dmri7t.models import inputs, sampler
 from dmri7t.models.bundle import check_bundle
 from dmri7t.models.networks import build, codebook, quantize
+from dmri7t.models.uncertainty import TERMS, rish_sd, root_sd, terms
 from dmri7t.signal.describe import Description
 from dmri7t.signal.grids import Grid
 from dmri7t.signal.resample import bounding_box, extend, interpolate
@@ -402,26 +403,56 @@ class Translator:
         Returns
         -------
         dict
-            mean: what is made of all samples; sd: over samples, zero for one; (3, V').
+            mean: what is made of all samples; sd: the standard deviation of its error where
+            the model was calibrated, else the spread over samples (zero for one); (3, V').
+        """
+        box = Box.around(mask_out_XYZ)
+        root, found = self.resolve(
+            encoded, decoded, mask_XYZ, grid, mask_out_XYZ, grid_out, described, upsampling
+        )
+        calibration = self.config.get("calibration")
+        sd = found[TERMS.index("spread")].sqrt()
+        if calibration is not None:
+            sd = root_sd(found, calibration)
+        unit = self.scale.view(3, 1, 1, 1)
+        maps = {"mean": inputs.from_root(root, self.scale), "sd": rish_sd(root * unit, sd * unit)}
+        return {name: box.pick(values, mask_out_XYZ).cpu() for name, values in maps.items()}
+
+    def resolve(
+        self,
+        encoded: dict[str, torch.Tensor],
+        decoded: dict[str, torch.Tensor],
+        mask_XYZ: np.ndarray,
+        grid: Grid,
+        mask_out_XYZ: np.ndarray,
+        grid_out: Grid,
+        described: Description,
+        upsampling: str = "model",
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Bring decoded RISH to the output's box; calibration calls this too.
+
+        Returns
+        -------
+        root : Tensor (3, X, Y, Z)
+            Estimate as scaled roots, in the box around the output's mask.
+        terms : Tensor (5, 3, X, Y, Z)
+            See :func:`dmri7t.models.uncertainty.terms`.
         """
         box, box_out = Box.around(mask_XYZ), Box.around(mask_out_XYZ)
         fine = _Refiner(mask_XYZ, box, grid, box_out, grid_out, self.device)
-        samples = decoded["rish"].to(self.device)
-        estimate = decoded["estimate"].to(self.device)
-        root = fine(estimate.sqrt() / self.scale[:, None])
+        unit = self.scale[:, None]
+        root = fine(decoded["estimate"].to(self.device).sqrt() / unit)
+        noise = fine(encoded["noise"].to(self.device).sqrt() / unit)
+        samples = decoded["rish"].to(self.device).sqrt() / unit
+        spread = torch.zeros_like(root)
+        if len(samples) > 1:
+            spread = fine(samples.std(0))
+        inside = torch.as_tensor(mask_out_XYZ[box_out.slices], device=self.device)
         if upsampling == "model" and "super_resolution" in self.networks:
-            noise = fine(encoded["noise"].to(self.device).sqrt() / self.scale[:, None])
-            inside = torch.as_tensor(mask_out_XYZ[box_out.slices], device=self.device)
             numbers = inputs.conditions(described)[None].to(self.device)
             ratio = float(np.mean(grid_out.voxel_sizes / grid.voxel_sizes))
             root = self.refine(root[None], noise[None], inside[None, None], numbers, [ratio])[0]
-        out = {"mean": box_out.pick(inputs.from_root(root, self.scale), mask_out_XYZ).cpu()}
-        if len(samples) > 1:
-            spread = fine(samples.std(0)).clamp_min(0)
-            out["sd"] = box_out.pick(spread, mask_out_XYZ).cpu()
-        else:
-            out["sd"] = torch.zeros_like(out["mean"])
-        return out
+        return root, terms(root, spread, noise, inside)
 
     def refine(
         self,

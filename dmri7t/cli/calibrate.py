@@ -1,0 +1,50 @@
+"""dmri7t-model calibrate: make a model's intervals hold what they say."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+
+def add_parser(verbs: Any) -> None:
+    """Add the verb."""
+    verb = verbs.add_parser(
+        "calibrate",
+        help="fit a trained model's uncertainty on simulated subjects and check it on others",
+    )
+    verb.add_argument("model", help="a model's folder; its description is rewritten")
+    verb.add_argument("--subjects", type=int, default=40, help="to fit on")
+    verb.add_argument("--check-subjects", type=int, default=40, help="other ones, to check on")
+    verb.add_argument("--size", type=int, default=32, help="edge of the blocks, 3T voxels")
+    verb.add_argument("--output", type=Path, help="folder for coverage.tsv and coverage.png")
+    verb.add_argument("--threads", type=int, help="of torch; default: all")
+    verb.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Fit, check, write into the model."""
+    import torch
+
+    from dmri7t.evaluation.calibration import calibrate, plot_coverage
+    from dmri7t.models.bundle import check_bundle, resolve_model, write_bundle
+    from dmri7t.models.card import model_card
+    from dmri7t.models.translator import Translator
+
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    folder = resolve_model(args.model)
+    fitted, table = calibrate(
+        Translator.load(folder), args.subjects, args.check_subjects, args.size
+    )
+    if args.output:
+        args.output.mkdir(parents=True, exist_ok=True)
+        table.to_csv(args.output / "coverage.tsv", sep="\t", index=False, float_format="%.4f")
+        plot_coverage(table, args.output / "coverage.png")
+    config = check_bundle(folder)
+    config.pop("files")
+    config["calibration"] = fitted
+    write_bundle(folder, config, model_card(config))
+    wide = table.pivot(index="nominal", columns="map", values="observed")
+    print(wide.to_string(float_format="{:.3f}".format))
+    print(f"written into {folder / 'config.json'}")

@@ -1,0 +1,256 @@
+"""Intervals that hold the truth as often as they say: fitted and checked on simulated subjects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+import pandas as pd
+import torch
+
+from dmri7t.evaluation.chain import Estimate, ShellScan, encode_shell, harmonized
+from dmri7t.evaluation.simulated import EDGE, MAPS, draw_blocks, scan_of, truth_of
+from dmri7t.models.translator import Box, Translator
+from dmri7t.models.uncertainty import Z90, anisotropy_sd, rish_sd, root_sd
+
+FIRST_SEED = 1_500_000
+"""Calibration subjects have seeds from here on, apart from those of training and of tests."""
+
+FIRST_CHECK_SEED = 1_700_000
+"""Subjects on whom the coverage is checked have seeds from here on."""
+
+SAMPLED = 4000
+"""Voxels taken from one subject."""
+
+LEVELS = np.arange(0.1, 1.0, 0.1)
+"""Nominal coverages of the plot; 0.9 is the one that is fitted."""
+
+
+@attrs.frozen(eq=False)
+class Sample:
+    """Voxels of one subject where both the estimate and the truth are known.
+
+    Parameters
+    ----------
+    terms : Tensor (5, 3, n)
+    root, truth : Tensor (3, n)
+        Scaled roots, estimated and true.
+    fa, fa_truth : Tensor (n,)
+    bval : float
+        s/mm2.
+    """
+
+    terms: torch.Tensor
+    root: torch.Tensor
+    truth: torch.Tensor
+    fa: torch.Tensor
+    fa_truth: torch.Tensor
+    bval: float
+
+
+def draw_samples(translator: Translator, first_seed: int, n: int, size: int) -> Iterator[Sample]:
+    """Run the app's stages on simulated subjects, and keep some voxels of each.
+
+    Parameters
+    ----------
+    translator : Translator
+    first_seed, n : int
+        Seeds of the subjects.
+    size : int
+        Edge of the simulated blocks in 3T voxels.
+    """
+    for i, patch in enumerate(draw_blocks(range(first_seed, first_seed + n), "any", size)):
+        scan, truth = scan_of(patch), truth_of(patch)
+        yield _sample(translator, scan, truth, i)
+        print(f"[calibrate] subject {i + 1} of {n}", flush=True)
+
+
+def _sample(translator: Translator, scan: ShellScan, truth: Estimate, seed: int) -> Sample:
+    rep = scan.represent()
+    encoded = encode_shell(translator, scan, rep)
+    decoded = translator.decode(encoded, translator.diffuse(encoded, seed=seed), scan.mask)
+    estimate = harmonized(translator, scan, rep, encoded, decoded, "model")
+    root, found = translator.resolve(
+        encoded,
+        decoded,
+        scan.mask,
+        scan.grid,
+        scan.mask_out,
+        scan.grid_out,
+        scan.describe(rep),
+    )
+    inner = np.zeros_like(scan.mask_out)
+    inner[(slice(EDGE, -EDGE),) * 3] = True
+    kept = torch.as_tensor(inner[scan.mask_out])
+    chosen = torch.nonzero(kept).flatten()
+    chosen = chosen[:: max(1, len(chosen) // SAMPLED)]
+    box = Box.around(scan.mask_out)
+    return Sample(
+        terms=box.pick(found, scan.mask_out)[..., chosen],
+        root=box.pick(root, scan.mask_out)[..., chosen],
+        truth=truth.rish_3V[:, chosen].sqrt() / translator.scale.cpu()[:, None],
+        fa=estimate.anisotropy(scan)[chosen],
+        fa_truth=truth.anisotropy(scan)[chosen],
+        bval=scan.bval,
+    )
+
+
+def fit_calibration(samples: list[Sample], scale: torch.Tensor) -> dict[str, Any]:
+    """Fit the weights of the error's variance, order by order, and the factor of FA.
+
+    Non-negative least squares of squared errors on the terms, every voxel weighted by the
+    inverse of what is predicted for it (a square's spread grows with its mean); then one factor
+    an order so that 90 % intervals of RISH hold 90 % of the voxels.
+
+    Parameters
+    ----------
+    samples : list of Sample
+    scale : Tensor (3,)
+        The model's.
+
+    Returns
+    -------
+    dict
+        weights (3 x 5), fa_factor, subjects.
+    """
+    weights = []
+    for order in range(3):
+        found = torch.cat([s.terms[:, order] for s in samples], 1).double().numpy()
+        error = torch.cat([(s.root - s.truth)[order] for s in samples]).double().numpy()
+        weights.append(_variance_weights(found, error**2))
+    calibration: dict[str, Any] = {"weights": weights}
+    for order in range(3):
+        factor = _solve_factor(
+            lambda f, order=order: _coverage(samples, calibration, scale, order, f)
+        )
+        weights[order] = [w * factor**2 for w in weights[order]]
+    calibration["fa_factor"] = 1.0
+    calibration["fa_factor"] = _solve_factor(
+        lambda f: _fa_coverage(samples, calibration | {"fa_factor": f}, scale)
+    )
+    calibration["subjects"] = len(samples)
+    return calibration
+
+
+def _variance_weights(terms_KV: np.ndarray, squares_V: np.ndarray) -> list[float]:
+    from scipy.optimize import nnls
+
+    predicted = np.full(len(squares_V), squares_V.mean())
+    for _ in range(6):
+        rows = 1 / predicted
+        weights, _ = nnls((terms_KV * rows).T, squares_V * rows)
+        # no voxel is known perfectly: a floor keeps one from ruling the fit
+        predicted = np.maximum(weights @ terms_KV, 1e-3 * squares_V.mean())
+    return [float(w) for w in weights]
+
+
+def _solve_factor(coverage: Any, wanted: float = 0.9) -> float:
+    """Find by bisection the factor at which intervals hold what they should."""
+    low, high = 1e-2, 1e2
+    for _ in range(40):
+        middle = (low * high) ** 0.5
+        low, high = (middle, high) if coverage(middle) < wanted else (low, middle)
+    return (low * high) ** 0.5
+
+
+def rish_of(
+    sample: Sample, calibration: dict[str, Any], scale: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Estimate, its standard deviation and truth, RISH (3, n)."""
+    unit = scale.cpu()[:, None]
+    sd = rish_sd(sample.root * unit, root_sd(sample.terms, calibration) * unit)
+    return (sample.root * unit).square(), sd, (sample.truth * unit).square()
+
+
+def _coverage(
+    samples: list[Sample],
+    calibration: dict[str, Any],
+    scale: torch.Tensor,
+    order: int,
+    factor: float,
+) -> float:
+    weights = [[w * factor**2 for w in row] for row in calibration["weights"]]
+    inside = []
+    for sample in samples:
+        estimate, sd, truth = rish_of(sample, {"weights": weights}, scale)
+        inside.append((truth - estimate).abs()[order] <= Z90 * sd[order])
+    return float(torch.cat(inside).double().mean())
+
+
+def fa_sd_of(sample: Sample, calibration: dict[str, Any], scale: torch.Tensor) -> torch.Tensor:
+    """Standard deviation of FA (n,)."""
+    estimate, sd, _ = rish_of(sample, calibration, scale)
+    return calibration["fa_factor"] * anisotropy_sd(sample.fa, estimate, sd, sample.bval)
+
+
+def _fa_coverage(samples: list[Sample], calibration: dict[str, Any], scale: torch.Tensor) -> float:
+    inside = [(s.fa - s.fa_truth).abs() <= Z90 * fa_sd_of(s, calibration, scale) for s in samples]
+    return float(torch.cat(inside).double().mean())
+
+
+def coverage_table(
+    samples: list[Sample], calibration: dict[str, Any], scale: torch.Tensor
+) -> pd.DataFrame:
+    """How many voxels intervals hold: columns map, nominal, observed, scan_low, scan_high.
+
+    The last two are the 10th and 90th percentile over subjects.
+    """
+    from scipy.stats import norm
+
+    rows = []
+    for m, name in enumerate(MAPS):
+        ratios = []
+        for sample in samples:
+            if name == "FA":
+                error, sd = sample.fa - sample.fa_truth, fa_sd_of(sample, calibration, scale)
+            else:
+                estimate, sds, truth = rish_of(sample, calibration, scale)
+                error, sd = (estimate - truth)[m], sds[m]
+            ratios.append((error.abs() / sd.clamp_min(1e-12)).numpy())
+        for level in LEVELS:
+            reach = norm.ppf(0.5 + level / 2)
+            each = np.array([(r <= reach).mean() for r in ratios])
+            observed = float((np.concatenate(ratios) <= reach).mean())
+            low, high = np.quantile(each, [0.1, 0.9])
+            rows.append((name, float(level), observed, float(low), float(high)))
+    return pd.DataFrame(rows, columns=["map", "nominal", "observed", "scan_low", "scan_high"])
+
+
+def plot_coverage(table: pd.DataFrame, path: Path) -> None:
+    """Draw observed against nominal coverage, a panel a map; a band for single subjects."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 3.2), layout="constrained")
+    for ax, (name, part) in zip(
+        figure.subplots(1, len(MAPS), sharey=True), table.groupby("map", sort=False), strict=True
+    ):
+        ax.plot([0, 1], [0, 1], color="0.6", linewidth=1)
+        ax.fill_between(part["nominal"], part["scan_low"], part["scan_high"], alpha=0.2)
+        ax.plot(part["nominal"], part["observed"], marker="o", markersize=3)
+        ax.set(title=name, xlabel="nominal coverage", xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    figure.axes[0].set_ylabel("voxels within the interval")
+    figure.savefig(path, dpi=120)
+
+
+def calibrate(
+    translator: Translator, n: int, n_check: int, size: int
+) -> tuple[dict[str, Any], pd.DataFrame]:
+    """Fit intervals on some simulated subjects and check them on others.
+
+    Returns
+    -------
+    calibration : dict
+        For the model's config.
+    table : DataFrame
+        From :func:`coverage_table`, on the other subjects.
+    """
+    scale = translator.scale.cpu()
+    fitted = fit_calibration(list(draw_samples(translator, FIRST_SEED, n, size)), scale)
+    others = list(draw_samples(translator, FIRST_CHECK_SEED, n_check, size))
+    table = coverage_table(others, fitted, scale)
+    at_90 = table[np.isclose(table["nominal"], 0.9)].set_index("map")["observed"]
+    observed = {name: round(float(at_90[name]), 4) for name in MAPS}
+    return {**fitted, "check": {"subjects": n_check, "coverage_90": observed}}, table
