@@ -11,10 +11,18 @@ import numpy as np
 import pandas as pd
 import torch
 
-from dmri7t.evaluation.chain import Estimate, ShellScan, encode_shell, harmonized
-from dmri7t.evaluation.simulated import EDGE, MAPS, draw_blocks, scan_of, truth_of
+from dmri7t.evaluation.chain import (
+    Estimate,
+    ShellScan,
+    encode_shell,
+    harmonized,
+    interpolate_shell,
+)
+from dmri7t.evaluation.simulated import EDGE, MAPS, draw_blocks, figures_of, scan_of, truth_of
+from dmri7t.models.forecast import fit_forecast
 from dmri7t.models.translator import Box, Translator
 from dmri7t.models.uncertainty import Z90, anisotropy_sd, rish_sd, root_sd
+from dmri7t.signal.describe import Description
 
 FIRST_SEED = 1_500_000
 """Calibration subjects have seeds from here on, apart from those of training and of tests."""
@@ -39,8 +47,10 @@ class Sample:
     root, truth : Tensor (3, n)
         Scaled roots, estimated and true.
     fa, fa_truth : Tensor (n,)
-    bval : float
-        s/mm2.
+    described : Description
+        Of the 3T scan.
+    gain : dict
+        NMSE of the model over that of interpolation, by map.
     """
 
     terms: torch.Tensor
@@ -48,7 +58,8 @@ class Sample:
     truth: torch.Tensor
     fa: torch.Tensor
     fa_truth: torch.Tensor
-    bval: float
+    described: Description
+    gain: dict[str, float]
 
 
 def draw_samples(translator: Translator, first_seed: int, n: int, size: int) -> Iterator[Sample]:
@@ -73,6 +84,9 @@ def _sample(translator: Translator, scan: ShellScan, truth: Estimate, seed: int)
     encoded = encode_shell(translator, scan, rep)
     decoded = translator.decode(encoded, translator.diffuse(encoded, seed=seed), scan.mask)
     estimate = harmonized(translator, scan, rep, encoded, decoded, "model")
+    ours = figures_of(estimate, truth, scan)
+    theirs = figures_of(interpolate_shell(scan, rep), truth, scan)
+    described = scan.describe(rep)
     root, found = translator.resolve(
         encoded,
         decoded,
@@ -80,7 +94,7 @@ def _sample(translator: Translator, scan: ShellScan, truth: Estimate, seed: int)
         scan.grid,
         scan.mask_out,
         scan.grid_out,
-        scan.describe(rep),
+        described,
     )
     inner = np.zeros_like(scan.mask_out)
     inner[(slice(EDGE, -EDGE),) * 3] = True
@@ -94,7 +108,8 @@ def _sample(translator: Translator, scan: ShellScan, truth: Estimate, seed: int)
         truth=truth.rish_3V[:, chosen].sqrt() / translator.scale.cpu()[:, None],
         fa=estimate.anisotropy(scan)[chosen],
         fa_truth=truth.anisotropy(scan)[chosen],
-        bval=scan.bval,
+        described=described,
+        gain={name: ours[f"NMSE {name}"] / theirs[f"NMSE {name}"] for name in MAPS},
     )
 
 
@@ -183,7 +198,7 @@ def _coverage(
 def fa_sd_of(sample: Sample, calibration: dict[str, Any], scale: torch.Tensor) -> torch.Tensor:
     """Standard deviation of FA (n,)."""
     estimate, sd, _ = rish_of(sample, calibration, scale)
-    return calibration["fa_factor"] * anisotropy_sd(sample.fa, estimate, sd, sample.bval)
+    return calibration["fa_factor"] * anisotropy_sd(sample.fa, estimate, sd, sample.described.bval)
 
 
 def _fa_coverage(samples: list[Sample], calibration: dict[str, Any], scale: torch.Tensor) -> float:
@@ -243,14 +258,22 @@ def calibrate(
     Returns
     -------
     calibration : dict
-        For the model's config.
+        For the model's config; with the forecast of what a scan gains.
     table : DataFrame
         From :func:`coverage_table`, on the other subjects.
     """
     scale = translator.scale.cpu()
-    fitted = fit_calibration(list(draw_samples(translator, FIRST_SEED, n, size)), scale)
+    samples = list(draw_samples(translator, FIRST_SEED, n, size))
+    fitted = fit_calibration(samples, scale)
     others = list(draw_samples(translator, FIRST_CHECK_SEED, n_check, size))
     table = coverage_table(others, fitted, scale)
     at_90 = table[np.isclose(table["nominal"], 0.9)].set_index("map")["observed"]
     observed = {name: round(float(at_90[name]), 4) for name in MAPS}
-    return {**fitted, "check": {"subjects": n_check, "coverage_90": observed}}, table
+    # the forecast is of errors, not of intervals: all subjects may serve it
+    every = [*samples, *others]
+    gains = {name: [s.gain[name] for s in every] for name in MAPS}
+    return {
+        **fitted,
+        "check": {"subjects": n_check, "coverage_90": observed},
+        "forecast": fit_forecast([s.described for s in every], gains),
+    }, table

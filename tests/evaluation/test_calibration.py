@@ -7,10 +7,14 @@ import pytest
 import torch
 
 from dmri7t.evaluation.calibration import Sample, coverage_table, fit_calibration, plot_coverage
+from dmri7t.models.forecast import fit_forecast, forecast
 from dmri7t.models.uncertainty import anisotropy_sd, rish_sd, root_sd, terms
+from dmri7t.signal.describe import Description
 from dmri7t.signal.harmonics import synthesize
 from dmri7t.signal.rish import rish
 from dmri7t.signal.tensor import fit_tensor, fractional_anisotropy
+
+DESCRIBED = Description([1.6] * 3, 1000, 30, 0.05, 1.0, [0.0] * 3)
 
 SCALE = torch.tensor([1.0, 0.3, 0.1])
 
@@ -26,7 +30,7 @@ def known_samples(n: int, seed: int, weights: list[float]) -> list[Sample]:
         sd = torch.einsum("k,kln->ln", torch.tensor(weights), found).sqrt()
         truth = root + sd * torch.from_numpy(rng.normal(size=(3, 3000))).float()
         fa = torch.from_numpy(rng.uniform(0.1, 0.8, 3000)).float()
-        out.append(Sample(found, root, truth, fa, fa + 0.02 * torch.randn(3000), 1000.0))
+        out.append(Sample(found, root, truth, fa, fa + 0.02 * torch.randn(3000), DESCRIBED, {}))
     return out
 
 
@@ -101,3 +105,28 @@ def test_spread_of_anisotropy_is_its_derivative(order):
     sd[order // 2] = 2 * step * features[order // 2]
     predicted = float(anisotropy_sd(torch.tensor([anisotropy(sh)]), features, sd, 1000.0))
     assert predicted == pytest.approx(moved, rel=0.25)
+
+
+def test_forecast_finds_how_gain_depends_on_noise():
+    rng = np.random.default_rng(0)
+    scans = [
+        Description(
+            [rng.uniform(1, 3)] * 3,
+            rng.uniform(700, 3000),
+            30,
+            rng.uniform(0.02, 0.2),
+            1.0,
+            [0] * 3,
+        )
+        for _ in range(60)
+    ]
+    # the noisier, the more is gained: a slope of -1 in logarithms, and some scatter
+    ratios = [0.5 * 0.05 / d.sigma * float(np.exp(0.1 * rng.normal())) for d in scans]
+    fitted = fit_forecast(scans, {"R2": ratios})
+    assert fitted["R2"]["sd"] == pytest.approx(0.1, abs=0.03)
+    quiet, loud = (
+        forecast(fitted, Description([2.0] * 3, 1500, 30, s, 1.0, [0] * 3))["R2"]
+        for s in (0.03, 0.15)
+    )
+    assert quiet.ratio / loud.ratio == pytest.approx(5, rel=0.15)
+    assert loud.low < 0.5 * 0.05 / 0.15 < loud.high

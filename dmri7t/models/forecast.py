@@ -1,0 +1,103 @@
+"""How much a scan may be expected to gain, from what simulated scans like it gained.
+
+The gain is the ratio of two errors against the true 7T: the model's, over that of plain
+interpolation. Its logarithm is close to linear in what describes a scan.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import attrs
+import numpy as np
+
+from dmri7t.signal.describe import Description
+
+FEATURES = ("constant", "noise", "voxel size", "b-value", "directions", "correlated noise")
+"""What the logarithm of the ratio is a weighted sum of."""
+
+RIDGE = 1.0
+"""Weight of the penalty on all but the constant: few subjects, correlated features."""
+
+Z80 = 1.2816
+"""80 % of a normal variable lie within so many standard deviations."""
+
+
+@attrs.frozen
+class Forecast:
+    """Expected ratio of the model's NMSE over that of interpolation, and its 80 % range."""
+
+    ratio: float
+    low: float
+    high: float
+
+
+def features(described: Description) -> np.ndarray:
+    """Numbers of order one, (6,), in the order of :data:`FEATURES`."""
+    size = float(np.prod(described.voxel_sizes)) ** (1 / 3)
+    return np.array(
+        [
+            1.0,
+            math.log(max(described.sigma, 1e-3) / 0.05),
+            2 * math.log(size / 1.6),
+            described.bval / 1000 - 1.3,
+            math.log(described.n_directions / 30),
+            2 * float(np.mean(described.correlation)),
+        ]
+    )
+
+
+def fit_forecast(
+    described: list[Description], ratios: dict[str, list[float]]
+) -> dict[str, dict[str, Any]]:
+    """Fit the forecast of every map by ridge regression.
+
+    Parameters
+    ----------
+    described : list of Description
+        Of N simulated scans.
+    ratios : dict of list of N floats
+        NMSE of the model over that of interpolation, by map.
+
+    Returns
+    -------
+    dict
+        By map: weights (6) and the residual's standard deviation, of logarithms.
+    """
+    x_NF = np.stack([features(d) for d in described])
+    penalty = RIDGE * np.diag([0.0, *[1.0] * (len(FEATURES) - 1)])
+    out = {}
+    for name, values in ratios.items():
+        log_N = np.log(values)
+        normal = x_NF.T @ x_NF + penalty
+        weights = np.linalg.solve(normal, x_NF.T @ log_N)
+        # degrees of freedom that the penalised fit uses up
+        used = float(np.trace(np.linalg.solve(normal, x_NF.T @ x_NF)))
+        power = float(((log_N - x_NF @ weights) ** 2).sum()) / max(len(log_N) - used, 1.0)
+        out[name] = {"weights": [round(float(w), 5) for w in weights], "sd": round(power**0.5, 5)}
+    return out
+
+
+def forecast(fitted: dict[str, dict[str, Any]], described: Description) -> dict[str, Forecast]:
+    """Say what a scan may gain.
+
+    Parameters
+    ----------
+    fitted : dict
+        From :func:`fit_forecast`.
+    described : Description
+
+    Examples
+    --------
+    >>> scan = Description([1.6] * 3, 1300, 30, 0.05, 1.0, [0.0] * 3)
+    >>> made = forecast({"R2": {"weights": [-0.6931, 0, 0, 0, 0, 0], "sd": 0.0}}, scan)
+    >>> round(made["R2"].ratio, 3)
+    0.5
+    """
+    out = {}
+    for name, fit in fitted.items():
+        middle = float(np.dot(fit["weights"], features(described)))
+        reach = Z80 * fit["sd"]
+        out[name] = Forecast(math.exp(middle), math.exp(middle - reach), math.exp(middle + reach))
+    return out
