@@ -11,7 +11,7 @@ from pathlib import Path
 from dmri7t.errors import InputError
 
 _CHOICES = {
-    "model_form": ("residual", "direct"),
+    "model_form": ("residual", "direct", "regression"),
     "upsampling": ("model", "bspline"),
     "device": ("cpu", "cuda"),
     "precision": ("auto", "float32"),
@@ -30,8 +30,11 @@ class Settings:
     b0_threshold : float
         Volumes up to this b-value (s/mm2) are b0.
     shells : tuple of float
-        b-values (s/mm2) that go through the model; empty: all of them. The others are
+        b-values (s/mm2) that go through the model; empty: all of its range. The others are
         interpolated.
+    bval_range : tuple of float
+        Lowest and highest b-value (s/mm2) that the model was trained on; shells outside are
+        interpolated, unless ``shells`` names them. Empty: no bound.
     output_resolution : str or tuple of float
         ``"auto"``: 1.05 / 1.25 of the input's voxel sizes; ``"native"``: the input's grid; or one
         or three voxel sizes in mm.
@@ -39,7 +42,7 @@ class Settings:
         Folder of the model.
     model_name, model_version, model_sha256 : str
         What the model calls itself, and the checksum of the whole bundle.
-    model_form : {"residual", "direct"}
+    model_form : {"residual", "direct", "regression"}
         See :mod:`dmri7t.models.translator`.
     sampler_steps, samples : int
         Steps of the diffusion sampler, and samples that are averaged.
@@ -56,6 +59,9 @@ class Settings:
         Highest order of the fit; default: from the number of directions.
     laplace_beltrami : float, optional
         Weight of the penalty of the fit; default: from the number of directions.
+    consistency : float
+        The result is held to what was measured at spatial frequencies below this fraction of
+        the input's Nyquist frequency; 0: it is not.
     """
 
     model: str
@@ -68,6 +74,7 @@ class Settings:
     random_seed: int = 0
     b0_threshold: float = 100.0
     shells: tuple[float, ...] = ()
+    bval_range: tuple[float, ...] = ()
     output_resolution: str | tuple[float, ...] = "auto"
     upsampling: str = "model"
     device: str = "cpu"
@@ -76,10 +83,12 @@ class Settings:
     ratio_upper: float = 4.0
     sh_order: int | None = None
     laplace_beltrami: float | None = None
+    consistency: float = 0.0
 
     def __post_init__(self) -> None:
         # lists come from TOML; frozen, so the way round __setattr__
-        object.__setattr__(self, "shells", tuple(float(b) for b in self.shells))
+        for name in ("shells", "bval_range"):
+            object.__setattr__(self, name, tuple(float(b) for b in getattr(self, name)))
         if not isinstance(self.output_resolution, str):
             sizes = tuple(float(mm) for mm in self.output_resolution)
             object.__setattr__(self, "output_resolution", sizes)
@@ -106,6 +115,10 @@ class Settings:
             raise InputError("settings: sampler_steps and samples must be 1 or more")
         if not 0 < self.ratio_lower <= 1 <= self.ratio_upper:
             raise InputError("settings: the bounds of the ratio must enclose 1")
+        if self.bval_range and (len(self.bval_range) != 2 or sorted(self.bval_range)[0] < 0):
+            raise InputError("settings: bval_range must be a lowest and a highest b-value")
+        if not 0 <= self.consistency <= 1:
+            raise InputError("settings: consistency must lie between 0 (off) and 1")
 
     def to_toml(self) -> str:
         """Write as TOML; what is left to the software's choice is left out.

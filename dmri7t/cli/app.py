@@ -83,6 +83,8 @@ def make_settings(args: argparse.Namespace, device: str) -> Any:
         random_seed=args.random_seed,
         b0_threshold=args.b0_threshold,
         shells=tuple(args.shells),
+        bval_range=tuple(config.get("ranges", {}).get("bval", ())),
+        consistency=args.consistency,
         output_resolution=args.output_resolution,
         upsampling=args.upsampling,
         device=device,
@@ -134,12 +136,12 @@ def read_filters(path: Path | None) -> dict[str, Any]:
 def find_and_check(
     args: argparse.Namespace, labels: list[str], validation: Any, status: RunStatus
 ) -> list[Any]:
-    """List all candidates, check those taken, note participants that cannot be run.
+    """List all candidates, check those taken, note those that cannot be used.
 
     Returns
     -------
     list of Scan
-        Of participants all of whose scans can be used.
+        All that can be used, whatever became of the participant's others.
     """
     from dmri7t.io.inputs import find_scans
 
@@ -166,7 +168,7 @@ def find_and_check(
         if not own:
             reason = f"{args.bids_dir}/sub-{label}: no diffusion scan to take"
             status.fail_before(label, f"{reason}; see above why its images were left")
-    return [s for s in scans if s.entities["sub"] not in status.participants]
+    return [s for s in scans if s.dwi not in flaws]
 
 
 def find_flaws(
@@ -211,20 +213,22 @@ def validate(args: argparse.Namespace, running: Future) -> Any:
 
 
 def plan_all(scans: list[Any], settings: Any, status: RunStatus) -> list[Any]:
-    """Plan every scan and print its shells; participants that cannot be planned are noted."""
+    """Plan every scan and print its shells; those that cannot be planned are noted and left."""
     from niflow.dmri7t.plan import plan_scan
 
+    planned = []
     for scan in scans:
         try:
             plan = plan_scan(scan, settings)
         except Dmri7tError as error:
             status.fail_before(scan.entities["sub"], str(error))
             continue
-        shells = [f"{s.name} ({len(s)} directions)" for s in plan.translated]
-        shells += [f"{s.name} ({len(s)} directions, interpolated only)" for s in plan.passed]
+        planned.append(scan)
+        shells = [f"{s.name} ({plan.directions[s.name]} directions)" for s in plan.translated]
+        shells += [f"{s.name} (interpolated only: {plan.reasons[s.name]})" for s in plan.passed]
         before, after = (g.voxel_sizes.round(3).tolist() for g in (plan.grid, plan.grid_out))
         say(f"  {scan.stem}: {len(plan.b0)} b0, {', '.join(shells)}; voxels {before} to {after} mm")
-    return [s for s in scans if s.entities["sub"] not in status.participants]
+    return planned
 
 
 def run(args: argparse.Namespace) -> int:
@@ -268,7 +272,7 @@ def run(args: argparse.Namespace) -> int:
     status = translate(args, scans, settings, status)
     say("\nSummary:\n" + status.summary())
     for label, participant in sorted(status.participants.items()):
-        if participant.done:
+        if participant.done or participant.others_done:
             say(f"report: {args.out_dir.resolve() / f'sub-{label}.html'}")
     return status.exit_code
 
@@ -288,7 +292,13 @@ def translate(
     nprocs = args.nprocs or processors()
     threads = min(args.omp_nthreads or nprocs, nprocs)
     command = shlex.join(["dmri7t", *args.argv])
-    workflow = init_dmri7t_wf(scans, settings, out_dir, threads, command)
+    # the report tells of them by names within the data set: where that lies is no one's concern
+    root = f"{args.bids_dir.absolute()}{os.sep}"
+    left = {
+        label: [failure.reason.replace(root, "") for failure in participant.failures]
+        for label, participant in status.participants.items()
+    }
+    workflow = init_dmri7t_wf(scans, settings, out_dir, threads, command, left)
     participants = {participant_wf_name(s.entities["sub"]): s.entities["sub"] for s in scans}
     return run_workflow(
         workflow,

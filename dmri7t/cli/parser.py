@@ -7,6 +7,10 @@ from pathlib import Path
 
 from dmri7t import __version__
 
+CONSISTENCY = 0.25
+"""Fraction of the input's Nyquist frequency below which --consistency holds the result: a patch
+four voxels wide, over which noise has averaged out."""
+
 
 def _label(prefix: str):
     """Take a BIDS label with or without its prefix."""
@@ -43,6 +47,13 @@ def _above_zero(text: str) -> float:
     number = float(text)
     if not 0 < number < float("inf"):
         raise argparse.ArgumentTypeError(f"{text}: must be above 0")
+    return number
+
+
+def _fraction(text: str) -> float:
+    number = float(text)
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(f"{text}: must lie between 0 (off) and 1")
     return number
 
 
@@ -107,7 +118,8 @@ def build_parser() -> argparse.ArgumentParser:
         type=_above_zero,
         default=[],
         metavar="B",
-        help="b-values that go through the model; default: all; others are interpolated",
+        help="b-values that go through the model; default: all that lie in the range of its "
+        "training; others are interpolated",
     )
 
     group = parser.add_argument_group("what is made")
@@ -132,6 +144,16 @@ def build_parser() -> argparse.ArgumentParser:
         type=_positive,
         metavar="N",
         help="samples that are averaged; more than one gives uncertainty; default: the model's",
+    )
+    add(
+        "--consistency",
+        type=_fraction,
+        nargs="?",
+        const=CONSISTENCY,
+        default=0.0,
+        metavar="FRACTION",
+        help="hold the result to what was measured at spatial frequencies below this fraction of "
+        "the input's Nyquist frequency (without a number: %(const)g; default: off)",
     )
     add("--random-seed", type=_seed, default=0, metavar="S", help="of the sampler (default: 0)")
     add(

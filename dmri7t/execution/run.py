@@ -92,14 +92,19 @@ def run_workflow(
     plugin = LocalPlugin(
         nprocs, mem_gb, status, n_gpus=n_gpus, log_level=level, preload=tuple(preload)
     )
+    known = _count_failures(status)
     try:
         workflow.run(plugin=plugin)
     except Exception as error:
         # nipype raises the first failure again at the end; what is not recorded yet is news
-        if not any(p.failures for p in status.participants.values()):
+        if _count_failures(status) == known:
             for label in participants.values():
                 status.fail_before(label, f"the run ended early: {error}")
     return status
+
+
+def _count_failures(status: RunStatus) -> int:
+    return sum(len(p.failures) for p in status.participants.values())
 
 
 def _draw(workflow: Any, status: RunStatus) -> None:

@@ -57,6 +57,13 @@ class ParticipantStatus:
         finished = sum(n.state in ("done", "cached") for n in self.nodes.values())
         return not self.failures and finished >= self.expected
 
+    @property
+    def others_done(self) -> bool:
+        """Whether scans could not be used, and all of the others are done."""
+        finished = sum(n.state in ("done", "cached") for n in self.nodes.values())
+        before = [failure for failure in self.failures if not failure.node]
+        return len(before) == len(self.failures) and 0 < self.expected <= finished
+
     def to_json(self) -> str:
         """Write as JSON."""
         return json.dumps(
@@ -191,6 +198,8 @@ class RunStatus:
                 where = f"{failure.node}: " if failure.node else ""
                 crash = f" (details: {failure.crash_file})" if failure.crash_file else ""
                 lines.append(f"{_who(label)}FAILED: {where}{failure.reason}{crash}")
+            if participant.failures and participant.others_done:
+                lines.append(f"{_who(label)}done with its other scans")
         return "\n".join(lines)
 
     def _participant(self, label: str) -> ParticipantStatus:

@@ -34,6 +34,9 @@ class HarmonizeInputSpec(StageInputSpec):
     )
     ratio_lower = traits.Float(mandatory=True, desc="bounds of sqrt(R7 / R3)")
     ratio_upper = traits.Float(mandatory=True, desc="bounds of sqrt(R7 / R3)")
+    consistency = traits.Float(
+        0.0, usedefault=True, desc="hold below this fraction of the input's Nyquist; 0: do not"
+    )
 
 
 class HarmonizeOutputSpec(TraitedSpec):
@@ -56,6 +59,7 @@ class Harmonize(Stage):
         from dmri7t.io.arrays import create_array, open_array
         from dmri7t.io.maps import load_map, load_mask, save_map
         from dmri7t.signal.compose import compose
+        from dmri7t.signal.consistency import LowPass
         from dmri7t.signal.regrid import Regrid
 
         self._pin_threads()
@@ -63,6 +67,9 @@ class Harmonize(Stage):
         mask_XYZ, grid = load_mask(inputs.mask)
         mask_out_XYZ, grid_out = load_mask(inputs.mask_out)
         dwi_NV = open_array(inputs.dwi)
+        sizes_out, sizes = grid_out.voxel_sizes, grid.voxel_sizes
+        fraction = inputs.consistency
+        lowpass = LowPass(mask_out_XYZ, sizes_out, sizes, fraction) if fraction else None
         path = os.path.join(runtime.cwd, "dwi.npy")
         out_NV = create_array(path, (len(dwi_NV), int(mask_out_XYZ.sum())))
         made = compose(
@@ -73,6 +80,7 @@ class Harmonize(Stage):
             Regrid(mask_XYZ, grid, mask_out_XYZ, grid_out),
             out_NV,
             (inputs.ratio_lower, inputs.ratio_upper),
+            lowpass,
         )
         out_NV.flush()
         b0_XYZ = np.zeros(grid_out.shape, np.float32)

@@ -58,6 +58,7 @@ class QualityInputSpec(StageInputSpec):
 
     dwi = File(exists=True, mandatory=True, desc="the input, (volumes, voxels) .npy")
     dwi_out = File(exists=True, mandatory=True, desc="the output, (volumes, voxels) .npy")
+    b0 = File(exists=True, mandatory=True, desc="mean b0 of the input")
     mask = File(exists=True, mandatory=True, desc="brain mask on the input's grid")
     mask_out = File(exists=True, mandatory=True, desc="brain mask on the output's grid")
     checks = File(exists=True, mandatory=True, desc="repairs of the input, .json")
@@ -67,6 +68,7 @@ class QualityInputSpec(StageInputSpec):
     )
     groups = traits.Dict(mandatory=True, desc="volumes of b0 and of every shell, by name")
     translated = traits.List(traits.Str, mandatory=True, desc="names of translated shells")
+    reasons = traits.Dict(usedefault=True, desc="why the other shells are interpolated, by name")
     ranges = traits.Dict(mandatory=True, desc="what the model was trained on")
 
 
@@ -75,6 +77,9 @@ class QualityOutputSpec(TraitedSpec):
 
     quality = File(exists=True, desc="figures of quality, .json")
     table = File(exists=True, desc="the same as a table, .tsv")
+    departures = File(
+        exists=True, desc="departures from the input in units of noise, by shell, .safetensors"
+    )
 
 
 class Quality(Stage):
@@ -84,38 +89,65 @@ class Quality(Stage):
     output_spec = QualityOutputSpec
 
     def _run_interface(self, runtime: Any) -> Any:
-        import torch
-
-        from dmri7t.io.arrays import open_array
+        from dmri7t.io.arrays import save_tensors
         from dmri7t.io.maps import load_mask
-        from dmri7t.signal.quality import compare_groups, quality_record, quality_table
-        from dmri7t.signal.regrid import Regrid
+        from dmri7t.signal.quality import quality_record, quality_table
 
         self._pin_threads()
         inputs = self.inputs
-        mask_XYZ, grid = load_mask(inputs.mask)
-        mask_out_XYZ, grid_out = load_mask(inputs.mask_out)
+        _, grid = load_mask(inputs.mask)
+        nmse, departures = self._compare()
+        shells = self._shells()
+        for shell, found in zip(shells, departures, strict=True):
+            figures = ("difference", "noise", "beyond")
+            shell["consistency"] = {name: getattr(found, name) for name in figures}
         record = quality_record(
             groups={name: len(rows) for name, rows in inputs.groups.items()},
-            shells=dict(zip(inputs.translated, self._shells(), strict=True)),
-            nmse=compare_groups(
-                torch.from_numpy(open_array(inputs.dwi)),
-                torch.from_numpy(open_array(inputs.dwi_out)),
-                Regrid(mask_out_XYZ, grid_out, mask_XYZ, grid),
-                inputs.groups,
-            ),
+            shells=dict(zip(inputs.translated, shells, strict=True)),
+            nmse=nmse,
             checks=_read_json(inputs.checks),
             figures=_read_json(inputs.figures),
             voxel_sizes=grid.voxel_sizes.tolist(),
             ranges=inputs.ranges,
+            reasons=inputs.reasons,
         )
-        self._results["quality"] = os.path.join(runtime.cwd, "quality.json")
-        self._results["table"] = os.path.join(runtime.cwd, "quality.tsv")
+        names = {"quality": "json", "table": "tsv", "departures": "safetensors"}
+        for name, ending in names.items():
+            self._results[name] = os.path.join(runtime.cwd, f"{name}.{ending}")
+        maps = {str(place): found.map_LV for place, found in enumerate(departures)}
+        save_tensors(self._results["departures"], maps, {"shells": inputs.translated})
         with open(self._results["quality"], "w") as file:
             json.dump(record, file, indent=2)
         with open(self._results["table"], "w") as file:
             file.write(quality_table(record))
         return runtime
+
+    def _compare(self) -> tuple[dict, list]:
+        """NMSE of every group of volumes, and what of every translated shell departs."""
+        import torch
+
+        from dmri7t.io.arrays import load_tensors, open_array
+        from dmri7t.io.maps import load_map, load_mask
+        from dmri7t.signal.consistency import Back, departure
+        from dmri7t.signal.harmonics import plan_fit
+        from dmri7t.signal.quality import compare_groups
+
+        inputs = self.inputs
+        mask_XYZ, grid = load_mask(inputs.mask)
+        back = Back(*load_mask(inputs.mask_out), mask_XYZ, grid)
+        dwi_NV, out_NV = (torch.from_numpy(open_array(p)) for p in (inputs.dwi, inputs.dwi_out))
+        b0_V = torch.from_numpy(np.ascontiguousarray(load_map(inputs.b0)[0][mask_XYZ]))
+        departures = []
+        for name, path in zip(inputs.translated, inputs.representations, strict=True):
+            shell, meta = load_tensors(path)
+            directions_N3 = shell["directions"].numpy()
+            plan = plan_fit(directions_N3, meta["order"], meta["laplace_beltrami"])
+            rows, noise_LV = inputs.groups[name], shell["noise"]
+            between = tuple(meta["correlation"])
+            departures.append(
+                departure(dwi_NV, out_NV, rows, b0_V, plan, noise_LV, between, back, mask_XYZ)
+            )
+        return compare_groups(dwi_NV, out_NV, back, inputs.groups), departures
 
     def _shells(self) -> list[dict]:
         from dmri7t.io.arrays import load_meta

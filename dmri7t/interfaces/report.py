@@ -22,6 +22,7 @@ FILES = (
     "tensor_native",
     "tensor_generated",
     "quality",
+    "departures",
 )
 """Files of a scan that the report draws from."""
 
@@ -45,6 +46,7 @@ class GatherScanInputSpec(StageInputSpec):
     tensor_native = File(exists=True, mandatory=True, desc="tensor maps of the input")
     tensor_generated = File(exists=True, mandatory=True, desc="tensor maps of the output")
     quality = File(exists=True, mandatory=True, desc="figures of quality, .json")
+    departures = File(exists=True, mandatory=True, desc="from the input, by shell, .safetensors")
     written = InputMultiPath(
         File(exists=True), mandatory=True, nohash=True, desc="results, so that all are there"
     )
@@ -110,6 +112,7 @@ class WriteReportInputSpec(StageInputSpec):
     model_sha256 = traits.Str(mandatory=True, desc="checksum of the model")
     out_dir = traits.Str(mandatory=True, nohash=True, desc="derivative data set")
     command = traits.Str("", usedefault=True, nohash=True, desc="command line of the run")
+    left = traits.List(traits.Str, usedefault=True, desc="why other scans could not be used")
 
 
 class WriteReport(WriteStage):
@@ -133,6 +136,7 @@ class WriteReport(WriteStage):
             model=reports.ModelCard.read(Path(inputs.model), inputs.model_sha256),
             settings=inputs.settings,
             command=inputs.command,
+            left=tuple(inputs.left),
             nodes=reports.read_node_times(status) if status.exists() else (),
             versions=reports.software_versions(),
         )

@@ -21,6 +21,10 @@ class WriteInputSpec(StageInputSpec):
     # another folder is no reason to compute anew; that a result is missing there is
     out_dir = traits.Str(mandatory=True, nohash=True, desc="derivative data set")
     sidecar = traits.Dict(mandatory=True, desc="what the JSON file beside the result says")
+    # so that a scan whose run fails leaves nothing half done behind
+    wait_for = InputMultiPath(
+        File(exists=True), mandatory=True, nohash=True, desc="what must be there before"
+    )
 
 
 class WriteOutputSpec(TraitedSpec):

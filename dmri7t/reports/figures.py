@@ -27,6 +27,9 @@ ORDERS = (0, 2, 4)
 CLEAR_FA = 0.2
 """Where FA is lower, a principal direction means little."""
 
+DEPARTURE_END = 5.0
+"""Departures, in units of noise, from which on all are white."""
+
 ZOOM_MM = 50.0
 """Side of the square in which directions are drawn."""
 
@@ -182,6 +185,8 @@ def scan_figures(scan: ScanReport) -> Iterator[Figure]:
         if before.direction and after.direction:
             yield direction_figure(stage, before, after)
             yield stick_figure(stage, before, after)
+    for place, rows in enumerate(before.departure):
+        yield departure_figure(stage, rows, shells[place].name if place < len(shells) else "")
     for place, rows in enumerate(after.spread):
         yield spread_figure(stage, rows, shells[place].name if place < len(shells) else "")
 
@@ -254,6 +259,26 @@ def spread_figure(stage: Stage, rows: tuple[MapFile, ...], shell: str) -> Figure
         f"Uncertainty, {shell}",
         "Standard deviation over the samples of the generative model: where it is bright, the "
         "model's own answers differ. It does not tell about errors that all samples share.",
+        columns,
+        kind="row",
+    )
+
+
+def departure_figure(stage: Stage, rows: tuple[MapFile, ...], shell: str) -> Figure:
+    """Where the output departs from the input beyond its noise, for every order."""
+    window = Window(0.0, DEPARTURE_END, "inferno", "× noise")
+    columns = {}
+    for order, file in zip(ORDERS, rows, strict=False):
+        values = read_values(file, stage.before)
+        columns[f"r{order}"] = stage.show(values, "before", f"departure of R{order}", window)
+    return Figure(
+        f"{shell}_departure",
+        f"Departure from the input, {shell}",
+        "The output, brought back to the input's grid, against the input: the difference of the "
+        "coefficients of each order, smoothed, in units of what the input's own noise makes of "
+        "it. About 1 where nothing but noise was taken out, less where noise was left in. Where "
+        "it is bright, the model changed what was measured: contrast that it has learned, or an "
+        "error.",
         columns,
         kind="row",
     )

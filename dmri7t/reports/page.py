@@ -22,6 +22,9 @@ from dmri7t.reports.views import View, read_values
 BOUNDED_NOTE = 0.2
 """Fraction of voxels held by a bound from which the page says so in words."""
 
+AGREES = 0.01
+"""Fraction of the brain up to which the output is said to agree with the input."""
+
 SHOWN_SECONDS = 0.1
 """Nodes that took less are only counted."""
 
@@ -173,6 +176,7 @@ def _describe_scan(scan: ScanReport, place: int, figures: list[PageFigure]) -> d
         "repairs": [(REPAIRS.get(k, k), n) for k, n in quality.repaired.items() if n],
         "warnings": quality.outside_training,
         "orientation": orientation,
+        "agreement": _agreement(quality.shells),
         "remarks": [*_passed_remarks(passed), *_bounded_remarks(quality.shells)],
     }
 
@@ -195,8 +199,21 @@ def _grid(mask: Path) -> tuple[str, str]:
 
 
 def _passed_remarks(passed: Iterable[ShellFigures]) -> list[str]:
-    names = ", ".join(shell.name for shell in passed)
+    names = ", ".join(s.name + (f" ({s.reason})" if s.reason else "") for s in passed)
     return [f"Interpolated only, without the model: {names}."] if names else []
+
+
+def _agreement(shells: Iterable[ShellFigures]) -> list[str]:
+    """Sentences that say how much of the brain was changed beyond noise."""
+    sentences = []
+    for shell in (s for s in shells if s.beyond):
+        *most, last = (f"{_percent(share)} (R{2 * row})" for row, share in enumerate(shell.beyond))
+        shares = f"{', '.join(most)} and {last} of the brain"
+        found = f"departs from what was measured by more than its noise explains in {shares}"
+        if max(shell.beyond) <= AGREES:
+            found = f"agrees with what was measured within its noise, but for {shares}"
+        sentences.append(f"{shell.name}: brought back to the input's grid, the output {found}.")
+    return sentences
 
 
 def _bounded_remarks(shells: Iterable[ShellFigures]) -> list[str]:

@@ -52,6 +52,9 @@ class ScanMaps:
         Fractional anisotropy, and the unit principal direction in the scanner frame (RAS+).
     spread : tuple of tuple of MapFile
         Standard deviation over samples of the same features; empty where there is none.
+    departure : tuple of tuple of MapFile
+        Departures of the output from the input, in units of noise, of the orders that every
+        shell has; on the input's grid, so before only.
     """
 
     mask: Path
@@ -60,6 +63,7 @@ class ScanMaps:
     fa: MapFile | None = None
     direction: MapFile | None = None
     spread: tuple[tuple[MapFile, ...], ...] = ()
+    departure: tuple[tuple[MapFile, ...], ...] = ()
 
 
 def stage_maps(
@@ -71,6 +75,7 @@ def stage_maps(
     generated: Sequence[str | Path],
     tensor_native: str | Path,
     tensor_generated: str | Path,
+    departures: str | Path | None = None,
 ) -> tuple[ScanMaps, ScanMaps]:
     """Maps before and after as the stages of the graph leave them.
 
@@ -82,6 +87,8 @@ def stage_maps(
         .safetensors of every shell that went through the model: ``rish``; ``mean`` and ``sd``.
     tensor_native, tensor_generated : path
         .safetensors with ``fa`` and ``direction``.
+    departures : path, optional
+        .safetensors with a map (orders, V) for every shell, named by its place.
     """
     drawn = [file for file in map(Path, generated) if _samples(file) > 1]
     before = ScanMaps(
@@ -90,6 +97,7 @@ def stage_maps(
         rish=tuple(_rows(Path(file), "rish") for file in representations),
         fa=MapFile(Path(tensor_native), "fa"),
         direction=MapFile(Path(tensor_native), "direction"),
+        departure=_departures(Path(departures)) if departures else (),
     )
     after = ScanMaps(
         mask=Path(mask_out),
@@ -104,6 +112,18 @@ def stage_maps(
 
 def _rows(path: Path, name: str) -> tuple[MapFile, ...]:
     return tuple(MapFile(path, name, row) for row in range(3))
+
+
+def _departures(path: Path) -> tuple[tuple[MapFile, ...], ...]:
+    from safetensors import safe_open
+
+    with safe_open(str(path), framework="numpy") as file:
+        names = sorted(file.keys(), key=int)  # noqa: SIM118
+        orders = [file.get_slice(name).get_shape()[0] for name in names]
+    return tuple(
+        tuple(MapFile(path, name, row) for row in range(n))
+        for name, n in zip(names, orders, strict=True)
+    )
 
 
 def _samples(path: Path) -> int:
@@ -132,6 +152,12 @@ class ShellFigures:
         Mean gain of the fit by order, which was divided out.
     bounded : tuple of float
         Fraction of voxels whose ratio was held by a bound, by order.
+    difference, noise, beyond : tuple of float
+        How far the output lies from the input, what noise alone makes of that, and in which
+        part of the brain it is more than noise explains, by order; see
+        :class:`dmri7t.signal.consistency.Departure`.
+    reason : str
+        Why it was interpolated only.
     """
 
     name: str
@@ -144,6 +170,10 @@ class ShellFigures:
     snr: float | None = None
     gain: tuple[float, ...] = ()
     bounded: tuple[float, ...] = ()
+    difference: tuple[float, ...] = ()
+    noise: tuple[float, ...] = ()
+    beyond: tuple[float, ...] = ()
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -210,6 +240,8 @@ def _shell(row: dict[str, Any]) -> ShellFigures:
         nmse=row["nmse"],
         gain=tuple(row.get("gain", ())),
         bounded=tuple(row.get("bounded", ())),
+        reason=row.get("reason", ""),
+        **{name: tuple(values) for name, values in row.get("consistency", {}).items()},
         **known,
     )
 
@@ -362,6 +394,8 @@ class ParticipantReport:
     nodes : tuple of NodeTime
     versions : dict
         Version by package; see :func:`software_versions`.
+    left : tuple of str
+        Why other scans of the participant could not be used.
     """
 
     label: str
@@ -371,3 +405,4 @@ class ParticipantReport:
     command: str = ""
     nodes: tuple[NodeTime, ...] = ()
     versions: dict[str, str] = field(default_factory=dict)
+    left: tuple[str, ...] = ()

@@ -2,7 +2,8 @@
 
 1. The coefficients are interpolated to the new grid.
 2. Order by order they are multiplied by sqrt(R7 / R3), within bounds.
-3. The signal is evaluated at every gradient direction and multiplied by the b0.
+3. On request they are held to what was measured at low spatial frequencies.
+4. The signal is evaluated at every gradient direction and multiplied by the b0.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import attrs
 import numpy as np
 import torch
 
+from dmri7t.signal.consistency import LowPass, hold
 from dmri7t.signal.harmonics import basis_matrix, order_of
 from dmri7t.signal.regrid import Regrid
 from dmri7t.signal.represent import floor_b0
@@ -71,6 +73,7 @@ def compose(
     regrid: Regrid,
     out_NV: np.ndarray,
     bounds: tuple[float, float],
+    lowpass: LowPass | None = None,
 ) -> Composition:
     """Write a whole 7T-like scan into an array.
 
@@ -91,13 +94,15 @@ def compose(
         Is filled.
     bounds : tuple of float
         Of the factors.
+    lowpass : LowPass, optional
+        On the output's mask; what it passes is held to the measurement.
     """
     # what the signal was divided by is what it is multiplied by
     divisor_V = regrid(floor_b0(b0_V)[None])[0].clamp_(min=0)
     negative = interpolate_volumes(dwi_NV, regrid, out_NV, interpolated)
     bounded = []
     for shell in shells:
-        fractions, below = compose_shell(shell, divisor_V, regrid, out_NV, bounds)
+        fractions, below = compose_shell(shell, divisor_V, regrid, out_NV, bounds, lowpass)
         bounded.append(fractions)
         negative += below
     return Composition(regrid(b0_V[None])[0].clamp_(min=0), bounded, negative)
@@ -109,6 +114,7 @@ def compose_shell(
     regrid: Regrid,
     out_NV: np.ndarray,
     bounds: tuple[float, float],
+    lowpass: LowPass | None = None,
 ) -> tuple[list[float], int]:
     """Write the volumes of one shell; ``b0_V`` is the floored mean b0 on the output's grid.
 
@@ -123,6 +129,8 @@ def compose_shell(
     rish3_LV = rish(sh_CV)[:n_orders]
     factor_LV, bounded_L = scale_factors(rish3_LV, shell.rish7_LV[:n_orders], *bounds)
     scaled_CV = harmonize(sh_CV, factor_LV)
+    if lowpass is not None:
+        scaled_CV = hold(scaled_CV, sh_CV, b0_V, lowpass)
     negative = evaluate(scaled_CV, b0_V, shell.directions_N3, out_NV, shell.rows)
     return [float(b) for b in bounded_L], negative
 

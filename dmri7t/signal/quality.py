@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
-
-from dmri7t.signal.regrid import Regrid
 
 WORDS = {
     "voxel_size_mm": ("voxel size", " mm"),
@@ -64,7 +63,10 @@ def evenly(indices: list[int], n: int = COMPARED) -> list[int]:
 
 
 def compare_groups(
-    input_NV: torch.Tensor, output_NV: torch.Tensor, back: Regrid, groups: dict[str, list[int]]
+    input_NV: torch.Tensor,
+    output_NV: torch.Tensor,
+    back: Callable[[torch.Tensor], torch.Tensor],
+    groups: dict[str, list[int]],
 ) -> dict[str, float]:
     """NMSE of the output, brought back to the input's grid, against the input.
 
@@ -74,8 +76,8 @@ def compare_groups(
         On the input's grid.
     output_NV : Tensor (N, V')
         The same volumes on the output's.
-    back : Regrid
-        From the output's mask to the input's.
+    back : callable
+        From the output's mask to the input's: :class:`dmri7t.signal.consistency.Back`.
     groups : dict
         Volumes of the b0s and of every shell, by name. At most :data:`COMPARED` of each are
         looked at.
@@ -138,6 +140,7 @@ def quality_record(
     figures: dict[str, Any],
     voxel_sizes: list[float],
     ranges: dict[str, Any],
+    reasons: dict[str, str] | None = None,
 ) -> dict[str, Any]:
     """Gather all figures of a scan.
 
@@ -147,7 +150,8 @@ def quality_record(
         Volumes of b0 and of every shell.
     shells : dict
         What the fit says of every translated shell: bval, n_directions, order,
-        laplace_beltrami, gain, sigma (over the b0).
+        laplace_beltrami, gain, sigma (over the b0), and consistency: difference, noise and
+        beyond by order, see :class:`dmri7t.signal.consistency.Departure`.
     nmse : dict
         From :func:`compare_groups`.
     checks, figures : dict
@@ -156,6 +160,8 @@ def quality_record(
         Of the input, mm.
     ranges : dict
         Of the model's training.
+    reasons : dict, optional
+        Why the other shells were interpolated only, by name.
     """
     rows = []
     for name, n_volumes in groups.items():
@@ -166,6 +172,8 @@ def quality_record(
             row |= shells[name]
             row["snr"] = 1 / max(row["sigma"], 1e-6)
             row["bounded"] = figures["bounded"][list(shells).index(name)]
+        elif reasons and name in reasons:
+            row["reason"] = reasons[name]
         row["nmse"] = nmse[name]
         rows.append(row)
     translated = [row for row in rows if row["translated"]]
@@ -193,11 +201,13 @@ def quality_record(
 def quality_table(record: dict[str, Any]) -> str:
     """One row a group as TSV, n/a where a figure does not apply (as BIDS wants it)."""
     columns = ["group", "n_volumes", "translated", "bval", "sh_order", "snr", "nmse"]
-    columns += [f"bounded_r{order}" for order in (0, 2, 4)]
+    by_order = ("difference", "noise", "beyond", "bounded")
+    columns += [f"{name}_r{order}" for name in by_order for order in (0, 2, 4)]
     lines = ["\t".join(columns)]
     b0 = {"name": "b0", "translated": False, **record["b0"]}
     for row in [b0, *record["shells"]]:
-        bounded = [*row.get("bounded", []), None, None, None][:3]
+        found = {**row.get("consistency", {}), "bounded": row.get("bounded", [])}
+        figures = [v for name in by_order for v in _three(found.get(name, []))]
         values = [
             row["name"],
             row["n_volumes"],
@@ -206,10 +216,15 @@ def quality_table(record: dict[str, Any]) -> str:
             row.get("order"),
             row.get("snr"),
             row["nmse"],
-            *bounded,
+            *figures,
         ]
         lines.append("\t".join(_cell(value) for value in values))
     return "\n".join(lines) + "\n"
+
+
+def _three(values: list[float]) -> list[float | None]:
+    """Figures of orders 0, 2, 4; None where an order was not fitted."""
+    return [*values, None, None, None][:3]
 
 
 def _cell(value: Any) -> str:

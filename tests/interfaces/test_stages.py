@@ -235,7 +235,7 @@ def test_writers(chain, tmp_path):
     data_set = tmp_path / "out"
     mask_out = chain["defined"].mask_out
     sidecar = {DIGEST: "abc", "Synthetic": True}
-    shared = {"out_dir": str(data_set), "sidecar": sidecar}
+    shared = {"out_dir": str(data_set), "sidecar": sidecar, "wait_for": [mask_out]}
     writer = WriteDWI(
         dwi=chain["harmonized"].dwi,
         mask=mask_out,
@@ -301,5 +301,6 @@ def test_values_that_are_not_finite_are_never_written(chain, tmp_path):
             out_file="a_dwi.nii.gz",
             out_dir=str(tmp_path / "out"),
             sidecar={},
+            wait_for=[str(broken)],
         )
     assert not list((tmp_path / "out").iterdir())

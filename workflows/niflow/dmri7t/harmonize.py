@@ -64,10 +64,13 @@ def init_harmonize_wf(
             interpolated=plan.interpolated,
             ratio_lower=settings.ratio_lower,
             ratio_upper=settings.ratio_upper,
+            consistency=settings.consistency,
         ),
         name="harmonize",
         n_procs=omp_nthreads,
-        mem_gb=0.5 + plan.gigabytes(110, out=True) + 20 * plan.image_gigabytes,
+        mem_gb=0.5
+        + plan.gigabytes(140 if settings.consistency else 110, out=True)
+        + (60 if settings.consistency else 20) * plan.image_gigabytes,
     )
     workflow.connect(
         [
@@ -84,11 +87,19 @@ def _describe(plan: ScanPlan, settings: Settings) -> str:
     if plan.passed:
         names = ", ".join(shell.name for shell in plan.passed)
         passed = f" Shells that the model did not translate ({names}) were interpolated only."
+    held = ""
+    if settings.consistency:
+        held = (
+            " The coefficients of the signal were then held to those measured at low spatial "
+            f"frequencies, below {settings.consistency:g} of the input's Nyquist frequency along "
+            "each axis: the part of the change that is slower than that, by least squares within "
+            "the brain, was taken back."
+        )
     return (
         f"The coefficients were interpolated to {sizes} mm by cubic B-splines and multiplied, "
         "order by order, by the square root of generated over measured RISH, held between "
         f"{settings.ratio_lower:g} and {settings.ratio_upper:g}; orders above 4 were left as "
-        "they are. The signal was evaluated at every gradient direction of the scan and "
+        f"they are.{held} The signal was evaluated at every gradient direction of the scan and "
         "multiplied by the mean b = 0 image; every b = 0 volume was kept, interpolated."
         f"{passed} The result is synthetic: it is a model's estimate, no measurement."
     )

@@ -11,6 +11,9 @@ from dmri7t.interfaces.measure import FitTensor, Quality
 from niflow.dmri7t.plan import ScanPlan
 
 METHODS = (
+    "The result, brought back to the input's grid, was compared with the input order by order, in "
+    "units of what the input's noise leaves after smoothing by a Gaussian of one voxel's standard "
+    "deviation. "
     "Diffusion tensors were fitted by weighted least squares with one reweighting "
     "[Salvador et al. 2005], before and after; FA and MD follow from them."
 )
@@ -47,6 +50,8 @@ def init_measure_wf(
         (volumes, voxels) array of the input.
     dwi_out
         The same of the output.
+    b0
+        Mean b0 of the input.
     gradients
         Gradient table, scanner frame.
     mask
@@ -70,12 +75,16 @@ def init_measure_wf(
         Figures of quality as JSON.
     table
         The same as TSV.
+    departures
+        Where the output departs from the input beyond its noise, by shell.
     """
     workflow = Workflow(name)
     workflow.__desc__ = METHODS
-    compared = ["dwi", "dwi_out", "mask", "mask_out", "checks", "figures", "representations"]
+    compared = ["dwi", "dwi_out", "b0", "mask", "mask_out", "checks", "figures"]
+    compared += ["representations"]
     inputnode = Node(IdentityInterface(fields=["gradients", *compared]), name="inputnode")
-    outputs = ["tensor_native", "tensor_generated", "quality", "table"]
+    figures = ("quality", "table", "departures")
+    outputs = ["tensor_native", "tensor_generated", *figures]
     outputnode = Node(IdentityInterface(fields=outputs), name="outputnode")
     volumes = plan.tensor_volumes
     memory = 0.6 + len(volumes) * 2.5e-3
@@ -95,11 +104,12 @@ def init_measure_wf(
         Quality(
             groups=plan.groups,
             translated=[shell.name for shell in plan.translated],
+            reasons=plan.reasons,
             ranges=ranges,
         ),
         name="quality",
         n_procs=omp_nthreads,
-        mem_gb=0.6 + 20 * plan.image_gigabytes,
+        mem_gb=0.6 + 24 * plan.image_gigabytes + plan.gigabytes(50) + plan.gigabytes(15, out=True),
     )
     workflow.connect(
         [
@@ -108,7 +118,7 @@ def init_measure_wf(
             (inputnode, quality, [(field, field) for field in compared]),
             (tensor_native, outputnode, [("tensor", "tensor_native")]),
             (tensor_generated, outputnode, [("tensor", "tensor_generated")]),
-            (quality, outputnode, [("quality", "quality"), ("table", "table")]),
+            (quality, outputnode, [(f, f) for f in figures]),
         ]
     )
     return workflow

@@ -27,17 +27,21 @@ def init_outputs_wf(
 ) -> Workflow:
     """Write the results of one scan.
 
+    Nothing is written before all is computed, and the 7T-like scan is written last: where it
+    is, the scan's other results are.
+
     Workflow Graph
 
     .. code-block:: text
 
-        inputnode -> ds_dwi -> collect_files -> outputnode
-        inputnode -> ds_mask -> collect_files
-        inputnode -> ds_rish_native -> collect_files
-        inputnode -> ds_rish_7tlike -> collect_files
-        inputnode -> ds_uncertainty -> collect_files  (more than one sample)
-        inputnode -> ds_tensor -> collect_files
-        inputnode -> ds_quality -> collect_files
+        inputnode -> collect_computed, for which every ds_ node waits
+        inputnode -> ds_mask -> collect_others -> ds_dwi
+        inputnode -> ds_rish_native -> collect_others
+        inputnode -> ds_rish_7tlike -> collect_others
+        inputnode -> ds_uncertainty -> collect_others  (more than one sample)
+        inputnode -> ds_tensor -> collect_others
+        inputnode -> ds_quality -> collect_others
+        collect_others, ds_dwi -> collect_files -> outputnode
 
     Parameters
     ----------
@@ -70,8 +74,8 @@ def init_outputs_wf(
         Of the translated shells.
     generated
         Generated RISH of the same shells.
-    tensor_generated
-        FA and MD of the output.
+    tensor_native, tensor_generated
+        FA and MD of the input and of the output.
     quality
         Figures of quality as JSON.
     table
@@ -84,7 +88,9 @@ def init_outputs_wf(
     """
     workflow = Workflow(name)
     fields = ["dwi", "gradients", "mask", "mask_out", "representations", "generated"]
-    fields += ["tensor_generated", "quality", "table"]
+    computed = ["quality", "table", "tensor_native", "tensor_generated"]
+    fields += computed
+    sidecar = {**sidecar, **describe_shells(plan)}
     inputnode = Node(IdentityInterface(fields=["out_dir", *fields]), name="inputnode")
     outputnode = Node(IdentityInterface(fields=["out_files"]), name="outputnode")
     ds_dwi = Node(
@@ -136,7 +142,7 @@ def init_outputs_wf(
             ),
         ]
     )
-    writers = [ds_dwi, ds_mask, ds_quality, ds_tensor]
+    writers = [ds_mask, ds_quality, ds_tensor]
     shells = {"Shells": [shell.bval for shell in plan.translated], "Model": "sh"}
     kinds = [("native", "rish", "representations", "mask")]
     kinds += [("7tlike", "mean", "generated", "mask_out")]
@@ -155,11 +161,46 @@ def init_outputs_wf(
         workflow.connect(inputnode, mask, node, "mask")
         workflow.connect(inputnode, "out_dir", node, "out_dir")
         writers.append(node)
-    collect_files = Node(Collect(len(writers)), name="collect_files")
-    for place, node in enumerate(writers, start=1):
-        workflow.connect(node, "out_files", collect_files, f"in{place}")
+    collect_files = _order(workflow, computed, writers, ds_dwi)
     workflow.connect(collect_files, "out", outputnode, "out_files")
     return workflow
+
+
+def _order(workflow: Workflow, computed: list[str], writers: list[Node], last: Node) -> Node:
+    """Let writers wait until all is computed, and one of them for the others; list the files."""
+    inputnode = workflow.get_node("inputnode")
+    collect_computed = Node(Collect(len(computed)), name="collect_computed")
+    collect_others = Node(Collect(len(writers)), name="collect_others")
+    collect_files = Node(Collect(2), name="collect_files")
+    for place, field in enumerate(computed, start=1):
+        workflow.connect(inputnode, field, collect_computed, f"in{place}")
+    for place, node in enumerate(writers, start=1):
+        workflow.connect(collect_computed, "out", node, "wait_for")
+        workflow.connect(node, "out_files", collect_others, f"in{place}")
+    workflow.connect(
+        [
+            (collect_others, last, [("out", "wait_for")]),
+            (collect_others, collect_files, [("out", "in1")]),
+            (last, collect_files, [("out_files", "in2")]),
+        ]
+    )
+    return collect_files
+
+
+def describe_shells(plan: ScanPlan) -> dict[str, Any]:
+    """What sidecars say of shells: which the model translated, and why it did not the others."""
+    return {
+        "TranslatedShells": [shell.bval for shell in plan.translated],
+        "InterpolatedShells": [
+            {
+                "BValue": shell.bval,
+                "Volumes": len(shell),
+                "Directions": plan.directions[shell.name],
+                "Reason": plan.reasons[shell.name],
+            }
+            for shell in plan.passed
+        ],
+    }
 
 
 def _still_true(acquisition: dict[str, Any]) -> dict[str, Any]:

@@ -38,6 +38,7 @@ def init_participant_wf(
     out_dir: str | Path,
     omp_nthreads: int = 1,
     command: str = "",
+    left: Sequence[str] = (),
 ) -> Workflow:
     """All scans of one participant, and their report.
 
@@ -60,6 +61,8 @@ def init_participant_wf(
         Threads of a node.
     command : str
         Command line of the run, for the report.
+    left : sequence of str
+        Why other scans of the participant could not be used, for the report.
     """
     workflow = Workflow(participant_wf_name(label))
     config = read_config(Path(settings.model))
@@ -73,6 +76,7 @@ def init_participant_wf(
             model_sha256=settings.model_sha256,
             out_dir=str(out_dir),
             command=command,
+            left=list(left),
         ),
         name="report",
         mem_gb=1.0,
@@ -117,6 +121,7 @@ def init_dmri7t_wf(
     out_dir: str | Path,
     omp_nthreads: int = 1,
     command: str = "",
+    left: dict[str, list[str]] | None = None,
     name: str = "dmri7t_wf",
 ) -> Workflow:
     """All participants, side by side.
@@ -138,6 +143,8 @@ def init_dmri7t_wf(
         Threads of a node.
     command : str
         Command line of the run, for the reports.
+    left : dict, optional
+        Why scans could not be used, for the reports, by participant.
     name : str
     """
     by_label: dict[str, list[Any]] = defaultdict(list)
@@ -145,6 +152,9 @@ def init_dmri7t_wf(
         by_label[scan.entities["sub"]].append(scan)
     workflow = Workflow(name)
     for label in sorted(by_label):
-        part = init_participant_wf(label, by_label[label], settings, out_dir, omp_nthreads, command)
+        unfit = (left or {}).get(label, [])
+        part = init_participant_wf(
+            label, by_label[label], settings, out_dir, omp_nthreads, command, unfit
+        )
         workflow.add_nodes([part])
     return workflow

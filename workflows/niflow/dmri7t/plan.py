@@ -10,11 +10,14 @@ import attrs
 
 from dmri7t.errors import InputError
 from dmri7t.settings import Settings
-from dmri7t.signal.gradients import Shell, find_shells
+from dmri7t.signal.gradients import GradientTable, Shell, count_distinct, find_shells
 from dmri7t.signal.grids import Grid, default_output_voxel, refine
 
 MIN_DIRECTIONS = 6
-"""Fewer directions do not carry a fit of order 2."""
+"""Fewer different directions do not carry a fit of order 2, nor a tensor."""
+
+RANGE_SLACK = 0.02
+"""b-values this little outside the model's range still go through it."""
 
 TENSOR_BVAL = 1500.0
 """Shells up to this b-value (s/mm2) enter the tensor, where there are any: beyond, the signal
@@ -43,6 +46,13 @@ class ScanPlan:
         Shells that go through the model.
     passed : tuple of Shell
         Shells that are interpolated only.
+    tensor_volumes : list of int
+        Volumes of the tensor fit: b0s and shells up to 1500, or else the lowest shell with
+        directions enough.
+    directions : dict of int
+        How many different directions each shell has, by name.
+    reasons : dict of str
+        Why each passed shell is interpolated only, by name.
     optional : tuple of str
         Optional input files that the scan has: ``grad_b``, ``mask``.
     repetition_time : float
@@ -57,6 +67,9 @@ class ScanPlan:
     b0: tuple[int, ...]
     translated: tuple[Shell, ...]
     passed: tuple[Shell, ...]
+    tensor_volumes: list[int]
+    directions: dict[str, int] = attrs.field(factory=dict)
+    reasons: dict[str, str] = attrs.field(factory=dict)
     optional: tuple[str, ...] = ()
     repetition_time: float = 0.0
 
@@ -64,15 +77,6 @@ class ScanPlan:
     def interpolated(self) -> list[int]:
         """Volumes that the model does not make: b0s and passed shells."""
         return sorted([*self.b0, *(i for shell in self.passed for i in shell.indices)])
-
-    @property
-    def tensor_volumes(self) -> list[int]:
-        """Volumes of the tensor fit: b0s and shells up to 1500, or else the lowest shell."""
-        shells = sorted([*self.translated, *self.passed], key=lambda shell: shell.bval)
-        low = [s for s in shells if s.bval <= TENSOR_BVAL]
-        if sum(len(s) for s in low) < MIN_DIRECTIONS:
-            low = next([s] for s in shells if len(s) >= MIN_DIRECTIONS)
-        return sorted([*self.b0, *(i for shell in low for i in shell.indices)])
 
     @property
     def groups(self) -> dict[str, list[int]]:
@@ -113,7 +117,11 @@ def output_grid(grid: Grid, resolution: str | tuple[float, ...]) -> Grid:
 
 
 def plan_scan(scan: Any, settings: Settings) -> ScanPlan:
-    """Read the header and the b-values of a scan.
+    """Read the header and the gradients of a scan; decide which shells the model translates.
+
+    A shell goes through the model if it has directions enough and its b-value lies in the range
+    of the model's training; where the settings name shells, those go through whatever the range
+    is, and the others do not.
 
     Parameters
     ----------
@@ -128,19 +136,21 @@ def plan_scan(scan: Any, settings: Settings) -> ScanPlan:
     """
     import nibabel
 
-    from dmri7t.io.gradients import read_bvals
+    from dmri7t.io.gradients import read_table
     from dmri7t.io.images import repetition_time
 
     image = nibabel.load(scan.dwi)
     grid = Grid(image.shape, image.affine)
-    bvals = read_bvals(scan.bval)
-    b0, shells = find_shells(bvals, settings.b0_threshold)
-    wanted = [s for s in shells if len(s) >= MIN_DIRECTIONS and _is_asked(s, settings.shells)]
+    table = read_table(scan.bval, scan.bvec, image.affine, getattr(scan, "grad_b", None))
+    b0, shells = find_shells(table.bvals, settings.b0_threshold)
+    directions = {s.name: _count(table, s) for s in shells}
+    told = {s.name: why_passed(s, directions[s.name], settings) for s in shells}
+    wanted = [s for s in shells if not told[s.name]]
     if not wanted:
-        found = ", ".join(f"{s.name} ({len(s)} directions)" for s in shells) or "none"
+        found = ", ".join(f"{name} ({why})" for name, why in told.items()) or "none"
         raise InputError(
-            f"{scan.dwi}: no shell for the model; shells found: {found}. A shell needs "
-            f"{MIN_DIRECTIONS} directions, and --shells must name one that is there."
+            f"{scan.dwi}: no shell for the model; shells found: {found}. --shells sends a shell "
+            "through the model whatever its b-value."
         )
     optional = [name for name in ("grad_b", "mask") if getattr(scan, name, None)]
     return ScanPlan(
@@ -148,18 +158,53 @@ def plan_scan(scan: Any, settings: Settings) -> ScanPlan:
         stem=scan.stem,
         grid=grid,
         grid_out=output_grid(grid, settings.output_resolution),
-        n_volumes=len(bvals),
+        n_volumes=len(table),
         b0=b0,
         translated=tuple(wanted),
         passed=tuple(s for s in shells if s not in wanted),
+        tensor_volumes=_tensor_volumes(table, b0, shells),
+        directions=directions,
+        reasons={name: why for name, why in told.items() if why},
         optional=tuple(optional),
         repetition_time=repetition_time(image),
     )
 
 
-def _is_asked(shell: Shell, asked: tuple[float, ...]) -> bool:
-    """Whether a shell is among those asked for, give or take half of what parts shells."""
-    return not asked or any(abs(shell.bval - bval) <= 50 for bval in asked)
+def _count(table: GradientTable, *shells: Shell) -> int:
+    """Different directions of some shells together."""
+    rows = [i for shell in shells for i in shell.indices]
+    return count_distinct(table.directions[rows]) if rows else 0
+
+
+def why_passed(shell: Shell, directions: int, settings: Settings) -> str:
+    """Say why a shell does not go through the model; empty if it does.
+
+    Examples
+    --------
+    >>> settings = Settings("m", "m", "1", "ab", 5, 1, bval_range=(700, 2000))
+    >>> why_passed(Shell(3000.0, tuple(range(30))), 30, settings)
+    'outside the range of the model, b 700 to 2000 s/mm2'
+    >>> why_passed(Shell(1000.0, tuple(range(30))), 30, settings)
+    ''
+    """
+    if directions < MIN_DIRECTIONS:
+        return f"{directions} different directions, {MIN_DIRECTIONS} are needed"
+    if settings.shells:
+        # give or take half of what parts shells
+        asked = any(abs(shell.bval - bval) <= 50 for bval in settings.shells)
+        return "" if asked else "not named by --shells"
+    if settings.bval_range:
+        low, high = settings.bval_range
+        if not low * (1 - RANGE_SLACK) <= shell.bval <= high * (1 + RANGE_SLACK):
+            return f"outside the range of the model, b {low:.4g} to {high:.4g} s/mm2"
+    return ""
+
+
+def _tensor_volumes(table: GradientTable, b0: tuple[int, ...], shells: list[Shell]) -> list[int]:
+    low = [s for s in shells if s.bval <= TENSOR_BVAL]
+    if _count(table, *low) < MIN_DIRECTIONS:
+        low = next([s] for s in shells if _count(table, s) >= MIN_DIRECTIONS)
+    return sorted([*b0, *(i for shell in low for i in shell.indices)])
 
 
 def workflow_name(stem: str) -> str:

@@ -95,6 +95,8 @@ def init_scan_wf(
         FA, MD and direction before and after.
     quality
         Figures of quality as JSON.
+    departures
+        Where the output departs from the input beyond its noise, by shell.
     """
     workflow = Workflow(plan.name)
     fields = ["dwi", "bval", "bvec", "grad_b", "mask"]
@@ -125,9 +127,10 @@ def init_scan_wf(
         )
     # what each part takes: (part, field there, node, field here)
     prepared, made = "outputnode.", harmonize_wf
+    tensors = ("tensor_native", "tensor_generated")
     for part, taken in (
         (harmonize_wf, ("dwi", "b0", "mask", "mask_out")),
-        (measure_wf, ("dwi", "gradients", "mask", "mask_out", "checks")),
+        (measure_wf, ("dwi", "b0", "gradients", "mask", "mask_out", "checks")),
         (outputs_wf, ("gradients", "mask", "mask_out")),
     ):
         workflow.connect([(prepare_wf, part, [(prepared + f, f"inputnode.{f}") for f in taken])])
@@ -153,10 +156,7 @@ def init_scan_wf(
             (
                 measure_wf,
                 outputs_wf,
-                [
-                    (f"outputnode.{f}", f"inputnode.{f}")
-                    for f in ("tensor_generated", "quality", "table")
-                ],
+                [(f"outputnode.{f}", f"inputnode.{f}") for f in (*tensors, "quality", "table")],
             ),
             (
                 prepare_wf,
@@ -167,7 +167,7 @@ def init_scan_wf(
             (
                 measure_wf,
                 outputnode,
-                [(f"outputnode.{f}", f) for f in ("tensor_native", "tensor_generated", "quality")],
+                [(f"outputnode.{f}", f) for f in (*tensors, "quality", "departures")],
             ),
             (outputs_wf, outputnode, [("outputnode.out_files", "out_files")]),
         ]
@@ -289,6 +289,7 @@ def describe_result(scan: Any, settings: Settings, training: Any) -> dict[str, A
         "SphericalHarmonicBasis": "MRtrix",
         "SphericalHarmonicNormalization": "orthonormal",
         "RatioBounds": [settings.ratio_lower, settings.ratio_upper],
+        "ConsistencyFraction": settings.consistency,
         DIGEST: settings.digest(),
     }
 

@@ -1,0 +1,408 @@
+"""The result held against what was measured.
+
+1. The result is brought back to the input's grid: :class:`Back`.
+2. What differs there is told by order of spherical harmonics, in units of what the scan's own
+   noise would make of it: :func:`departure`.
+3. On request the result is held to the measurement at low spatial frequencies, where little
+   noise is left to take out and no detail to be added: :func:`hold`.
+"""
+
+from __future__ import annotations
+
+import math
+
+import attrs
+import numpy as np
+import torch
+
+from dmri7t.signal.grids import Grid, voxel_coordinates
+from dmri7t.signal.harmonics import FitPlan, coefficient_orders, n_coefficients, order_of
+from dmri7t.signal.regrid import MARGIN, ROWS
+from dmri7t.signal.represent import floor_b0
+from dmri7t.signal.resample import (
+    apply_axes,
+    bounding_box,
+    linear_matrix,
+    nearest_in_mask,
+    spline_matrix,
+)
+from dmri7t.signal.rish import rish
+
+SLAB = 65536
+"""Voxels whose signals are fitted at once."""
+
+SMOOTH = 1.0
+"""Standard deviation, in voxels, of the Gaussian by which differences are averaged, so that
+those of neighbours that agree stand out of the noise."""
+
+CHANCE = 0.001
+"""How often noise alone would be taken for a departure."""
+
+TOLERANCE = 1e-5
+"""Where the search for the low-frequency part ends, relative to its beginning."""
+
+MOST_STEPS = 100
+"""Steps of that search at most."""
+
+
+class Back:
+    """From the voxels of the output's mask to those of the input's: a scanner's lower resolution.
+
+    Along each axis, the samples on the input's grid are those whose cubic B-spline comes nearest
+    to the output in least squares: of what the output holds, that is the part below the input's
+    Nyquist frequency, as a scanner keeps that samples less of k-space. What was interpolated from
+    the input comes back as it was. Along an axis on which the output is the coarser one, it is
+    interpolated. Outside the mask the nearest voxel's value is taken.
+
+    Parameters
+    ----------
+    mask_out_XYZ, grid_out
+        Of the output.
+    mask_XYZ, grid
+        Of the input; grids must have parallel axes.
+    """
+
+    def __init__(
+        self, mask_out_XYZ: np.ndarray, grid_out: Grid, mask_XYZ: np.ndarray, grid: Grid
+    ) -> None:
+        start, stop = bounding_box(mask_XYZ, MARGIN)
+        target = grid.crop(start, stop)
+        start_out, stop_out = _cover(target, grid_out)
+        source = grid_out.crop(start_out, stop_out)
+        forth, back = voxel_coordinates(target, source), voxel_coordinates(source, target)
+        self._matrices = [
+            np.linalg.pinv(spline_matrix(target.shape[a], forth[a]))
+            if grid_out.voxel_sizes[a] <= grid.voxel_sizes[a] * (1 + 1e-6)
+            else spline_matrix(source.shape[a], back[a])
+            for a in range(3)
+        ]
+        self._shape = source.shape
+        self._fill = torch.as_tensor(_nearest(mask_out_XYZ, start_out, stop_out).ravel())
+        self._pick = torch.as_tensor(np.flatnonzero(mask_XYZ[_slices(start, stop)].ravel()))
+
+    def __call__(self, values_TV: torch.Tensor) -> torch.Tensor:
+        """Bring images (T, V'), one or several, back; gives (T, V)."""
+        out_TV = values_TV.new_empty(values_TV.shape[0], len(self._pick))
+        for first in range(0, len(values_TV), ROWS):
+            rows = slice(first, first + ROWS)
+            box = values_TV[rows][:, self._fill].reshape(-1, *self._shape)
+            coarse = apply_axes(box, self._matrices)
+            torch.index_select(coarse.flatten(1), 1, self._pick, out=out_TV[rows])
+        return out_TV
+
+
+def _cover(target: Grid, grid_out: Grid) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Start and stop of the part of a grid that covers another one, as far as there is any."""
+    start, stop = [], []
+    for axis, places in enumerate(voxel_coordinates(grid_out, target)):
+        start.append(max(0, math.floor(places.min())))
+        stop.append(min(grid_out.shape[axis], math.ceil(places.max()) + 1))
+    return tuple(start), tuple(stop)
+
+
+def _nearest(mask_XYZ: np.ndarray, start: tuple[int, ...], stop: tuple[int, ...]) -> np.ndarray:
+    """Place among the mask's values of the one nearest to every voxel of a box."""
+    inner, outer = bounding_box(mask_XYZ)
+    # the box may lie within the mask's own: look at both together
+    first = tuple(min(a, b) for a, b in zip(start, inner, strict=True))
+    last = tuple(max(a, b) for a, b in zip(stop, outer, strict=True))
+    near = nearest_in_mask(mask_XYZ[_slices(first, last)])
+    shift = [(a - f, b - f) for a, b, f in zip(start, stop, first, strict=True)]
+    return near[tuple(slice(a, b) for a, b in shift)]
+
+
+def _slices(start: tuple[int, ...], stop: tuple[int, ...]) -> tuple[slice, ...]:
+    return tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
+
+
+@attrs.frozen(eq=False)
+class Departure:
+    """How far one shell of the output lies from the input; L orders 0, 2, 4 as far as fitted.
+
+    Parameters
+    ----------
+    map_LV : Tensor (L, V)
+        Smoothed difference in units of the noise expected in it, on the input's grid: about 1
+        where the output is the input without its noise, less where it kept that noise.
+    difference : list of float (L,)
+        Energy of the difference over the energy of the input, not smoothed.
+    noise : list of float (L,)
+        What the input's noise alone would make of that figure.
+    beyond : list of float (L,)
+        Fraction of the voxels whose smoothed difference is larger than noise makes it in
+        :data:`CHANCE` of the cases.
+    """
+
+    map_LV: torch.Tensor
+    difference: list[float]
+    noise: list[float]
+    beyond: list[float]
+
+
+def departure(
+    input_NV: torch.Tensor,
+    output_NV: torch.Tensor,
+    rows: list[int],
+    b0_V: torch.Tensor,
+    plan: FitPlan,
+    noise_LV: torch.Tensor,
+    correlation: tuple[float, float, float],
+    back: Back,
+    mask_XYZ: np.ndarray,
+) -> Departure:
+    """Hold a shell of the output, brought back to the input's grid, against the input.
+
+    Both are compared as coefficients of spherical harmonics of S / S0, by the same fit and over
+    the same b0. The fit acts on directions and the way back on voxels, so the coefficients are
+    brought back, not the volumes, of which there are more.
+
+    Parameters
+    ----------
+    input_NV, output_NV : Tensor (N, V), (N, V')
+        The whole scan before and after.
+    rows : list of int
+        Volumes of the shell.
+    b0_V : Tensor (V,)
+        Mean b0 of the input.
+    plan : FitPlan
+        Of the input's fit.
+    noise_LV : Tensor (3, V)
+        The noise's expected share of the input's R_l.
+    correlation : tuple of three floats
+        Of the noise between neighbours along each axis.
+    back : Back
+    mask_XYZ : ndarray of bool
+        Of the input.
+    """
+    n_orders = min(plan.order, 4) // 2 + 1
+    matrix_CN = torch.as_tensor(
+        plan.matrix_CN[: n_coefficients(2 * n_orders - 2)], dtype=torch.float32
+    )
+    divisor_V = floor_b0(b0_V)
+    measured_CV = fit_slabs(input_NV, rows, matrix_CN) / divisor_V
+    change_CV = back(fit_slabs(output_NV, rows, matrix_CN)).div_(divisor_V).sub_(measured_CV)
+    noise_LV = noise_LV[:n_orders]
+    energy_L = rish(measured_CV).sum(1, dtype=torch.float64).clamp_min(1e-30)
+    map_LV = in_noise(change_CV, noise_LV, correlation, mask_XYZ)
+    limit_L = torch.tensor(noise_limits(n_orders), dtype=map_LV.dtype)
+    return Departure(
+        map_LV=map_LV,
+        difference=(rish(change_CV).sum(1, dtype=torch.float64) / energy_L).tolist(),
+        noise=(noise_LV.sum(1, dtype=torch.float64) / energy_L).tolist(),
+        beyond=(map_LV > limit_L[:, None]).double().mean(1).tolist(),
+    )
+
+
+def fit_slabs(signal_NV: torch.Tensor, rows: list[int], matrix_CN: torch.Tensor) -> torch.Tensor:
+    """Coefficients (C, V) of some volumes, slab by slab, so that these are never copied whole."""
+    out_CV = matrix_CN.new_empty(len(matrix_CN), signal_NV.shape[1])
+    for first in range(0, signal_NV.shape[1], SLAB):
+        slab = slice(first, first + SLAB)
+        out_CV[:, slab] = matrix_CN @ signal_NV[:, slab][rows]
+    return out_CV
+
+
+def in_noise(
+    change_CV: torch.Tensor,
+    noise_LV: torch.Tensor,
+    correlation: tuple[float, float, float],
+    mask_XYZ: np.ndarray,
+) -> torch.Tensor:
+    """Smooth differences of coefficients, and give them in units of what noise leaves of itself.
+
+    Parameters
+    ----------
+    change_CV : Tensor (C, V)
+    noise_LV : Tensor (L, V)
+        Expected energy of the noise in each order, before smoothing.
+    correlation : tuple of three floats
+        Of the noise between neighbours; what is correlated averages out less.
+    mask_XYZ : ndarray of bool
+
+    Returns
+    -------
+    Tensor (L, V)
+        Root of the energy of the smoothed differences over that of smoothed noise.
+    """
+    start, stop = bounding_box(mask_XYZ)
+    inside = torch.as_tensor(mask_XYZ[_slices(start, stop)])
+    kernels = [_gaussian(n) for n in inside.shape]
+
+    def smoothed(values_TV: torch.Tensor, matrices: list[np.ndarray]) -> torch.Tensor:
+        volume = values_TV.new_zeros(len(values_TV), *inside.shape)
+        volume[:, inside] = values_TV
+        return apply_axes(volume, matrices)[:, inside]
+
+    weight_V = smoothed(torch.ones_like(change_CV[:1]), kernels)[0]
+    energy_LV = rish(smoothed(change_CV, kernels) / weight_V)
+    left_LV = smoothed(noise_LV, [kernel**2 for kernel in kernels]) / weight_V.square()
+    kept = math.prod(_kept_noise(rho) for rho in correlation)
+    return (energy_LV / (left_LV * kept).clamp_min(1e-20)).sqrt()
+
+
+def _gaussian(n: int) -> np.ndarray:
+    """Smoothing along a line of n samples as a matrix (n, n)."""
+    away = np.subtract.outer(np.arange(n), np.arange(n))
+    rows = np.exp(-0.5 * (away / SMOOTH) ** 2)
+    return rows / (math.sqrt(2 * math.pi) * SMOOTH)
+
+
+def _kept_noise(correlation: float) -> float:
+    """How much more noise is left after smoothing along an axis where neighbours share it.
+
+    Examples
+    --------
+    >>> _kept_noise(0.0), round(_kept_noise(0.5), 2)
+    (1.0, 1.99)
+    """
+    rho = min(max(correlation, 0.0), 0.95)
+    kernel = _gaussian(8 * round(max(SMOOTH, 1)) + 1)[4 * round(max(SMOOTH, 1))]
+    steps = np.abs(np.subtract.outer(np.arange(len(kernel)), np.arange(len(kernel))))
+    return float(kernel @ rho**steps @ kernel / (kernel @ kernel))
+
+
+def noise_limits(n_orders: int) -> list[float]:
+    """Values of the map that noise passes in :data:`CHANCE` of the voxels, by order.
+
+    The energy of order l is a sum over 2 l + 1 coefficients: the root of a chi-square over its
+    degrees of freedom.
+
+    Examples
+    --------
+    >>> [round(limit, 2) for limit in noise_limits(3)]
+    [3.29, 2.03, 1.76]
+    """
+    from scipy.stats import chi2
+
+    freedoms = [4 * row + 1 for row in range(n_orders)]
+    return [float(np.sqrt(chi2.ppf(1 - CHANCE, k) / k)) for k in freedoms]
+
+
+class LowPass:
+    """The part of an image in a mask that varies slowly, exactly: a projection.
+
+    Of all images that run linearly between knots so far apart that they carry frequencies up to
+    the limit, the one that comes nearest to the image within the mask, in least squares. Nothing
+    outside the mask is made up, so nothing leaks over its edge, and the slow part of a slow part
+    is itself. Linear and not cubic: at the rim, where a knot has few voxels, splines of higher
+    order are nearly dependent, and overshoot.
+
+    Parameters
+    ----------
+    mask_XYZ : ndarray of bool
+        Of the output.
+    voxel_sizes, voxel_sizes_in : ndarray (3,)
+        Of the output and of the input, mm.
+    fraction : float
+        The limit along each axis, as a fraction of the Nyquist frequency of the coarser of both.
+
+    Examples
+    --------
+    >>> mask = np.ones((12, 12, 12), bool)
+    >>> lowpass = LowPass(mask, np.ones(3), np.ones(3), 0.5)
+    >>> ramp = torch.arange(12.0).repeat(144)[None]
+    >>> bool((lowpass(ramp) - ramp).abs().max() < 1e-3)
+    True
+    """
+
+    def __init__(
+        self,
+        mask_XYZ: np.ndarray,
+        voxel_sizes: np.ndarray,
+        voxel_sizes_in: np.ndarray,
+        fraction: float,
+    ) -> None:
+        if not 0 < fraction <= 1:
+            raise ValueError(f"the fraction of the Nyquist frequency is {fraction}, not in (0, 1]")
+        start, stop = bounding_box(mask_XYZ)
+        self._inside = torch.as_tensor(mask_XYZ[_slices(start, stop)])
+        spacings = np.maximum(voxel_sizes, voxel_sizes_in) / fraction / voxel_sizes
+        self._forth = [
+            _tents(n, spacing) for n, spacing in zip(self._inside.shape, spacings, strict=True)
+        ]
+        self._back = [matrix.T for matrix in self._forth]
+        squared = [matrix**2 for matrix in self._back]
+        weight = apply_axes(self._inside[None].float(), squared)
+        self._scale = weight.clamp_min(1e-6 * float(weight.max())).rsqrt()
+
+    def __call__(self, values_TV: torch.Tensor) -> torch.Tensor:
+        """Slow part of images (T, V)."""
+        out_TV = torch.empty_like(values_TV)
+        for first in range(0, len(values_TV), ROWS):
+            out_TV[first : first + ROWS] = self._project(values_TV[first : first + ROWS])
+        return out_TV
+
+    def _project(self, values_TV: torch.Tensor) -> torch.Tensor:
+        """Conjugate gradients on the normal equations, every image with steps of its own."""
+        rest_TV = values_TV.clone()
+        found_TV = torch.zeros_like(values_TV)
+        slope = self._gather(rest_TV)
+        way = slope
+        power_T = begun_T = slope.flatten(1).square().sum(1)
+        for _ in range(MOST_STEPS):
+            if bool((power_T <= TOLERANCE**2 * begun_T).all()):
+                break
+            step_TV = self._spread(way)
+            length_T = power_T / step_TV.square().sum(1).clamp_min(1e-30)
+            found_TV += length_T[:, None] * step_TV
+            rest_TV -= length_T[:, None] * step_TV
+            slope = self._gather(rest_TV)
+            last_T, power_T = power_T, slope.flatten(1).square().sum(1)
+            way = slope + (power_T / last_T.clamp_min(1e-30))[:, None, None, None] * way
+        return found_TV
+
+    def _spread(self, knots: torch.Tensor) -> torch.Tensor:
+        """Slow images (T, V) from their scaled values at the knots."""
+        return apply_axes(knots * self._scale, self._forth)[:, self._inside]
+
+    def _gather(self, values_TV: torch.Tensor) -> torch.Tensor:
+        """Transpose of :meth:`_spread`."""
+        volume = values_TV.new_zeros(len(values_TV), *self._inside.shape)
+        volume[:, self._inside] = values_TV
+        return apply_axes(volume, self._back) * self._scale
+
+
+def _tents(n: int, spacing: float) -> np.ndarray:
+    """Linear interpolation from knots that lie ``spacing`` samples apart to n samples."""
+    n_knots = math.ceil((n - 1) / spacing - 1e-6) + 1
+    places = np.arange(n) / spacing
+    return linear_matrix(n_knots, places + ((n_knots - 1) - places[-1]) / 2)
+
+
+def hold(
+    scaled_CV: torch.Tensor,
+    interpolated_CV: torch.Tensor,
+    b0_V: torch.Tensor,
+    lowpass: LowPass,
+) -> torch.Tensor:
+    """Hold the result to what was measured at low spatial frequencies.
+
+    x + lowpass(up(x_in) - x), where x is the signal's coefficients. The low-pass lies behind the
+    interpolation ``up``, on the output's grid: as what was interpolated comes back as it was,
+    that is x + up(lowpass(x_in - down(x))), but exact within a mask of any shape. Nothing is
+    changed where the model changed nothing, and a second time changes nothing more.
+
+    Coefficients are held, not the volumes: the model changes nothing else, what the harmonics
+    leave of a volume is mostly its noise, which would come back in, and there are fewer of them.
+
+    Parameters
+    ----------
+    scaled_CV : Tensor (C, V')
+        Coefficients of S / S0 as the model scaled them.
+    interpolated_CV : Tensor (C, V')
+        The input's, interpolated.
+    b0_V : Tensor (V',)
+        What S / S0 is multiplied by: signals are held, not their ratios to the b0.
+    lowpass : LowPass
+        On the output's mask.
+
+    Returns
+    -------
+    Tensor (C, V')
+    """
+    changed = coefficient_orders(order_of(len(scaled_CV))) <= 4
+    rows = slice(0, int(changed.sum()))
+    held_CV = scaled_CV.clone()
+    missing_CV = (interpolated_CV[rows] - scaled_CV[rows]).mul_(b0_V)
+    held_CV[rows] += lowpass(missing_CV).div_(b0_V.clamp_min(1e-6))
+    return held_CV
