@@ -1,0 +1,122 @@
+"""Recipes small enough to train in seconds, and the command in a process of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+MODEL = """
+[model]
+name = "tiny"
+version = "1.0.0"
+form = "{form}"
+description = "Small enough for a test."
+
+[data]
+seeds = 3
+first_seed = 0
+validation_seeds = 1
+first_validation_seed = 1000000
+patch = 16
+patches = 4
+
+[sampler]
+scheduler = "flow"
+start = "noise"
+guidance = 1.0
+steps = 2
+samples = 1
+temperature = 0.5
+
+[networks.mean]
+in_channels = 29
+out_channels = 6
+width = 4
+blocks = 1
+limit = 3.0
+
+[stages.mean]
+steps = {steps}
+batch = {batch}
+learning_rate = 1e-3
+save_every = 2
+validate_every = 4
+"""
+
+REST = """
+[networks.vqvae_3t]
+channels = [8]
+codes = 16
+code_size = 8
+
+[networks.vqvae_7t]
+channels = [8]
+codes = 16
+code_size = 8
+
+[networks.diffusion]
+latent_channels = 8
+condition_channels = 40
+channels = [8, 16]
+
+[networks.super_resolution]
+in_channels = 18
+out_channels = 3
+width = 4
+blocks = 1
+limit = 1.5
+
+[stages.vqvae_3t]
+steps = 60
+batch = 2
+learning_rate = 2e-3
+save_every = 2
+validate_every = 30
+
+[stages.vqvae_7t]
+steps = 10
+batch = 2
+learning_rate = 1e-3
+start_from = "vqvae_3t"
+save_every = 2
+validate_every = 5
+
+[stages.diffusion]
+steps = 20
+batch = 2
+learning_rate = 1e-3
+save_every = 2
+validate_every = 5
+
+[stages.super_resolution]
+steps = 10
+batch = 2
+learning_rate = 1e-3
+examples = 4
+save_every = 2
+validate_every = 5
+"""
+
+
+def write_recipe(path: Path, form: str = "residual", steps: int = 12, batch: int = 2) -> Path:
+    """Write a tiny recipe of the default's form, or of a regression alone."""
+    rest = REST if form == "residual" else ""
+    path.write_text(MODEL.format(form=form, steps=steps, batch=batch) + rest)
+    return path
+
+
+def start_training(*arguments: str | Path) -> subprocess.Popen[str]:
+    """Start the command as a user does, in a process of its own."""
+    command = [sys.executable, "-m", "dmri7t.cli.model", "train", *map(str, arguments)]
+    return subprocess.Popen(
+        [*command, "--threads", "1"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def train_to_end(*arguments: str | Path) -> str:
+    """Train; return what was printed."""
+    process = start_training(*arguments)
+    printed, _ = process.communicate()
+    assert process.returncode == 0, printed
+    return printed
