@@ -9,6 +9,7 @@ the mean alone, what the others are compared with: nothing is sampled.
 from __future__ import annotations
 
 from contextlib import nullcontext
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -243,9 +244,18 @@ class Translator:
         return out
 
     def mean(self, stack: torch.Tensor, described: torch.Tensor) -> torch.Tensor:
-        """Regression mean (B, 3, X, Y, Z) as scaled roots, zero outside the mask."""
+        """Regression mean (B, 3, X, Y, Z) as scaled roots, zero outside the mask.
+
+        A head and its mirror image are equally likely; where the model's ``mirrors`` asks for it,
+        the answers to both (along one, two or three axes) are averaged.
+        """
         sees = self.config.get("sees", "all")
-        answer = self._run("mean", inputs.regression_input(stack, described, sees))
+        seen = inputs.regression_input(stack, described, sees)
+        axes = range(2, 2 + self.config.get("mirrors", 0))
+        answer = torch.zeros((), device=stack.device)
+        turns = [turn for n in range(len(axes) + 1) for turn in combinations(axes, n)]
+        for turn in turns:
+            answer = answer + self._run("mean", seen.flip(turn)).flip(turn) / len(turns)
         root = inputs.apply_change(inputs.debiased_root(stack), answer)
         return root.clamp_min(0) * inputs.inside(stack)
 
