@@ -34,6 +34,7 @@ def kill_when_logged(lines: int, log: Path, *arguments: str | Path) -> None:
     assert process.wait() == -signal.SIGKILL
 
 
+@pytest.mark.slow
 def test_killed_in_two_stages_it_ends_in_the_same_bytes(straight, tmp_path):
     arguments = (straight / "tiny.toml", tmp_path / "model", "--pool", straight / "pool")
     for stage, lines in (("vqvae_3t", 3), ("diffusion", 3)):
@@ -50,6 +51,7 @@ def test_killed_in_two_stages_it_ends_in_the_same_bytes(straight, tmp_path):
         assert pairs[0] == pairs[1], name
 
 
+@pytest.mark.slow
 def test_curves_and_log_tell_of_every_stage(straight):
     log = join_logs(straight / "model" / "training", ["mean", "vqvae_3t", "vqvae_7t", "diffusion"])
     assert list(log.columns[:2]) == ["stage", "step"]

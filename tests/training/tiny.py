@@ -29,6 +29,9 @@ steps = 2
 samples = 1
 temperature = 0.5
 
+"""
+
+MEAN = """
 [networks.mean]
 in_channels = 29
 out_channels = 6
@@ -44,12 +47,21 @@ save_every = 2
 validate_every = 4
 """
 
-REST = """
+CODES = """
 [networks.vqvae_3t]
 channels = [8]
 codes = 16
 code_size = 8
 
+[stages.vqvae_3t]
+steps = 60
+batch = 2
+learning_rate = 2e-3
+save_every = 2
+validate_every = 30
+"""
+
+REST = """
 [networks.vqvae_7t]
 channels = [8]
 codes = 16
@@ -66,13 +78,6 @@ out_channels = 3
 width = 4
 blocks = 1
 limit = 1.5
-
-[stages.vqvae_3t]
-steps = 60
-batch = 2
-learning_rate = 2e-3
-save_every = 2
-validate_every = 30
 
 [stages.vqvae_7t]
 steps = 10
@@ -99,10 +104,13 @@ validate_every = 5
 """
 
 
+PARTS = {"residual": MEAN + CODES + REST, "regression": MEAN, "direct": CODES}
+"""By form: the default's, a regression, and of the paper's the 3T codebook alone."""
+
+
 def write_recipe(path: Path, form: str = "residual", steps: int = 12, batch: int = 2) -> Path:
-    """Write a tiny recipe of the default's form, or of a regression alone."""
-    rest = REST if form == "residual" else ""
-    path.write_text(MODEL.format(form=form, steps=steps, batch=batch) + rest)
+    """Write a tiny recipe; steps and batch are those of the regression."""
+    path.write_text((MODEL + PARTS[form]).format(form=form, steps=steps, batch=batch))
     return path
 
 
