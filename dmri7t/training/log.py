@@ -12,8 +12,8 @@ from lightning.pytorch.loggers.logger import Logger
 
 from dmri7t.io.images import whole_file
 
-SMOOTH = 20
-"""Logged losses that one point of a drawn curve is the mean of, before and after it."""
+SMOOTH = 0.05
+"""Share of a stage's logged losses that one point of the drawn line is the mean of."""
 
 
 class StageLog(Logger):
@@ -104,16 +104,18 @@ def draw_curves(log: pd.DataFrame, path: Path) -> None:
     figure = Figure(figsize=(4 * max(n_panels, 1), 3.2), layout="constrained")
     panels = figure.subplots(1, max(n_panels, 1), squeeze=False)[0]
     for axes, stage in zip(panels, stages, strict=False):
-        for column, label in (("loss", "training"), ("validation_loss", "validation")):
-            values = _of(log, stage, column)
-            if column == "loss":
-                values = values.rolling(2 * SMOOTH + 1, center=True, min_periods=1).mean()
-            axes.plot(values.index, values, label=label, marker="." if len(values) < 3 else None)
+        losses = _of(log, stage, "loss")
+        window = max(1, round(SMOOTH * len(losses)))
+        axes.plot(losses.index, losses, ".", color="C0", alpha=0.25, markersize=4)
+        smooth = losses.rolling(window, center=True, min_periods=1).mean()
+        axes.plot(smooth.index, smooth, color="C0", label="training")
+        checked = _of(log, stage, "validation_loss")
+        axes.plot(checked.index, checked, ".-", color="C1", label="validation")
         axes.set(title=stage, xlabel="step", ylabel="loss")
         axes.legend(frameon=False)
     for stage in coded:
         values = _of(log, stage, "perplexity")
-        panels[-1].plot(values.index, values, label=stage)
+        panels[-1].plot(values.index, values, ".-", markersize=3, label=stage)
     if coded:
         panels[-1].set(title="codes in use (perplexity)", xlabel="step")
         panels[-1].legend(frameon=False)
