@@ -19,6 +19,7 @@ SETTINGS = Settings('/models/a "b"', "default", "1.0", "0" * 64, 10, 4)
         {"sh_order": 6},
         {"output_resolution": [1, 1, 2]},
         {"laplace_beltrami": 0.006, "device": "cuda"},
+        {"bval_range": (700, 3000), "consistency": 0.25},
     ],
 )
 def test_toml_round_trip(changes):
@@ -34,6 +35,8 @@ def test_toml_round_trip(changes):
         ({"output_resolution": "fine"}, "output_resolution"),
         ({"ratio_lower": 2.0}, "ratio"),
         ({"output_resolution": (1.0, 2.0)}, "output_resolution"),
+        ({"consistency": 1.5}, "consistency"),
+        ({"bval_range": (700,)}, "bval_range"),
     ],
 )
 def test_nonsense_is_refused(changes, words):

@@ -10,10 +10,12 @@
 from __future__ import annotations
 
 import math
+from itertools import product
 
 import attrs
 import numpy as np
 import torch
+from torch.nn import functional
 
 from dmri7t.signal.grids import Grid, voxel_coordinates
 from dmri7t.signal.harmonics import FitPlan, coefficient_orders, n_coefficients, order_of
@@ -38,10 +40,10 @@ those of neighbours that agree stand out of the noise."""
 CHANCE = 0.001
 """How often noise alone would be taken for a departure."""
 
-TOLERANCE = 1e-5
+TOLERANCE = 1e-7
 """Where the search for the low-frequency part ends, relative to its beginning."""
 
-MOST_STEPS = 100
+MOST_STEPS = 500
 """Steps of that search at most."""
 
 
@@ -315,51 +317,85 @@ class LowPass:
         if not 0 < fraction <= 1:
             raise ValueError(f"the fraction of the Nyquist frequency is {fraction}, not in (0, 1]")
         start, stop = bounding_box(mask_XYZ)
-        self._inside = torch.as_tensor(mask_XYZ[_slices(start, stop)])
+        inside = mask_XYZ[_slices(start, stop)]
+        self._shape = inside.shape
+        self._pick = torch.as_tensor(np.flatnonzero(inside.ravel()))
         spacings = np.maximum(voxel_sizes, voxel_sizes_in) / fraction / voxel_sizes
-        self._forth = [
-            _tents(n, spacing) for n, spacing in zip(self._inside.shape, spacings, strict=True)
-        ]
+        self._forth = [_tents(n, mm) for n, mm in zip(inside.shape, spacings, strict=True)]
         self._back = [matrix.T for matrix in self._forth]
-        squared = [matrix**2 for matrix in self._back]
-        weight = apply_axes(self._inside[None].float(), squared)
-        self._scale = weight.clamp_min(1e-6 * float(weight.max())).rsqrt()
+        self._gram = _gram(self._back, inside)
+        weight = self._gram[0, 0, 0]
+        # knots without a voxel take no part
+        self._scale = torch.where(weight > 1e-12 * weight.max(), weight.rsqrt(), 0.0)
 
     def __call__(self, values_TV: torch.Tensor) -> torch.Tensor:
         """Slow part of images (T, V)."""
         out_TV = torch.empty_like(values_TV)
         for first in range(0, len(values_TV), ROWS):
-            out_TV[first : first + ROWS] = self._project(values_TV[first : first + ROWS])
+            rows = slice(first, first + ROWS)
+            box = values_TV.new_zeros(len(values_TV[rows]), math.prod(self._shape))
+            box[:, self._pick] = values_TV[rows]
+            knots = self._solve(apply_axes(box.reshape(-1, *self._shape), self._back))
+            slow = apply_axes(knots.to(values_TV), self._forth)
+            torch.index_select(slow.flatten(1), 1, self._pick, out=out_TV[rows])
         return out_TV
 
-    def _project(self, values_TV: torch.Tensor) -> torch.Tensor:
-        """Conjugate gradients on the normal equations, every image with steps of its own."""
-        rest_TV = values_TV.clone()
-        found_TV = torch.zeros_like(values_TV)
-        slope = self._gather(rest_TV)
-        way = slope
-        power_T = begun_T = slope.flatten(1).square().sum(1)
+    def _solve(self, sums: torch.Tensor) -> torch.Tensor:
+        """Solve the normal equations by conjugate gradients, each image with its own steps.
+
+        Float64, as the equations of knots at the rim are nearly dependent; scaled by their
+        diagonal.
+        """
+        rest = sums.double() * self._scale
+        found, way = torch.zeros_like(rest), rest
+        power_T = begun_T = _power(rest)
         for _ in range(MOST_STEPS):
             if bool((power_T <= TOLERANCE**2 * begun_T).all()):
                 break
-            step_TV = self._spread(way)
-            length_T = power_T / step_TV.square().sum(1).clamp_min(1e-30)
-            found_TV += length_T[:, None] * step_TV
-            rest_TV -= length_T[:, None] * step_TV
-            slope = self._gather(rest_TV)
-            last_T, power_T = power_T, slope.flatten(1).square().sum(1)
-            way = slope + (power_T / last_T.clamp_min(1e-30))[:, None, None, None] * way
-        return found_TV
+            turned = self._apply(way * self._scale) * self._scale
+            length = power_T / (way * turned).sum((1, 2, 3)).clamp_min(1e-300)
+            found = found + length[:, None, None, None] * way
+            rest = rest - length[:, None, None, None] * turned
+            last_T, power_T = power_T, _power(rest)
+            way = rest + (power_T / last_T.clamp_min(1e-300))[:, None, None, None] * way
+        return found * self._scale
 
-    def _spread(self, knots: torch.Tensor) -> torch.Tensor:
-        """Slow images (T, V) from their scaled values at the knots."""
-        return apply_axes(knots * self._scale, self._forth)[:, self._inside]
+    def _apply(self, knots: torch.Tensor) -> torch.Tensor:
+        """Multiply by the matrix of the normal equations: a knot meets its 26 neighbours."""
+        around = functional.pad(knots, (1,) * 6)
+        out = torch.zeros_like(knots)
+        for step, weights in self._gram.items():
+            window = around
+            for axis, (by, n) in enumerate(zip(step, knots.shape[1:], strict=True), start=1):
+                window = window.narrow(axis, 1 + by, n)
+            out.addcmul_(window, weights.expand_as(window))
+        return out
 
-    def _gather(self, values_TV: torch.Tensor) -> torch.Tensor:
-        """Transpose of :meth:`_spread`."""
-        volume = values_TV.new_zeros(len(values_TV), *self._inside.shape)
-        volume[:, self._inside] = values_TV
-        return apply_axes(volume, self._back) * self._scale
+
+def _power(knots: torch.Tensor) -> torch.Tensor:
+    return knots.square().sum((1, 2, 3))
+
+
+def _gram(
+    matrices: list[np.ndarray], inside_XYZ: np.ndarray
+) -> dict[tuple[int, int, int], torch.Tensor]:
+    """Sums over a mask of the products of every tent with its neighbours, by their step.
+
+    Parameters
+    ----------
+    matrices : list of three ndarrays (knots, n)
+        Tents along each axis.
+    inside_XYZ : ndarray of bool
+    """
+    products = []
+    for matrix in matrices:
+        padded = np.pad(matrix, ((1, 1), (0, 0)))
+        products.append({by: matrix * padded[1 + by :][: len(matrix)] for by in (-1, 0, 1)})
+    volume = torch.as_tensor(inside_XYZ, dtype=torch.float64)
+    return {
+        steps: apply_axes(volume, [products[a][by] for a, by in enumerate(steps)])
+        for steps in product((-1, 0, 1), repeat=3)
+    }
 
 
 def _tents(n: int, spacing: float) -> np.ndarray:

@@ -150,6 +150,7 @@ def test_output_folder_that_is_a_file_or_of_another_is_refused(single, tiny_mode
         ("--random-seed", "-1"),
         ("--nprocs", "0"),
         ("--shells", "x"),
+        ("--consistency", "2"),
     ],
 )
 def test_values_that_cannot_be_are_refused_at_once(single, tmp_path, option, value):

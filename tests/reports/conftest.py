@@ -54,6 +54,7 @@ class Side:
     b0: Path
     features: Path
     tensor: Path
+    departures: Path
     places_V3: np.ndarray
 
 
@@ -79,11 +80,14 @@ def write_side(folder: Path, tag: str, size: float, kind: str, samples: int = 4)
     fa = np.full(len(at), 0.6, np.float32)
     tensor = {"fa": fa, "md": fa, "direction": ring.astype(np.float32)}
     save_file(tensor, paths["tensor"].with_suffix(".safetensors"))
+    departures = folder / f"{tag}_departures.safetensors"
+    save_file({"0": 1 + 3 * (rish > 3.3).astype(np.float32)}, departures)
     return Side(
         paths["mask.nii"],
         paths["b0.nii"],
         paths["features"].with_suffix(".safetensors"),
         paths["tensor"].with_suffix(".safetensors"),
+        departures,
         at,
     )
 
@@ -92,9 +96,21 @@ def good_quality() -> Quality:
     """Figures of a scan with one shell that was translated and one that was not."""
     shells = (
         ShellFigures(
-            "b1000", 16, True, 0.0213, 1000.0, 4, 0.006, 23.4, (1, 0.9, 0.4), (0.001, 0.04, 0.31)
+            "b1000",
+            16,
+            True,
+            0.0213,
+            1000.0,
+            4,
+            0.006,
+            23.4,
+            (1, 0.9, 0.4),
+            (0.001, 0.04, 0.31),
+            difference=(0.00171, 0.0272, 0.473),
+            noise=(0.00161, 0.0262, 0.463),
+            beyond=(0.004, 0.123, 0.0),
         ),
-        ShellFigures("b3000", 20, False, 0.0345),
+        ShellFigures("b3000", 20, False, 0.0345, reason="not named by --shells"),
     )
     return Quality(
         n_b0=2,
@@ -139,6 +155,7 @@ def make_scan_report(phantom_side) -> MakeScan:
             [other.features],
             one.tensor,
             other.tensor,
+            one.departures,
         )
         scan = ScanReport(
             stem,

@@ -75,6 +75,7 @@ def test_files_are_whole_and_named(page, tmp_path):
         assert {f"sub-01_{stem}_{c}.png" for c in ("before", "after", "difference")} <= names
     assert {f"sub-01_directions_{c}.png" for c in ("before", "after")} <= names
     assert {f"sub-01_b1000_uncertainty_r{order}.png" for order in (0, 2, 4)} <= names
+    assert {f"sub-01_b1000_departure_r{order}.png" for order in (0, 2, 4)} <= names
     assert all(p.parent == tmp_path / "sub-01" / "figures" for p in files[1:])
 
 
@@ -134,7 +135,11 @@ def test_numbers_and_words_appear(page):
         "1234 ml",
         "through the model",
         "interpolated only",
-        "Interpolated only, without the model: b3000.",
+        "Interpolated only, without the model: b3000 (not named by --shells).",
+        "b1000: brought back to the input's grid, the output departs from what was measured by "
+        "more than its noise explains in 0.4 % (R0), 12 % (R2) and 0 % (R4) of the brain.",
+        "0.00171 0.0272 0.473 0.00161 0.0262 0.463 0.4 % 12 % 0 %",
+        "Departure from the input, b1000",
         "In 31 % of the voxels of b1000 the change of order 4 was held by a bound",
         "2.5 → 2.1",
         "ab12" * 16,
@@ -169,6 +174,18 @@ def test_warning_where_the_model_was_not_trained(participant, make_scan_report, 
     text, _ = read_page(write_report(replace(participant, scans=(scan,)), tmp_path)[0])
     assert text.count("Outside what the model was trained on") == 2  # on top, and at the scan
     assert text.count(sentence) == 2
+
+
+def test_scan_within_its_noise_is_said_to_agree(participant, make_scan_report, tmp_path):
+    quality = make_scan_report().quality
+    within = replace(quality.shells[0], beyond=(0.001, 0.002))
+    scan = make_scan_report(quality=replace(quality, shells=(within,)))
+    report = replace(participant, scans=(scan,), left=("sub-01_run-2_dwi.bvec: missing; add it",))
+    text, _ = read_page(write_report(report, tmp_path)[0])
+    agrees = "agrees with what was measured within its noise, but for 0.1 % (R0) and 0.2 % (R2) of"
+    assert agrees in text
+    assert "Scans of this participant that could not be used" in text
+    assert "sub-01_run-2_dwi.bvec: missing; add it" in text
 
 
 def test_warning_where_gradients_do_not_fit(participant, make_scan_report, tmp_path):

@@ -7,6 +7,7 @@ from conftest import fibonacci_directions
 from scipy.ndimage import map_coordinates
 
 from dmri7t.signal.compose import TranslatedShell, compose
+from dmri7t.signal.consistency import LowPass
 from dmri7t.signal.grids import Grid, refine, voxel_coordinates
 from dmri7t.signal.prepare import find_brain, mask_volumes, mean_volume
 from dmri7t.signal.quality import compare_groups, evenly, quality_record, quality_table, repair
@@ -86,6 +87,25 @@ def test_twice_the_root_doubles_the_signal_and_bounds_hold():
         result = compose(dwi, b0, [shell], [0, 1], regrid, out, (0.25, 4.0))
         np.testing.assert_allclose(out[2:].mean(0), expected * dwi[2:].mean(0), rtol=1e-3)
         assert result.bounded[0][0] == bounded
+
+
+def test_scan_is_held_to_what_was_measured_at_low_frequencies():
+    """A factor that is the same everywhere is taken back whole; one that alternates stays."""
+    dwi, b0, directions = scan()
+    made = represent(dwi[2:], b0, directions, n_b0=2)
+    regrid = Regrid(MASK, GRID, MASK, GRID)
+    lowpass = LowPass(MASK, GRID.voxel_sizes, GRID.voxel_sizes, 0.25)
+    places = np.argwhere(MASK).sum(1)
+    alternating = torch.as_tensor((1.3 * 1.1 ** ((-1.0) ** places)) ** 2, dtype=torch.float32)
+    out = np.zeros((32, int(MASK.sum())), np.float32)
+    target = rish(made.sh_CV)[:3] * alternating
+    shell = TranslatedShell(made.sh_CV, target, directions, list(range(2, 32)))
+    compose(dwi, b0, [shell], [0, 1], regrid, out, (0.25, 4.0), lowpass)
+    wanted, got = lowpass(dwi), lowpass(torch.from_numpy(out))
+    torch.testing.assert_close(got, wanted, rtol=3e-3, atol=0.5)
+    change = out[2:] / dwi[2:].numpy()
+    even = places % 2 == 0
+    assert change[:, even].mean() > 1.05 and change[:, ~even].mean() < 0.95
 
 
 def test_negative_signal_is_cut_and_counted():

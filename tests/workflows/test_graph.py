@@ -183,6 +183,57 @@ def test_broken_scan_stops_no_other(make_scan, settings, tmp_path):
     assert not (tmp_path / "out/sub-02").exists()
 
 
+def break_model(folder, settings):
+    """The model with weights that do not fit its networks: it fails when it is used."""
+    import shutil
+
+    from safetensors.numpy import load_file, save_file
+
+    from dmri7t.models.bundle import write_bundle
+
+    broken = Path(shutil.copytree(settings.model, folder / "broken"))
+    weights = load_file(broken / "super_resolution.safetensors")
+    name = max(weights, key=lambda key: weights[key].ndim)
+    save_file({**weights, name: weights[name][:1]}, broken / "super_resolution.safetensors")
+    config = json.loads((broken / "config.json").read_text())
+    config.pop("files")
+    write_bundle(broken, config, "Broken, for a test.\n")
+    return replace(settings, model=str(broken), model_sha256=model_checksum(broken))
+
+
+def test_scan_whose_model_fails_leaves_nothing(make_scan, settings, tmp_path):
+    """Mask and native RISH are known by then; a scan's results come together or not at all."""
+    scan = make_scan(tmp_path / "in")
+    status, _ = run([scan], break_model(tmp_path, settings), tmp_path)
+    assert status.exit_code == 1
+    (failure,) = status.participants["01"].failures
+    assert "translate_wf" in failure.node
+    ran = {name.rsplit(".", 1)[-1]: state for name, state in states(status).items()}
+    assert ran["represent"] == ran["tensor_native"] == "done"
+    assert not list((tmp_path / "out").rglob("*"))
+    # with a model that works, the same command goes on from there
+    status, _ = run([scan], settings, tmp_path)
+    assert status.exit_code == 0, status.summary()
+    assert states(status)["dwi_wf.prepare_wf.prepare"] == "cached"
+    assert (tmp_path / "out" / names_of(scan)["dwi"]).is_file()
+
+
+def test_scan_that_cannot_be_written_whole_has_no_7tlike_scan(make_scan, settings, tmp_path):
+    """The 7T-like scan comes last: where it is, all is."""
+    scan = make_scan(tmp_path / "in")
+    names = {key: tmp_path / "out" / name for key, name in names_of(scan).items()}
+    names["fa"].mkdir(parents=True)  # in the way of the file
+    status, _ = run([scan], settings, tmp_path)
+    assert status.exit_code == 1 and "ds_tensor" in status.summary()
+    assert names["mask"].is_file()
+    for path in (names["dwi"], *names["dwi"].parent.glob("*_dwi.b*")):
+        assert not path.exists()
+    names["fa"].rmdir()
+    status, _ = run([scan], settings, tmp_path)
+    assert status.exit_code == 0, status.summary()
+    assert names["dwi"].is_file() and names["fa"].is_file()
+
+
 def test_same_seed_same_bits(make_scan, settings, tmp_path):
     scan = make_scan(tmp_path / "in")
     for name in ("a", "b"):
@@ -211,6 +262,21 @@ def test_no_shell_for_the_model_is_an_error(make_scan, settings, tmp_path):
     scan = make_scan(tmp_path / "in")
     with pytest.raises(InputError, match="shells found: b1000"):
         plan_scan(scan, replace(settings, shells=(3000.0,)))
+
+
+def test_shells_beyond_the_model_are_interpolated_unless_named(make_scan, settings, tmp_path):
+    from dmri7t.errors import InputError
+
+    scan = make_scan(tmp_path / "in", shells={1000: 16, 4000: 12})
+    bounded = replace(settings, bval_range=(700, 1500))
+    plan = plan_scan(scan, bounded)
+    assert [s.name for s in plan.translated] == ["b1000"]
+    assert plan.reasons == {"b4000": "outside the range of the model, b 700 to 1500 s/mm2"}
+    named = plan_scan(scan, replace(bounded, shells=(4000.0,)))
+    assert [s.name for s in named.translated] == ["b4000"]
+    assert named.reasons == {"b1000": "not named by --shells"}
+    with pytest.raises(InputError, match=r"b4000 \(outside the range of the model, b 100 to 300"):
+        plan_scan(scan, replace(settings, bval_range=(100, 300)))
 
 
 def test_methods_text_is_joined_from_the_steps(make_scan, settings, tmp_path):
