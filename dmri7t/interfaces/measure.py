@@ -53,6 +53,45 @@ class FitTensor(Stage):
         return runtime
 
 
+class SpreadAnisotropyInputSpec(StageInputSpec):
+    """Inputs of :class:`SpreadAnisotropy`."""
+
+    tensor = File(exists=True, mandatory=True, desc="FA of the output, .safetensors")
+    generated = InputMultiPath(
+        File(exists=True), mandatory=True, desc="RISH and their errors, a file a shell"
+    )
+    place = traits.Int(mandatory=True, desc="which of the shells FA is mostly of")
+    bval = traits.Float(mandatory=True, desc="its b-value, s/mm2")
+    factor = traits.Float(mandatory=True, desc="from the model's calibration")
+
+
+class SpreadAnisotropyOutputSpec(TraitedSpec):
+    """Outputs of :class:`SpreadAnisotropy`."""
+
+    anisotropy_sd = File(exists=True, desc="fa_sd (V,), .safetensors")
+
+
+class SpreadAnisotropy(Stage):
+    """Carry the errors of RISH over to FA."""
+
+    input_spec = SpreadAnisotropyInputSpec
+    output_spec = SpreadAnisotropyOutputSpec
+
+    def _run_interface(self, runtime: Any) -> Any:
+        from dmri7t.io.arrays import load_tensors, save_tensors
+        from dmri7t.models.uncertainty import anisotropy_sd
+
+        self._pin_threads()
+        inputs = self.inputs
+        tensor, _ = load_tensors(inputs.tensor)
+        rish7, _ = load_tensors(inputs.generated[inputs.place])
+        sd = anisotropy_sd(tensor["fa"], rish7["mean"], rish7["sd"], inputs.bval)
+        path = os.path.join(runtime.cwd, "anisotropy_sd.safetensors")
+        save_tensors(path, {"fa_sd": inputs.factor * sd}, {})
+        self._results["anisotropy_sd"] = path
+        return runtime
+
+
 class QualityInputSpec(StageInputSpec):
     """Inputs of :class:`Quality`."""
 
@@ -70,6 +109,7 @@ class QualityInputSpec(StageInputSpec):
     translated = traits.List(traits.Str, mandatory=True, desc="names of translated shells")
     reasons = traits.Dict(usedefault=True, desc="why the other shells are interpolated, by name")
     ranges = traits.Dict(mandatory=True, desc="what the model was trained on")
+    forecast = traits.Dict(usedefault=True, desc="of what a scan gains, from the calibration")
 
 
 class QualityOutputSpec(TraitedSpec):
@@ -99,6 +139,7 @@ class Quality(Stage):
         nmse, departures = self._compare()
         shells = self._shells()
         for shell, found in zip(shells, departures, strict=True):
+            shell["expected"] = self._expect(shell)
             figures = ("difference", "noise", "beyond")
             shell["consistency"] = {name: getattr(found, name) for name in figures}
         record = quality_record(
@@ -148,6 +189,16 @@ class Quality(Stage):
                 departure(dwi_NV, out_NV, rows, b0_V, plan, noise_LV, between, back, mask_XYZ)
             )
         return compare_groups(dwi_NV, out_NV, back, inputs.groups), departures
+
+    def _expect(self, shell: dict) -> dict[str, dict[str, float]]:
+        """What the shell may gain: ratio, low and high, by map; empty without a forecast."""
+        import attrs
+
+        from dmri7t.models.forecast import forecast
+        from dmri7t.signal.describe import Description
+
+        made = forecast(self.inputs.forecast, Description.from_dict(shell))
+        return {name: attrs.asdict(value) for name, value in made.items()}
 
     def _shells(self) -> list[dict]:
         from dmri7t.io.arrays import load_meta

@@ -192,6 +192,7 @@ class SuperResolve(ModelStage):
             self.inputs.upsampling,
         )
         path = os.path.join(runtime.cwd, "generated.safetensors")
-        save_tensors(path, generated, {"samples": len(decoded["rish"])})
+        said = {"samples": len(decoded["rish"]), "calibrated": self._model().calibrated}
+        save_tensors(path, generated, said)
         self._results["generated"] = path
         return runtime

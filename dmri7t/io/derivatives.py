@@ -48,10 +48,15 @@ OUTPUTS: dict[str, Output] = {
     **_rish("7Tlike", "generated RISH of order {order}; fourth dimension: shells"),
     **_rish(
         "uncertainty",
-        "standard deviation of the generated RISH of order {order} over samples",
+        "standard deviation of the error of the generated RISH of order {order}; of its samples "
+        "alone where the model is not calibrated",
     ),
     "fa": Output(
         "_model-tensor_param-fa_desc-7Tlike_dwimap.nii.gz", "fractional anisotropy of the output"
+    ),
+    "fa_uncertainty": Output(
+        "_model-tensor_param-fa_desc-uncertainty_dwimap.nii.gz",
+        "standard deviation of the error of fractional anisotropy; of calibrated models",
     ),
     "md": Output("_model-tensor_param-md_desc-7Tlike_dwimap.nii.gz", "mean diffusivity in mm2/s"),
     "quality_json": Output("_desc-quality_dwi.json", "figures of quality, all of them"),
@@ -65,7 +70,7 @@ OUTPUTS: dict[str, Output] = {
 DESCRIPTIONS = {
     "7Tlike": "Made from a 3T scan to resemble a 7T one; synthetic",
     "native": "Of the 3T scan itself, on its own grid",
-    "uncertainty": "Standard deviation over samples of the generative model",
+    "uncertainty": "Standard deviation of the error, as far as the model knows it",
     "brain": "Brain mask",
     "quality": "Figures of quality",
 }

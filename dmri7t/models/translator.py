@@ -160,6 +160,11 @@ class Translator:
         return self.config["form"] != "regression"
 
     @property
+    def calibrated(self) -> bool:
+        """Whether the model knows how far its results are off."""
+        return "calibration" in self.config
+
+    @property
     def multiple(self) -> int:
         """What the edges of a box must be multiples of."""
         networks = self.config["networks"]
@@ -420,10 +425,9 @@ class Translator:
         root, found = self.resolve(
             encoded, decoded, mask_XYZ, grid, mask_out_XYZ, grid_out, described, upsampling
         )
-        calibration = self.config.get("calibration")
         sd = found[TERMS.index("spread")].sqrt()
-        if calibration is not None:
-            sd = root_sd(found, calibration)
+        if self.calibrated:
+            sd = root_sd(found, self.config["calibration"])
         unit = self.scale.view(3, 1, 1, 1)
         maps = {"mean": inputs.from_root(root, self.scale), "sd": rish_sd(root * unit, sd * unit)}
         return {name: box.pick(values, mask_out_XYZ).cpu() for name, values in maps.items()}

@@ -51,7 +51,9 @@ class ScanMaps:
     fa, direction : MapFile, optional
         Fractional anisotropy, and the unit principal direction in the scanner frame (RAS+).
     spread : tuple of tuple of MapFile
-        Standard deviation over samples of the same features; empty where there is none.
+        Standard deviation of the error of the same features; empty where there is none.
+    calibrated : bool
+        Whether that was fitted where the truth is known; else it is of the samples.
     departure : tuple of tuple of MapFile
         Departures of the output from the input, in units of noise, of the orders that every
         shell has; on the input's grid, so before only.
@@ -64,6 +66,7 @@ class ScanMaps:
     direction: MapFile | None = None
     spread: tuple[tuple[MapFile, ...], ...] = ()
     departure: tuple[tuple[MapFile, ...], ...] = ()
+    calibrated: bool = False
 
 
 def stage_maps(
@@ -90,7 +93,8 @@ def stage_maps(
     departures : path, optional
         .safetensors with a map (orders, V) for every shell, named by its place.
     """
-    drawn = [file for file in map(Path, generated) if _samples(file) > 1]
+    said = {file: _said(file) for file in map(Path, generated)}
+    drawn = [f for f, s in said.items() if s.get("calibrated") or s.get("samples", 1) > 1]
     before = ScanMaps(
         mask=Path(mask),
         b0=MapFile(Path(b0)),
@@ -106,6 +110,7 @@ def stage_maps(
         fa=MapFile(Path(tensor_generated), "fa"),
         direction=MapFile(Path(tensor_generated), "direction"),
         spread=tuple(_rows(file, "sd") for file in drawn),
+        calibrated=any(s.get("calibrated") for s in said.values()),
     )
     return before, after
 
@@ -126,11 +131,12 @@ def _departures(path: Path) -> tuple[tuple[MapFile, ...], ...]:
     )
 
 
-def _samples(path: Path) -> int:
+def _said(path: Path) -> dict[str, Any]:
+    """Record beside the tensors of a file."""
     from safetensors import safe_open
 
     with safe_open(str(path), framework="numpy") as file:
-        return json.loads((file.metadata() or {}).get("meta", "{}")).get("samples", 1)
+        return json.loads((file.metadata() or {}).get("meta", "{}"))
 
 
 @dataclass(frozen=True)
@@ -158,6 +164,8 @@ class ShellFigures:
         :class:`dmri7t.signal.consistency.Departure`.
     reason : str
         Why it was interpolated only.
+    expected : dict
+        Forecast of the model's error over that of interpolation: ratio, low and high by map.
     """
 
     name: str
@@ -174,6 +182,7 @@ class ShellFigures:
     noise: tuple[float, ...] = ()
     beyond: tuple[float, ...] = ()
     reason: str = ""
+    expected: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -241,6 +250,7 @@ def _shell(row: dict[str, Any]) -> ShellFigures:
         gain=tuple(row.get("gain", ())),
         bounded=tuple(row.get("bounded", ())),
         reason=row.get("reason", ""),
+        expected=row.get("expected", {}),
         **{name: tuple(values) for name, values in row.get("consistency", {}).items()},
         **known,
     )

@@ -7,8 +7,11 @@ from typing import Any
 from nipype import Node, Workflow
 from nipype.interfaces.utility import IdentityInterface
 
-from dmri7t.interfaces.measure import FitTensor, Quality
+from dmri7t.interfaces.measure import FitTensor, Quality, SpreadAnisotropy
 from niflow.dmri7t.plan import ScanPlan
+
+TENSOR_BVAL = 1000.0
+"""s/mm2."""
 
 METHODS = (
     "The result, brought back to the input's grid, was compared with the input order by order, in "
@@ -23,6 +26,7 @@ def init_measure_wf(
     plan: ScanPlan,
     ranges: dict[str, Any],
     omp_nthreads: int = 1,
+    calibration: dict[str, Any] | None = None,
     name: str = "measure_wf",
 ) -> Workflow:
     """Measure a scan before and after.
@@ -33,6 +37,7 @@ def init_measure_wf(
 
         inputnode -> tensor_native -> outputnode
         inputnode -> tensor_generated -> outputnode
+        inputnode, tensor_generated -> anisotropy_sd -> outputnode  (calibrated models)
         inputnode -> quality -> outputnode
 
     Parameters
@@ -42,6 +47,8 @@ def init_measure_wf(
         What the model was trained on, from its config.
     omp_nthreads : int
         Threads of a node.
+    calibration : dict, optional
+        Of the model's uncertainty, from its config.
     name : str
 
     Inputs
@@ -64,6 +71,8 @@ def init_measure_wf(
         Of harmonization.
     representations
         Of the translated shells.
+    generated
+        7T-like RISH of the same shells, and their errors.
 
     Outputs
     -------
@@ -71,6 +80,8 @@ def init_measure_wf(
         FA, MD and direction of the input.
     tensor_generated
         FA, MD and direction of the output.
+    anisotropy_sd
+        Standard deviation of the error of FA.
     quality
         Figures of quality as JSON.
     table
@@ -82,9 +93,10 @@ def init_measure_wf(
     workflow.__desc__ = METHODS
     compared = ["dwi", "dwi_out", "b0", "mask", "mask_out", "checks", "figures"]
     compared += ["representations"]
-    inputnode = Node(IdentityInterface(fields=["gradients", *compared]), name="inputnode")
+    fields = ["gradients", "generated", *compared]
+    inputnode = Node(IdentityInterface(fields=fields), name="inputnode")
     figures = ("quality", "table", "departures")
-    outputs = ["tensor_native", "tensor_generated", *figures]
+    outputs = ["tensor_native", "tensor_generated", "anisotropy_sd", *figures]
     outputnode = Node(IdentityInterface(fields=outputs), name="outputnode")
     volumes = plan.tensor_volumes
     memory = 0.6 + len(volumes) * 2.5e-3
@@ -106,6 +118,7 @@ def init_measure_wf(
             translated=[shell.name for shell in plan.translated],
             reasons=plan.reasons,
             ranges=ranges,
+            forecast=(calibration or {}).get("forecast", {}),
         ),
         name="quality",
         n_procs=omp_nthreads,
@@ -121,4 +134,20 @@ def init_measure_wf(
             (quality, outputnode, [(f, f) for f in figures]),
         ]
     )
+    if calibration:
+        bvals = [shell.bval for shell in plan.translated]
+        # FA is mostly of the shell nearest to the tensor's usual b-value
+        place = min(range(len(bvals)), key=lambda i: abs(bvals[i] - TENSOR_BVAL))
+        anisotropy_sd = Node(
+            SpreadAnisotropy(place=place, bval=bvals[place], factor=calibration["fa_factor"]),
+            name="anisotropy_sd",
+            mem_gb=0.6 + plan.gigabytes(12, out=True),
+        )
+        workflow.connect(
+            [
+                (inputnode, anisotropy_sd, [("generated", "generated")]),
+                (tensor_generated, anisotropy_sd, [("tensor", "tensor")]),
+                (anisotropy_sd, outputnode, [("anisotropy_sd", "anisotropy_sd")]),
+            ]
+        )
     return workflow

@@ -23,6 +23,7 @@ def init_outputs_wf(
     sidecar: dict[str, Any],
     acquisition: dict[str, Any] | None = None,
     omp_nthreads: int = 1,
+    calibrated: bool = False,
     name: str = "outputs_wf",
 ) -> Workflow:
     """Write the results of one scan.
@@ -38,7 +39,8 @@ def init_outputs_wf(
         inputnode -> ds_mask -> collect_others -> ds_dwi
         inputnode -> ds_rish_native -> collect_others
         inputnode -> ds_rish_7tlike -> collect_others
-        inputnode -> ds_uncertainty -> collect_others  (more than one sample)
+        inputnode -> ds_uncertainty -> collect_others  (calibrated, or more than one sample)
+        inputnode -> ds_uncertainty_fa -> collect_others  (calibrated)
         inputnode -> ds_tensor -> collect_others
         inputnode -> ds_quality -> collect_others
         collect_others, ds_dwi -> collect_files -> outputnode
@@ -56,6 +58,8 @@ def init_outputs_wf(
         Fields of the source's sidecar, for that of the 7T-like scan.
     omp_nthreads : int
         Threads that compress the scan.
+    calibrated : bool
+        Whether the model knows how far its results are off.
     name : str
 
     Inputs
@@ -76,6 +80,8 @@ def init_outputs_wf(
         Generated RISH of the same shells.
     tensor_native, tensor_generated
         FA and MD of the input and of the output.
+    anisotropy_sd
+        Standard deviation of the error of FA, of calibrated models.
     quality
         Figures of quality as JSON.
     table
@@ -89,7 +95,7 @@ def init_outputs_wf(
     workflow = Workflow(name)
     fields = ["dwi", "gradients", "mask", "mask_out", "representations", "generated"]
     computed = ["quality", "table", "tensor_native", "tensor_generated"]
-    fields += computed
+    fields += [*computed, "anisotropy_sd"]
     sidecar = {**sidecar, **describe_shells(plan)}
     inputnode = Node(IdentityInterface(fields=["out_dir", *fields]), name="inputnode")
     outputnode = Node(IdentityInterface(fields=["out_files"]), name="outputnode")
@@ -146,7 +152,7 @@ def init_outputs_wf(
     shells = {"Shells": [shell.bval for shell in plan.translated], "Model": "sh"}
     kinds = [("native", "rish", "representations", "mask")]
     kinds += [("7tlike", "mean", "generated", "mask_out")]
-    if settings.samples > 1:
+    if calibrated or settings.samples > 1:
         kinds += [("uncertainty", "sd", "generated", "mask_out")]
     for kind, field, source, mask in kinds:
         maps = {names[f"rish{order}_{kind}"]: [field, row] for row, order in enumerate(ORDERS)}
@@ -154,12 +160,23 @@ def init_outputs_wf(
             "ds_uncertainty" if kind == "uncertainty" else f"ds_rish_{kind}",
             plan,
             maps,
-            {**sidecar, **shells},
+            {**sidecar, **shells, **({"Calibrated": calibrated} if field == "sd" else {})},
             stacked=True,
         )
         workflow.connect(inputnode, source, node, "sources")
         workflow.connect(inputnode, mask, node, "mask")
         workflow.connect(inputnode, "out_dir", node, "out_dir")
+        writers.append(node)
+    if calibrated:
+        node = _maps_node(
+            "ds_uncertainty_fa",
+            plan,
+            {names["fa_uncertainty"]: ["fa_sd", -1]},
+            {**sidecar, "Model": "tensor", "Calibrated": True},
+            stacked=False,
+        )
+        taken = [("anisotropy_sd", "sources"), ("mask_out", "mask"), ("out_dir", "out_dir")]
+        workflow.connect([(inputnode, node, taken)])
         writers.append(node)
     collect_files = _order(workflow, computed, writers, ds_dwi)
     workflow.connect(collect_files, "out", outputnode, "out_files")

@@ -92,6 +92,7 @@ def init_participant_wf(
             config.get("ranges", {}),
             dict(scan.sidecar),
             omp_nthreads,
+            config.get("calibration"),
         )
         inputnode = scan_wf.get_node("inputnode")
         for name in INPUTS:

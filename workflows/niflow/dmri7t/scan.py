@@ -26,6 +26,7 @@ KEYS = (
     "mask",
     *(f"rish{order}_{kind}" for kind in ("native", "7tlike", "uncertainty") for order in ORDERS),
     "fa",
+    "fa_uncertainty",
     "md",
     "quality_json",
     "quality_tsv",
@@ -42,6 +43,7 @@ def init_scan_wf(
     ranges: dict[str, Any],
     acquisition: dict[str, Any] | None = None,
     omp_nthreads: int = 1,
+    calibration: dict[str, Any] | None = None,
 ) -> Workflow:
     """Make the 7T-like scan of one scan.
 
@@ -67,6 +69,8 @@ def init_scan_wf(
         Fields of the source's sidecar, for that of the 7T-like scan.
     omp_nthreads : int
         Threads of a node.
+    calibration : dict, optional
+        Of the model's uncertainty; without one, uncertainty is the spread over samples.
 
     Inputs
     ------
@@ -104,8 +108,10 @@ def init_scan_wf(
     outputnode = Node(IdentityInterface(fields=["out_files", *FILES]), name="outputnode")
     prepare_wf = init_prepare_wf(plan, settings, omp_nthreads)
     harmonize_wf = init_harmonize_wf(plan, settings, omp_nthreads)
-    measure_wf = init_measure_wf(plan, ranges, omp_nthreads)
-    outputs_wf = init_outputs_wf(plan, settings, names, sidecar, acquisition, omp_nthreads)
+    measure_wf = init_measure_wf(plan, ranges, omp_nthreads, calibration)
+    outputs_wf = init_outputs_wf(
+        plan, settings, names, sidecar, acquisition, omp_nthreads, bool(calibration)
+    )
     gather = {}
     for what in ("representations", "generated"):
         gather[what] = Node(Collect(len(plan.translated)), name=f"collect_{what}")
@@ -135,10 +141,7 @@ def init_scan_wf(
     ):
         workflow.connect([(prepare_wf, part, [(prepared + f, f"inputnode.{f}") for f in taken])])
     for what, node in gather.items():
-        parts = [harmonize_wf, outputs_wf]
-        if what == "representations":
-            parts.append(measure_wf)
-        for part in parts:
+        for part in (harmonize_wf, measure_wf, outputs_wf):
             workflow.connect(node, "out", part, f"inputnode.{what}")
         workflow.connect(node, "out", outputnode, what)
     workflow.connect(
@@ -172,6 +175,10 @@ def init_scan_wf(
             (outputs_wf, outputnode, [("outputnode.out_files", "out_files")]),
         ]
     )
+    if calibration:
+        workflow.connect(
+            measure_wf, "outputnode.anisotropy_sd", outputs_wf, "inputnode.anisotropy_sd"
+        )
     workflow.__desc__ = join_methods(workflow)
     return workflow
 
