@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from dmri7t import __version__
-from dmri7t.cli import calibrate, simulate, train
+from dmri7t.cli import calibrate, compare, simulate, train
 from dmri7t.errors import Dmri7tError
 
 
@@ -21,6 +21,7 @@ def build_parser() -> argparse.ArgumentParser:
     simulate.add_parser(verbs)
     train.add_parser(verbs)
     calibrate.add_parser(verbs)
+    compare.add_parser(verbs)
 
     verb = verbs.add_parser("evaluate", help="measure a model on simulated test subjects")
     verb.add_argument("model")

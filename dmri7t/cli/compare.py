@@ -1,0 +1,67 @@
+"""dmri7t-model compare: real scans beside simulations of their protocol."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dmri7t.errors import InputError
+
+if TYPE_CHECKING:
+    from dmri7t.io.inputs import Scan
+
+
+def add_parser(verbs: argparse._SubParsersAction) -> None:
+    """Add the verb to the command."""
+    verb = verbs.add_parser("compare", help="put real scans beside simulations of their protocol")
+    verb.add_argument("bids_dir", type=Path, help="BIDS data set of 3T scans")
+    verb.add_argument("--output", type=Path, required=True, help="folder for table and figure")
+    verb.add_argument("--subjects", type=int, default=8, help="simulated brains a shell")
+    verb.add_argument("--seed", type=int, default=0, help="of the simulations")
+    verb.add_argument("--threads", type=int, help="of torch; default: all")
+    verb.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Compare all scans of a data set; one that cannot be used does not stop the others."""
+    import pandas as pd
+    import torch
+
+    from dmri7t.evaluation.reality import compare_scan, summary
+    from dmri7t.evaluation.reality_figure import draw_comparisons
+    from dmri7t.io.images import whole_file
+
+    if args.subjects < 2:
+        raise InputError(f"--subjects {args.subjects}: too few to compare with; give 2 or more.")
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    comparisons = []
+    for scan in _scans(args.bids_dir):
+        try:
+            for comparison in compare_scan(scan, args.subjects, args.seed):
+                print(summary(comparison) + "\n", flush=True)
+                comparisons.append(comparison)
+        except InputError as error:
+            print(f"left: {error}", file=sys.stderr)
+    if not comparisons:
+        raise InputError(f"{args.bids_dir}: no scan could be compared; the reasons stand above.")
+    table = pd.concat([comparison.table() for comparison in comparisons])
+    with whole_file(args.output / "comparison.tsv") as part:
+        table.to_csv(part, sep="\t", index=False, float_format="%.5g", na_rep="n/a")
+    draw_comparisons(comparisons, args.output)
+
+
+def _scans(bids_dir: Path) -> list[Scan]:
+    """Return the scans of all participants; say what is left, and why."""
+    from dmri7t.io.dataset import check_dataset, participant_labels
+    from dmri7t.io.inputs import find_scans
+
+    check_dataset(bids_dir)
+    labels = participant_labels(bids_dir)
+    candidates = find_scans(bids_dir, labels) if labels else []
+    for candidate in candidates:
+        if not candidate.taken:
+            print(f"left: {candidate.path}: {candidate.reason}", file=sys.stderr)
+    return [candidate.scan for candidate in candidates if candidate.scan is not None]

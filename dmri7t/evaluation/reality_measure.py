@@ -1,0 +1,320 @@
+"""What is measured of a block of a scan, real or simulated, in the same way.
+
+1. Tissue is told from the block itself (:func:`classify`).
+2. Every voxel gives RISH, ratios of orders, FA and MD, by tissue.
+3. Every block gives figures of contrast, of noise, and of how power lies over frequencies.
+"""
+
+from __future__ import annotations
+
+import attrs
+import numpy as np
+import torch
+from scipy import ndimage
+
+from dmri7t.evaluation.chain import ShellScan
+from dmri7t.signal.coherence import residual_correlation, smooth
+from dmri7t.signal.harmonics import synthesize
+from dmri7t.signal.represent import Representation, floor_b0, normalize
+from dmri7t.signal.rish import debias, rish
+from dmri7t.signal.tensor import fit_tensor, fractional_anisotropy, mean_diffusivity
+
+TISSUES = ("WM", "GM", "CSF")
+"""In the order of their numbers, from 1."""
+
+RIM = 2
+"""Voxels at the mask's surface that are left out: there lie skull, air and the mask's errors."""
+
+ANISOTROPIC = 0.2
+"""FA of smoothed coefficients from which a voxel counts as anisotropic."""
+
+INTERIOR = 0.8
+"""Part of the 27 voxels around one in white matter that are anisotropic, at least."""
+
+WATER = (0.8e-3, 3.0e-3)
+"""Diffusivities of tissue and of free water by which CSF is told, mm2/s."""
+
+ENOUGH = 50
+"""Voxels from which a tissue's median is worth something."""
+
+BINS = 12
+"""Bins of the spectra, from 0 to half a cycle a voxel."""
+
+BANDS = {"low": (0, 1 / 6), "middle": (1 / 6, 1 / 3), "high": (1 / 3, 1 / 2)}
+"""Bands whose share of the power is compared, cycles a voxel."""
+
+AXES = ("x", "y", "z")
+"""Scanner axes: left to right, back to front, foot to head."""
+
+OUTLYING = 5.0
+"""Robust standard deviations from which a slice counts as outlying."""
+
+UNFITTED = 1.0
+"""Degrees of freedom below which residuals say nothing of the noise."""
+
+
+@attrs.frozen(eq=False)
+class Measured:
+    """Figures of one block.
+
+    Parameters
+    ----------
+    voxels : dict
+        Values (n,) by quantity and tissue; tissue "brain" is all but the rim.
+    figures : dict
+        One number by quantity and tissue, or "" where it is no tissue's.
+    spectra : dict
+        Share of the power in :data:`BINS` bins, by map and axis: "radial" or one of
+        :data:`AXES`.
+    """
+
+    voxels: dict[tuple[str, str], np.ndarray]
+    figures: dict[tuple[str, str], float]
+    spectra: dict[tuple[str, str], np.ndarray]
+
+
+def measure(scan: ShellScan) -> Measured:
+    """Measure one block."""
+    rep = scan.represent()
+    tissue_V = classify(scan, rep)
+    maps = voxel_maps(scan, rep)
+    places = {"brain": tissue_V >= 0}
+    places |= {tissue: tissue_V == number for number, tissue in enumerate(TISSUES, 1)}
+    voxels = {
+        (name, tissue): values_V[inside_V].numpy()
+        for name, values_V in maps.items()
+        for tissue, inside_V in places.items()
+    }
+    figures = contrast_figures(scan, tissue_V) | noise_figures(scan, rep, tissue_V)
+    spectra = {}
+    window = inside_window(scan.mask)
+    for name, values_V in {"b0": scan.b0_V, **maps}.items():
+        if name in ("b0", "sqrt R0", "sqrt R2") and window.any():
+            for axis, share in power_spectra(values_V, scan.mask, window).items():
+                spectra[name, axis] = share
+                for band, value in band_shares(share).items():
+                    figures[f"{name}: log10 of power, {band} frequencies, {axis}", ""] = value
+    return Measured(voxels, figures, spectra)
+
+
+def smoothed_coefficients(scan: ShellScan, rep: Representation) -> torch.Tensor:
+    """Coefficients up to order 4 (C, V), each averaged once with its neighbours in the mask."""
+    inside = torch.as_tensor(scan.mask)
+    volume = smooth(_volume(rep.sh_CV[:15], scan.mask)) / smooth(inside.float()).clamp_min(1e-6)
+    return volume[:, inside]
+
+
+def classify(scan: ShellScan, rep: Representation) -> torch.Tensor:
+    """Tell tissues apart by the shell alone, (V,): 1 WM, 2 GM, 3 CSF, 0 neither, -1 the rim.
+
+    Coefficients are smoothed once with their neighbours. CSF is where their mean signal is that
+    of a voxel half of whose b0 is free water, or lower. White matter is where four fifths of the
+    27 voxels around are anisotropic (FA of the smoothed signal at least 0.2), so that its border
+    is left out. Grey matter is where fewer than half are: it holds crossings and thin white
+    matter too. The rest is neither.
+    """
+    sh_CV = smoothed_coefficients(scan, rep)[:6]
+    mean_V = sh_CV[0] / np.sqrt(4 * np.pi)
+    fluid = mean_V <= np.exp(-scan.bval * np.array(WATER)).mean()
+    fa_V, _ = _tensor(synthesize(sh_CV, scan.directions_N3).clamp_min(0), scan)
+    anisotropic = np.zeros(scan.mask.shape, np.float32)
+    anisotropic[scan.mask] = (fa_V >= ANISOTROPIC) & ~fluid
+    around_V = torch.as_tensor(ndimage.uniform_filter(anisotropic, 3, mode="nearest")[scan.mask])
+    tissue_V = torch.where(around_V >= INTERIOR, 1, torch.where(around_V < 0.5, 2, 0))
+    tissue_V = torch.where(fluid, 3, tissue_V)
+    return torch.where(torch.as_tensor(_inner(scan.mask)[scan.mask]), tissue_V, -1)
+
+
+def _inner(mask: np.ndarray) -> np.ndarray:
+    """The mask without its rim; the border of the block is no surface."""
+    return ndimage.binary_erosion(mask, iterations=RIM, border_value=1)
+
+
+def _tensor(normalized_NV: torch.Tensor, scan: ShellScan) -> tuple[torch.Tensor, torch.Tensor]:
+    """FA and MD (V,) of signals over the b0."""
+    with_b0 = torch.cat([torch.ones_like(normalized_NV[:1]), normalized_NV])
+    bvals = np.array([0.0, *[scan.bval] * len(normalized_NV)])
+    directions = np.concatenate([np.zeros((1, 3)), scan.directions_N3])
+    tensor_6V = fit_tensor(with_b0, bvals, directions)
+    return fractional_anisotropy(tensor_6V), mean_diffusivity(tensor_6V)
+
+
+def voxel_maps(scan: ShellScan, rep: Representation) -> dict[str, torch.Tensor]:
+    """Quantities of every voxel, (V,) each, by name; MD in 1e-3 mm2/s.
+
+    Roots of RISH as they are, debiased, and of smoothed coefficients, where little noise is left.
+    Ratios of orders are taken where the lower order is not nearly zero.
+    """
+    kinds = {
+        "": rep.rish_LV.sqrt(),
+        " debiased": debias(rep.rish_LV, rep.noise_LV).sqrt(),
+        " smoothed": rish(smoothed_coefficients(scan, rep)).sqrt(),
+    }
+    orders = [0, 2, 4][: rep.plan.order // 2 + 1]
+    maps = {
+        f"sqrt R{order}{kind}": root_LV[row]
+        for row, order in enumerate(orders)
+        for kind, root_LV in kinds.items()
+    }
+    least_L = 0.05 * kinds[""].median(1).values
+    for row in range(1, len(orders)):
+        for kind in (" debiased", " smoothed"):
+            upper_V, lower_V = kinds[kind][row], kinds[kind][row - 1]
+            name = f"sqrt(R{orders[row]}/R{orders[row - 1]}){kind}"
+            maps[name] = upper_V / lower_V.clamp_min(float(least_L[row - 1]))
+    fa_V, md_V = _tensor(normalize(scan.signal_NV, scan.b0_V), scan)
+    return maps | {"FA": fa_V, "MD": md_V * 1e3}
+
+
+def contrast_figures(scan: ShellScan, tissue_V: torch.Tensor) -> dict[tuple[str, str], float]:
+    """Share of each tissue in the brain, and its b0 over that of white matter."""
+    known = max(float((tissue_V >= 0).sum()), 1.0)
+    out, b0 = {}, {}
+    for number, tissue in enumerate(TISSUES, 1):
+        inside = tissue_V == number
+        out["share of the brain", tissue] = float(inside.sum()) / known
+        if inside.sum() >= ENOUGH:
+            b0[tissue] = float(scan.b0_V[inside].median())
+    for tissue in ("GM", "CSF"):
+        if tissue in b0 and "WM" in b0:
+            out["b0 over that of WM", tissue] = b0[tissue] / b0["WM"]
+    return out
+
+
+def tissue_snr(scan: ShellScan) -> float | None:
+    """b0 of grey matter over the residuals there, where least of them is unfitted signal.
+
+    Of all voxels where there is too little grey matter; None where residuals tell nothing.
+    """
+    rep = scan.represent()
+    figures = noise_figures(scan, rep, classify(scan, rep))
+    for key in (("residuals over b0", "GM"), ("sigma over b0", "")):
+        if figures.get(key, 0) > 0:
+            return 1 / figures[key]
+    return None
+
+
+def noise_figures(
+    scan: ShellScan, rep: Representation, tissue_V: torch.Tensor
+) -> dict[tuple[str, str], float]:
+    """Residuals of the fit: level, correlation, tails, gain of volumes, outlying slices.
+
+    Nothing where the fit leaves no residuals, as with six directions.
+    """
+    plan, inside_V = rep.plan, tissue_V >= 0
+    if plan.residual_dof < UNFITTED or inside_V.sum() < ENOUGH:
+        return {}
+    # in units of the scanner, where the noise is the same in every voxel
+    signal_NV = normalize(scan.signal_NV, scan.b0_V) * floor_b0(scan.b0_V)
+    residual_NV = torch.as_tensor(plan.residual_NN, dtype=signal_NV.dtype) @ signal_NV
+    out = {("sigma over b0", ""): float(rep.sigma_V.median())}
+    power_V = residual_NV.square().sum(0) / plan.residual_dof
+    for number, tissue in enumerate(TISSUES, 1):
+        here = tissue_V == number
+        if here.sum() >= ENOUGH:
+            level = power_V[here].median().sqrt() / scan.b0_V[here].median()
+            out["residuals over b0", tissue] = float(level)
+    correlation = residual_correlation(scan.signal_NV, scan.mask, plan)
+    for axis, value in zip(AXES, correlation, strict=True):
+        out[f"correlation of residuals, {axis}", ""] = value
+    spread_N1 = np.sqrt((plan.residual_NN**2).sum(1))[:, None]
+    out |= tail_figures(residual_NV[:, inside_V].numpy() / spread_N1)
+    share_NV = (residual_NV * (signal_NV - residual_NV))[:, inside_V]
+    energy_NV = (signal_NV - residual_NV)[:, inside_V].square()
+    scale = plan.n_directions / plan.residual_dof
+    gain_N = share_NV.sum(1) / energy_NV.sum(1)
+    out["gain between volumes, percent", ""] = 100 * float((gain_N.square().mean() * scale).sqrt())
+    z_V = np.nonzero(scan.mask)[2][inside_V.numpy()]
+    out["outlying slices, percent", ""] = outlying(share_NV.numpy(), energy_NV.numpy(), z_V)
+    return out
+
+
+def tail_figures(values: np.ndarray) -> dict[tuple[str, str], float]:
+    """How heavy the tails of residuals are: normal noise of one level has 0.006 percent and 0."""
+    robust = max(1.4826 * float(np.median(np.abs(values))), 1e-12)
+    # a single voxel must not rule the fourth power
+    clipped = np.clip(values / robust, -10, 10)
+    kurtosis = float((clipped**4).mean() / (clipped**2).mean() ** 2 - 3)
+    beyond = 100 * float((np.abs(values) > 4 * robust).mean())
+    return {
+        ("residuals beyond 4 sigma, percent", ""): beyond,
+        ("excess kurtosis of residuals", ""): kurtosis,
+    }
+
+
+def outlying(share_NV: np.ndarray, energy_NV: np.ndarray, z_V: np.ndarray) -> float:
+    """Percentage of slices of single volumes whose gain lies far from that of all others.
+
+    Parameters
+    ----------
+    share_NV, energy_NV : ndarray (N, V)
+        Residual times fitted signal, and fitted signal squared.
+    z_V : ndarray of int (V,)
+        Slice of each voxel.
+    """
+    counted = np.bincount(z_V) >= ENOUGH
+    gain_NZ = np.array(
+        [
+            np.bincount(z_V, share)[counted] / np.maximum(np.bincount(z_V, energy)[counted], 1e-12)
+            for share, energy in zip(share_NV, energy_NV, strict=True)
+        ]
+    )
+    if not gain_NZ.size:
+        return 0.0
+    far = np.abs(gain_NZ - np.median(gain_NZ))
+    return 100 * float((far > OUTLYING * max(1.4826 * np.median(far), 1e-6)).mean())
+
+
+def inside_window(mask: np.ndarray) -> np.ndarray:
+    """Smooth weights (X, Y, Z) that fall to zero at the block's border and the mask's surface."""
+    inner = _inner(mask).astype(np.float32)
+    window = ndimage.gaussian_filter(inner, 1.5, mode="nearest") * inner
+    for axis, n in enumerate(mask.shape):
+        window = window * np.hanning(n + 2)[1:-1].reshape(
+            [-1 if a == axis else 1 for a in (0, 1, 2)]
+        )
+    return window
+
+
+def power_spectra(
+    values_V: torch.Tensor, mask: np.ndarray, window: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Share of a map's power by frequency, (:data:`BINS`,), radially and along each axis.
+
+    The weighted mean is taken off first. Along an axis, only waves that run within 45 degrees of
+    it are counted.
+    """
+    volume = np.zeros(mask.shape)
+    volume[mask] = values_V.numpy()
+    volume = (volume - (volume * window).sum() / window.sum()) * window
+    power = np.abs(np.fft.fftn(volume)) ** 2
+    waves = np.meshgrid(*[np.abs(np.fft.fftfreq(n)) for n in mask.shape], indexing="ij")
+    radius = np.sqrt(sum(wave**2 for wave in waves))
+    out = {"radial": _binned(power, radius, radius <= 0.5)}
+    for axis, wave in zip(AXES, waves, strict=True):
+        out[axis] = _binned(power, wave, wave >= radius * np.sqrt(0.5))
+    return out
+
+
+def _binned(power: np.ndarray, frequency: np.ndarray, counted: np.ndarray) -> np.ndarray:
+    """Mean power of the waves in each bin, over the sum of the means."""
+    place = np.minimum((frequency[counted] * 2 * BINS).astype(int), BINS - 1)
+    total = np.bincount(place, power[counted], minlength=BINS)
+    mean = total / np.maximum(np.bincount(place, minlength=BINS), 1)
+    return mean / max(mean.sum(), 1e-30)
+
+
+def band_shares(share: np.ndarray) -> dict[str, float]:
+    """log10 of the share of power in each of :data:`BANDS`."""
+    centre = (np.arange(BINS) + 0.5) / (2 * BINS)
+    return {
+        band: float(np.log10(max(share[(centre >= low) & (centre < high)].sum(), 1e-12)))
+        for band, (low, high) in BANDS.items()
+    }
+
+
+def _volume(values_CV: torch.Tensor, mask: np.ndarray) -> torch.Tensor:
+    """Lay values into a volume (C, X, Y, Z), zero outside the mask."""
+    out = values_CV.new_zeros(len(values_CV), *mask.shape)
+    out[:, torch.as_tensor(mask)] = values_CV
+    return out
