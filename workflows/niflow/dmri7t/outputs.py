@@ -178,6 +178,8 @@ def init_outputs_wf(
         taken = [("anisotropy_sd", "sources"), ("mask_out", "mask"), ("out_dir", "out_dir")]
         workflow.connect([(inputnode, node, taken)])
         writers.append(node)
+    if calibrated:
+        computed = [*computed, "anisotropy_sd"]
     collect_files = _order(workflow, computed, writers, ds_dwi)
     workflow.connect(collect_files, "out", outputnode, "out_files")
     return workflow
