@@ -20,7 +20,7 @@ RESTS_ON = {
     "reports": {"signal", "io"},
     "execution": {"signal"},
     "training": {"models", "simulation", "io"},
-    "evaluation": {"models", "simulation", "io"},
+    "evaluation": {"training", "models", "simulation", "io"},
     "interfaces": {"models", "io", "reports", "settings"},
     "niflow": {"interfaces", "settings"},
     "cli": {"niflow", "training", "evaluation", "reports", "execution", "settings"},

@@ -11,16 +11,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-from dmri7t.evaluation.chain import (
-    Estimate,
-    ShellScan,
-    encode_shell,
-    harmonized,
-    interpolate_shell,
-)
-from dmri7t.evaluation.simulated import EDGE, MAPS, draw_blocks, figures_of, scan_of, truth_of
+from dmri7t.evaluation.case import MAPS, Case, figures_of
+from dmri7t.evaluation.chain import encode_shell, harmonized, interpolate_shell
+from dmri7t.evaluation.simulated import simulated_cases
+from dmri7t.models.box import Box
 from dmri7t.models.forecast import fit_forecast
-from dmri7t.models.translator import Box, Translator
+from dmri7t.models.translator import Translator
 from dmri7t.models.uncertainty import Z90, anisotropy_sd, rish_sd, root_sd
 from dmri7t.signal.describe import Description
 
@@ -73,19 +69,19 @@ def draw_samples(translator: Translator, first_seed: int, n: int, size: int) -> 
     size : int
         Edge of the simulated blocks in 3T voxels.
     """
-    for i, patch in enumerate(draw_blocks(range(first_seed, first_seed + n), "any", size)):
-        scan, truth = scan_of(patch), truth_of(patch)
-        yield _sample(translator, scan, truth, i)
+    for i, case in enumerate(simulated_cases(n, first_seed, "any", size)):
+        yield _sample(translator, case, i)
         print(f"[calibrate] subject {i + 1} of {n}", flush=True)
 
 
-def _sample(translator: Translator, scan: ShellScan, truth: Estimate, seed: int) -> Sample:
+def _sample(translator: Translator, case: Case, seed: int) -> Sample:
+    scan, truth = case.scan, case.truth
     rep = scan.represent()
     encoded = encode_shell(translator, scan, rep)
     decoded = translator.decode(encoded, translator.diffuse(encoded, seed=seed), scan.mask)
     estimate = harmonized(translator, scan, rep, encoded, decoded, "model")
-    ours = figures_of(estimate, truth, scan)
-    theirs = figures_of(interpolate_shell(scan, rep), truth, scan)
+    ours = figures_of(estimate, case)
+    theirs = figures_of(interpolate_shell(scan, rep), case)
     described = scan.describe(rep)
     root, found = translator.resolve(
         encoded,
@@ -96,9 +92,7 @@ def _sample(translator: Translator, scan: ShellScan, truth: Estimate, seed: int)
         scan.grid_out,
         described,
     )
-    inner = np.zeros_like(scan.mask_out)
-    inner[(slice(EDGE, -EDGE),) * 3] = True
-    kept = torch.as_tensor(inner[scan.mask_out])
+    kept = torch.as_tensor(case.counted[scan.mask_out])
     chosen = torch.nonzero(kept).flatten()
     chosen = chosen[:: max(1, len(chosen) // SAMPLED)]
     box = Box.around(scan.mask_out)

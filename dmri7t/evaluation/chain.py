@@ -116,8 +116,8 @@ def translate_shell(
 
 def regress_shell(translator: Translator, scan: ShellScan, rep: Representation) -> Estimate:
     """Leave the diffusion out: the regression mean alone, then super-resolution."""
+    from dmri7t.models.box import Box
     from dmri7t.models.inputs import from_root
-    from dmri7t.models.translator import Box
 
     encoded = encode_shell(translator, scan, rep)
     box = Box.around(scan.mask, translator.multiple)

@@ -13,7 +13,6 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-import attrs
 import numpy as np
 import torch
 from torch import nn
@@ -21,12 +20,13 @@ from torch.nn import functional
 
 from dmri7t.errors import ModelError
 from dmri7t.models import inputs, sampler
+from dmri7t.models.box import Box
 from dmri7t.models.bundle import check_bundle
 from dmri7t.models.networks import build, codebook, quantize
 from dmri7t.models.uncertainty import TERMS, rish_sd, root_sd, terms
 from dmri7t.signal.describe import Description
 from dmri7t.signal.grids import Grid
-from dmri7t.signal.resample import bounding_box, extend, interpolate
+from dmri7t.signal.resample import extend, interpolate
 
 KINDS = {
     "mean": "mean",
@@ -36,51 +36,6 @@ KINDS = {
     "super_resolution": "super_resolution",
 }
 """Networks of a model and how each is built."""
-
-MARGIN = 2
-"""Voxels kept around the mask."""
-
-
-@attrs.frozen
-class Box:
-    """Part of an image that networks see: the mask's surroundings, padded to whole latents.
-
-    Parameters
-    ----------
-    start, stop : tuple of int (3,)
-        Within the image.
-    pad : tuple of int (3,)
-        Zeros added behind the last voxel of each axis.
-    """
-
-    start: tuple[int, int, int]
-    stop: tuple[int, int, int]
-    pad: tuple[int, int, int]
-
-    @classmethod
-    def around(cls, mask_XYZ: np.ndarray, multiple: int = 1) -> Box:
-        """Box around a mask whose edges are multiples of a number."""
-        start, stop = bounding_box(mask_XYZ, MARGIN)
-        pad = tuple(-(b - a) % multiple for a, b in zip(start, stop, strict=True))
-        return cls(start, stop, pad)
-
-    @property
-    def slices(self) -> tuple[slice, slice, slice]:
-        """Index of the part within the image."""
-        return tuple(slice(a, b) for a, b in zip(self.start, self.stop, strict=True))
-
-    def place(self, values_TV: torch.Tensor, mask_XYZ: np.ndarray) -> torch.Tensor:
-        """Lay mask voxels (T, V) into the padded box, zero elsewhere: (T, x, y, z)."""
-        inside = torch.as_tensor(mask_XYZ[self.slices], device=values_TV.device)
-        volume = values_TV.new_zeros(values_TV.shape[0], *inside.shape)
-        volume[:, inside] = values_TV
-        return functional.pad(volume, [n for p in reversed(self.pad) for n in (0, p)])
-
-    def pick(self, volume: torch.Tensor, mask_XYZ: np.ndarray) -> torch.Tensor:
-        """Take the mask voxels (..., V) out of a padded box (..., x, y, z)."""
-        inside = torch.as_tensor(mask_XYZ[self.slices], device=volume.device)
-        x, y, z = inside.shape
-        return volume[..., :x, :y, :z][..., inside]
 
 
 def fast_cpu() -> bool:

@@ -96,11 +96,15 @@ class OpenScan:
     mask: np.ndarray
     b0: np.ndarray
 
+    def read(self, indices: Sequence[int]) -> torch.Tensor:
+        """Read volumes: mask voxels (N, V), what is not finite or negative set to zero."""
+        signal = np.empty((len(indices), int(self.mask.sum())), np.float32)
+        mask_volumes(lambda row: self.image.dataobj[..., indices[row]], self.mask, signal)
+        return torch.from_numpy(signal)
+
     def represent(self, shell: Shell) -> ShellMaps:
         """Read the volumes of one shell and represent them."""
-        signal = np.empty((len(shell), int(self.mask.sum())), np.float32)
-        mask_volumes(lambda row: self.image.dataobj[..., shell.indices[row]], self.mask, signal)
-        signal_NV = torch.from_numpy(signal)
+        signal_NV = self.read(shell.indices)
         directions = self.table.directions[list(shell.indices)]
         rep = represent(signal_NV, torch.from_numpy(self.b0[self.mask]), directions, self.n_b0)
         values = (rep.rish_LV, rep.noise_LV, coherent_rish(rep.sh_CV, self.mask))

@@ -49,7 +49,7 @@ def read_recipe(name: str | Path) -> Recipe:
     """
     path = Path(name)
     if not path.is_file():
-        path = RECIPES / f"{name}.toml"
+        path = RECIPES / f"{path.name.removesuffix('.toml')}.toml"
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in RECIPES.glob("*.toml")))
         raise ModelError(f"{name}: no such recipe; those that ship: {known}. Or give a TOML file.")

@@ -6,82 +6,99 @@ import shutil
 
 import attrs
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from dmri7t.cli.model import main
+from dmri7t.evaluation.case import figures_of
 from dmri7t.evaluation.chain import interpolate_shell
-from dmri7t.evaluation.simulated import figures_of, scan_of, summarize, truth_of
+from dmri7t.evaluation.measure import KEYS
+from dmri7t.evaluation.methods import fit_linear, scale_linearly
+from dmri7t.evaluation.simulated import FIRST_FIT_SEED, FIRST_TEST_SEED, case_of
 from dmri7t.evaluation.simulated import test_subjects as draw_subjects
+from dmri7t.evaluation.tables import markdown, summarize
 from dmri7t.models.bundle import check_bundle
 
 
 @pytest.fixture(scope="module")
-def patch():
-    return next(draw_subjects(1, 0, "hcp", 20))
+def case():
+    return case_of(next(draw_subjects(1, 0, "hcp", 20)), "one")
 
 
-def test_the_truth_has_no_error(patch):
-    truth = truth_of(patch)
-    figures = figures_of(truth, truth, scan_of(patch))
-    for name, value in figures.items():
+def test_the_truth_has_no_error(case):
+    for name, value in figures_of(case.truth, case).items():
         assert value == pytest.approx(0 if name.startswith("NMSE") else 1, abs=1e-5), name
 
 
-def test_interpolation_of_a_quiet_scan_is_better_than_of_a_loud_one(patch):
-    scan = scan_of(patch)
+def test_interpolation_of_a_quiet_scan_is_better_than_of_a_loud_one(case):
     generator = torch.Generator().manual_seed(0)
-    noise = 0.1 * scan.b0_V.mean() * torch.randn(scan.signal_NV.shape, generator=generator)
-    loud = attrs.evolve(scan, signal_NV=(scan.signal_NV + noise).abs())
-    truth = truth_of(patch)
+    noise = 0.1 * case.scan.b0_V.mean()
+    noise = noise * torch.randn(case.scan.signal_NV.shape, generator=generator)
+    loud = attrs.evolve(case.scan, signal_NV=(case.scan.signal_NV + noise).abs())
     quiet, noisy = (
-        figures_of(interpolate_shell(s, s.represent()), truth, scan) for s in (scan, loud)
+        figures_of(interpolate_shell(s, s.represent()), case) for s in (case.scan, loud)
     )
     for name in ("NMSE R2", "NMSE R4", "NMSE FA"):
         assert quiet[name] < noisy[name], name
 
 
-def test_test_subjects_are_none_of_the_training(patch):
-    from dmri7t.evaluation.simulated import FIRST_TEST_SEED
-    from dmri7t.training.recipe import read_recipe
+def test_linear_scaling_finds_known_factors(case):
+    """A truth that is the interpolated scan times a factor an order is found again."""
+    rep = case.scan.represent()
+    known = torch.tensor([0.9, 1.3, 0.6])
+    made = attrs.evolve(case, truth=scale_linearly(case.scan, rep, known))
+    found = fit_linear([made])
+    assert found.tolist() == pytest.approx(known.tolist(), rel=1e-4)
+    again = figures_of(scale_linearly(case.scan, rep, found), made)
+    assert again["NMSE R2"] < 1e-6 and again["NMSE FA"] < 1e-6
 
-    for name in ("default", "zhu2024"):
-        data = read_recipe(name).data
+
+def test_an_order_that_one_side_lacks_is_not_compared(case):
+    short = attrs.evolve(case, orders=2)
+    figures = figures_of(short.truth, short)
+    assert "NMSE R4" not in figures and "NMSE FA" in figures
+
+
+def test_seeds_are_apart():
+    from dmri7t.evaluation.calibration import FIRST_CHECK_SEED, FIRST_SEED
+    from dmri7t.training.recipe import RECIPES, read_recipe
+
+    for path in RECIPES.glob("*.toml"):
+        data = read_recipe(path).data
         for kind in ("", "validation_"):
-            assert data[f"first_{kind}seed"] + data[f"{kind}seeds"] <= FIRST_TEST_SEED
+            assert data[f"first_{kind}seed"] + data[f"{kind}seeds"] <= FIRST_SEED
+    assert FIRST_SEED < FIRST_CHECK_SEED < FIRST_FIT_SEED < FIRST_TEST_SEED
 
 
-def test_command_writes_tables_and_records_them(tiny_model, tmp_path):
+def test_command_writes_tables_and_records_them(tiny_model, tmp_path, capsys):
     model = shutil.copytree(tiny_model, tmp_path / "model")
-    main(
-        [
-            "evaluate",
-            str(model),
-            "--output",
-            str(tmp_path / "out"),
-            "--subjects",
-            "2",
-            "--size",
-            "20",
-            "--samples",
-            "1",
-            "--threads",
-            "1",
-            "--record",
-        ]
-    )
-    rows = (tmp_path / "out/table.tsv").read_text().splitlines()
-    assert rows[0].split("\t") == ["method", "map", "metric", "mean", "sd", "n"]
-    assert any(row.startswith("interpolation\tR4\tNMSE") for row in rows)
+    out = tmp_path / "out"
+    command = f"evaluate {model} --output {out} --subjects 2 --size 20 --threads 1 --record"
+    main(command.split())
+    rows = (out / "table.tsv").read_text().splitlines()
+    assert rows[0].split("\t")[:6] == ["method", "map", "metric", "mean", "sd", "n"]
+    for method in ("interpolation", "linear", "tiny", "tiny, regression alone", "tiny, B-spline"):
+        assert any(row.startswith(f"{method}\tR4\tNMSE") for row in rows), method
+    assert "| tiny |" in capsys.readouterr().out
+    subjects = pd.read_csv(out / "subjects.tsv", sep="\t")
+    assert len(subjects) == 2 * 5 and subjects["subject"].nunique() == 2
+    assert (out / "figure.png").stat().st_size > 20_000
     config = check_bundle(model)
     assert np.isfinite(config["figures"]["nmse"]["tiny"]["FA"]["mean"])
     assert "| NMSE | R0 | R2 | R4 | FA |" in (model / "README.md").read_text()
 
 
-def test_summary_is_mean_and_spread():
-    import pandas as pd
-
-    table = pd.DataFrame({"subject": [0, 1], "method": ["a", "a"], "NMSE R0": [1.0, 3.0]})
-    row = summarize(table).iloc[0]
-    assert (row["mean"], row["n"], row["map"], row["metric"]) == (2.0, 2, "R0", "NMSE")
-    assert row["sd"] == pytest.approx(2**0.5)
+def test_summary_is_mean_spread_and_median_over_subjects():
+    """Two shells of a subject count as one."""
+    who = dict(zip(KEYS, ("a", "b1000", "", "m"), strict=True))
+    rows = [
+        {**who, "NMSE R0": 1.0},
+        {**who, "shell": "b2000", "NMSE R0": 2.0},
+        {**who, "subject": "b", "NMSE R0": 3.5},
+    ]
+    table = summarize(pd.DataFrame(rows))
+    row = table.iloc[0]
+    assert (row["mean"], row["n"], row["map"], row["metric"]) == (2.5, 2, "R0", "NMSE")
+    assert row["sd"] == pytest.approx(2**0.5) and row["median"] == 2.5
+    assert "| m | 2.5000 ± 1.4142 |" in markdown(table, ["A note."])

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from dmri7t.evaluation.case import figures_of
 from dmri7t.evaluation.chain import encode_shell, interpolate_shell, translate_shell
-from dmri7t.evaluation.simulated import figures_of, scan_of, truth_of
+from dmri7t.evaluation.simulated import FIRST_TEST_SEED, scan_of, simulated_cases
 from dmri7t.evaluation.simulated import test_subjects as draw_subjects
 from dmri7t.models.bundle import check_bundle, resolve_model
 from dmri7t.models.translator import Translator
@@ -36,11 +37,10 @@ def test_it_ships_is_whole_and_was_measured_better_than_interpolation():
 def test_it_is_better_than_interpolation_over_heads_it_never_saw(translator):
     """On the mean over protocols as labs run them; not on every quiet scan, see the README."""
     ours, theirs = [], []
-    for patch in draw_subjects(5, 77, "any", 24):
-        scan, truth = scan_of(patch), truth_of(patch)
-        rep = scan.represent()
-        ours.append(figures_of(translate_shell(translator, scan, rep), truth, scan))
-        theirs.append(figures_of(interpolate_shell(scan, rep), truth, scan))
+    for case in simulated_cases(5, FIRST_TEST_SEED + 77, "any", 24):
+        rep = case.scan.represent()
+        ours.append(figures_of(translate_shell(translator, case.scan, rep), case))
+        theirs.append(figures_of(interpolate_shell(case.scan, rep), case))
     for name in ("NMSE R0", "NMSE R2", "NMSE R4", "NMSE FA"):
         mine, plain = (np.mean([f[name] for f in side]) for side in (ours, theirs))
         assert mine < plain, name

@@ -8,9 +8,10 @@ import torch
 
 from dmri7t.errors import ModelError
 from dmri7t.models import inputs
+from dmri7t.models.box import Box
 from dmri7t.models.bundle import check_bundle, model_checksum
 from dmri7t.models.networks import ChannelNorm, ResidualNet, build, quantize
-from dmri7t.models.translator import Box, Translator
+from dmri7t.models.translator import Translator
 from dmri7t.signal.describe import Description
 from dmri7t.signal.grids import Grid, refine
 from dmri7t.signal.resample import resample_mask

@@ -1,0 +1,88 @@
+"""One shell whose 7T is known, and what a method's answer is worth on it."""
+
+from __future__ import annotations
+
+import attrs
+import numpy as np
+import torch
+
+from dmri7t.evaluation.chain import Estimate, ShellScan
+from dmri7t.signal.metrics import nmse, ssim
+from dmri7t.signal.resample import bounding_box
+
+MAPS = ("R0", "R2", "R4", "FA")
+"""Features that are compared."""
+
+METRICS = ("NMSE", "SSIM")
+"""What is said of each."""
+
+
+@attrs.frozen(eq=False)
+class Case:
+    """A scan and its reference.
+
+    Parameters
+    ----------
+    subject : str
+    shell : str
+        Such as ``b1000``.
+    scan : ShellScan
+        What the methods are given, and the grid and mask they answer on.
+    truth : Estimate
+        Reference RISH and coefficients at ``scan.mask_out``.
+    counted : ndarray of bool
+        Voxels of the output grid that count, within ``scan.mask_out``.
+    orders : int
+        How many of R0, R2, R4 both sides can show.
+    factor : str
+        How the scan was degraded; empty where it was not.
+    """
+
+    subject: str
+    shell: str
+    scan: ShellScan
+    truth: Estimate
+    counted: np.ndarray
+    orders: int = 3
+    factor: str = ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Maps that can be compared."""
+        return (*MAPS[: self.orders], "FA")
+
+    def maps(self, estimate: Estimate) -> dict[str, torch.Tensor]:
+        """Volumes (X, Y, Z) of an answer, by name, zero outside the mask."""
+        values = [*estimate.rish_3V[: self.orders], estimate.anisotropy(self.scan)]
+        inside = torch.as_tensor(self.scan.mask_out)
+        out = {}
+        for name, value in zip(self.names, values, strict=True):
+            out[name] = torch.zeros(self.scan.mask_out.shape)
+            out[name][inside] = value.float()
+        return out
+
+    def figures(
+        self, found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]
+    ) -> dict[str, float]:
+        """NMSE and SSIM of every map, keys such as ``NMSE R0``.
+
+        Parameters
+        ----------
+        found, wanted : dict
+            From :meth:`maps`, of the answer and of the truth.
+        """
+        # a window of SSIM reaches five voxels beyond what counts
+        start, stop = bounding_box(self.counted, 6)
+        box = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
+        keep = torch.as_tensor(self.counted[box])
+        out = {}
+        for name in self.names:
+            pair = found[name][box], wanted[name][box]
+            out[f"NMSE {name}"] = float(nmse(*pair, keep))
+            out[f"SSIM {name}"] = float(ssim(*pair, keep))
+        return out
+
+
+def figures_of(estimate: Estimate, case: Case) -> dict[str, float]:
+    """NMSE and SSIM of an answer against its case's truth."""
+    return case.figures(case.maps(estimate), case.maps(case.truth))

@@ -1,0 +1,206 @@
+"""Cases of single real scans: one half of the directions, degraded, against the other half.
+
+The noise of the two halves is independent, so a method gains nothing by keeping its input's
+noise. The reference is noisy too: no method reaches zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import attrs
+import numpy as np
+import torch
+
+from dmri7t.evaluation.case import Case
+from dmri7t.evaluation.chain import Estimate, ShellScan
+from dmri7t.io.dataset import participant_labels
+from dmri7t.io.inputs import find_scans
+from dmri7t.signal.gradients import find_shells
+from dmri7t.signal.grids import Grid
+from dmri7t.signal.prepare import find_brain
+from dmri7t.signal.represent import represent
+from dmri7t.signal.resample import extend
+from dmri7t.signal.rish import debias
+from dmri7t.training.pairs import OpenScan, open_scan
+
+FACTORS = (1.19, 1.5)
+"""By how much k-space is cropped along each axis; 1.25 over 1.05 is 1.19."""
+
+FEWEST = 6
+"""Directions that a half needs."""
+
+
+def split_directions(directions_N3: np.ndarray) -> tuple[list[int], list[int]]:
+    """Part directions into two halves that are spread alike.
+
+    Nearest neighbours (a direction and its opposite are the same) become pairs, and each
+    half gets one of every pair; a single one that is left over goes to the first.
+
+    Examples
+    --------
+    >>> close = np.array([[1, 0, 0], [0, 1, 0], [0.99, 0.1, 0], [0, 0.99, 0.1]])
+    >>> sorted(sorted(half) for half in split_directions(close))
+    [[0, 1], [2, 3]]
+    """
+    n = len(directions_N3)
+    nearness = np.abs(directions_N3 @ directions_N3.T)
+    np.fill_diagonal(nearness, -1)
+    first: list[int] = []
+    second: list[int] = []
+    free = set(range(n))
+    # the closest pair first
+    for flat in np.argsort(-nearness, axis=None):
+        i, j = divmod(int(flat), n)
+        if i < j and i in free and j in free:
+            # the one that is farther from what the first half has goes there
+            i_near, j_near = (max((nearness[k, h] for h in first), default=-1.0) for k in (i, j))
+            near, far = (i, j) if i_near > j_near else (j, i)
+            first.append(far)
+            second.append(near)
+            free -= {i, j}
+    return sorted([*first, *free]), sorted(second)
+
+
+def crop_kspace(volume_XYZ: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
+    """Keep the lowest frequencies of volumes (..., X, Y, Z): a coarser grid of this shape.
+
+    Its first voxel's centre is the old one's, and the mean is kept.
+    """
+    spectrum = torch.fft.fftn(volume_XYZ.double(), dim=(-3, -2, -1))
+    for axis, n in zip((-3, -2, -1), shape, strict=True):
+        old = spectrum.shape[axis]
+        # frequencies from -(n // 2) on; for even n the lone highest one is dropped
+        low = (n - 1) // 2
+        kept = [*range(low + 1), *range(old - low, old)]
+        part = spectrum.index_select(axis, torch.tensor(kept))
+        if len(kept) < n:
+            place = part.narrow(axis, 0, 1) * 0
+            parts = [part.narrow(axis, 0, low + 1), place, part.narrow(axis, low + 1, low)]
+            part = torch.cat(parts, axis)
+        spectrum = part * (n / old)
+    return torch.fft.ifftn(spectrum, dim=(-3, -2, -1)).real.float()
+
+
+def coarser(grid: Grid, factor: float) -> Grid:
+    """Grid that a k-space cropped by a factor along each axis has."""
+    shape = tuple(max(round(n / factor), 1) for n in grid.shape)
+    affine = grid.affine.copy()
+    affine[:3, :3] = affine[:3, :3] * (np.array(grid.shape) / np.array(shape))
+    return Grid(shape, affine)
+
+
+def degraded_cases(
+    root: Path, factors: Sequence[float] = FACTORS, noise_factor: float = 1.0, seed: int = 0
+) -> Iterator[Case]:
+    """Cases of all scans of a BIDS data set, with halves that are large enough.
+
+    Parameters
+    ----------
+    root : Path
+    factors : sequence of float
+        By how much k-space is cropped along each axis.
+    noise_factor : float
+        Noise of the degraded half over its own; 1 adds none.
+    seed : int
+        Of the added noise.
+    """
+    for label in participant_labels(root):
+        for candidate in find_scans(Path(root).resolve(), [label]):
+            if candidate.scan is None:
+                continue
+            with open_scan(candidate.scan) as opened:
+                for shell in opened.shells:
+                    first, second = split_directions(opened.table.directions[list(shell.indices)])
+                    if len(second) < FEWEST:
+                        print(
+                            f"[evaluate] {candidate.scan.stem} {shell.name}: left, "
+                            f"{len(shell)} directions make no two halves of {FEWEST}",
+                            flush=True,
+                        )
+                        continue
+                    halves = [[shell.indices[i] for i in half] for half in (first, second)]
+                    yield from _cases(
+                        candidate.scan.stem, opened, shell.name, halves, factors, noise_factor, seed
+                    )
+
+
+def _cases(
+    stem: str,
+    opened: OpenScan,
+    shell: str,
+    halves: list[list[int]],
+    factors: Sequence[float],
+    noise_factor: float,
+    seed: int,
+) -> Iterator[Case]:
+    from scipy.ndimage import binary_erosion
+
+    b0s, _ = find_shells(opened.table.bvals)
+    # one b0 alone is shared by both halves: the tables' notes say so
+    b0_halves = [list(b0s[0::2]), list(b0s[1::2])] if len(b0s) > 1 else [list(b0s)] * 2
+    reference = _reference(opened, halves[1], b0_halves[1])
+    counted = binary_erosion(opened.mask)
+    volumes = _volumes(opened, [*b0_halves[0], *halves[0]])
+    for factor in factors:
+        scan = _degrade(opened, volumes, len(b0_halves[0]), halves[0], factor, noise_factor, seed)
+        orders = [reference[1], scan.represent().plan.order]
+        name = f"{factor:g} times coarser" + (
+            f", {noise_factor:g} times the noise" if noise_factor > 1 else ""
+        )
+        yield Case(stem, shell, scan, reference[0], counted, min(3, min(orders) // 2 + 1), name)
+
+
+def _reference(opened: OpenScan, half: list[int], b0s: list[int]) -> tuple[Estimate, int]:
+    """Debiased RISH and coefficients of the half that is kept, and the order of its fit."""
+    b0_V = opened.read(b0s).mean(0)
+    rep = represent(opened.read(half), b0_V, opened.table.directions[half], len(b0s))
+    return Estimate(debias(rep.rish_LV, rep.noise_LV), rep.sh_CV), rep.plan.order
+
+
+def _volumes(opened: OpenScan, indices: list[int]) -> torch.Tensor:
+    """Volumes (N, X, Y, Z) continued smoothly outside the brain, so that nothing rings."""
+    return extend(opened.read(indices), opened.mask)
+
+
+def _degrade(
+    opened: OpenScan,
+    volumes: torch.Tensor,
+    n_b0: int,
+    half: list[int],
+    factor: float,
+    noise_factor: float,
+    seed: int,
+) -> ShellScan:
+    """Crop k-space of a half's volumes (b0s first), and add noise."""
+    directions = opened.table.directions[half]
+    grid = coarser(opened.grid, factor)
+    made = crop_kspace(volumes, grid.shape).clamp_min(0)
+    inside = crop_kspace(torch.from_numpy(opened.mask[None]).float(), grid.shape)[0] > 0.5
+    mask = find_brain(made[:n_b0].mean(0).numpy(), grid.voxel_sizes, inside.numpy())
+    kept = torch.as_tensor(mask)
+    scan = ShellScan(
+        signal_NV=made[n_b0:, kept],
+        b0_V=made[:n_b0, kept].mean(0),
+        directions_N3=directions,
+        bval=float(np.median(opened.table.bvals[half])),
+        n_b0=n_b0,
+        mask=mask,
+        grid=grid,
+        mask_out=opened.mask,
+        grid_out=opened.grid,
+    )
+    if noise_factor <= 1:
+        return scan
+    rep = scan.represent()
+    sigma = float((rep.sigma_V * scan.b0_V.clamp_min(1e-9)).median())
+    generator = torch.Generator().manual_seed(seed)
+    added = sigma * (noise_factor**2 - 1) ** 0.5
+
+    def noisy(values: torch.Tensor) -> torch.Tensor:
+        parts = [added * torch.randn(values.shape, generator=generator) for _ in range(2)]
+        return torch.hypot(values + parts[0], parts[1])
+
+    b0_V = noisy(made[:n_b0, kept]).mean(0)
+    return attrs.evolve(scan, signal_NV=noisy(scan.signal_NV), b0_V=b0_V)

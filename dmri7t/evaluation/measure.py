@@ -1,0 +1,64 @@
+"""Run methods over cases: one row a subject, shell and method."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import pandas as pd
+import torch
+
+from dmri7t.evaluation.case import MAPS, METRICS, Case
+from dmri7t.evaluation.methods import Method
+
+KEYS = ["subject", "shell", "factor", "method"]
+"""Columns that tell a row."""
+
+
+class Shown:
+    """Keeps the maps of the first case, for the figure."""
+
+    def __init__(self) -> None:
+        self.case: Case | None = None
+        self.maps: dict[str, dict[str, torch.Tensor]] = {}
+
+    def keep(self, case: Case, name: str, maps: dict[str, torch.Tensor]) -> None:
+        """Keep maps if they are of the first case."""
+        self.case = self.case or case
+        if case is self.case:
+            self.maps[name] = maps
+
+
+def run_methods(
+    cases: Iterable[Case], methods: Sequence[Method], seed: int = 0, shown: Shown | None = None
+) -> pd.DataFrame:
+    """Measure every method on every case, one case in memory at a time.
+
+    Parameters
+    ----------
+    cases : iterable of Case
+    methods : sequence of Method
+    seed : int
+        Of the samplers; the place of a case is added.
+    shown : Shown, optional
+        Keeps what the figure shows.
+
+    Returns
+    -------
+    DataFrame
+        :data:`KEYS`, and ``NMSE R0`` and so on; empty cells where a map cannot be compared.
+    """
+    rows = []
+    for place, case in enumerate(cases):
+        rep = case.scan.represent()
+        wanted = case.maps(case.truth)
+        if shown is not None:
+            shown.keep(case, "reference", wanted)
+        for method in methods:
+            found = case.maps(method.make(case.scan, rep, seed + place))
+            if shown is not None:
+                shown.keep(case, method.name, found)
+            who = dict(zip(KEYS, (case.subject, case.shell, case.factor, method.name), strict=True))
+            rows.append({**who, **case.figures(found, wanted)})
+        print(f"[evaluate] {case.subject} {case.shell} {case.factor}".rstrip(), flush=True)
+    columns = [*KEYS, *(f"{metric} {name}" for name in MAPS for metric in METRICS)]
+    return pd.DataFrame(rows).reindex(columns=columns)

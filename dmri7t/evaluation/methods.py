@@ -1,0 +1,138 @@
+"""The rows of the tables: interpolation, linear scaling, and every model in its forms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import attrs
+import torch
+
+from dmri7t.evaluation.case import Case
+from dmri7t.evaluation.chain import (
+    Estimate,
+    ShellScan,
+    interpolate_shell,
+    regress_shell,
+    translate_shell,
+)
+from dmri7t.models.translator import Translator
+from dmri7t.signal.represent import Representation
+from dmri7t.signal.rish import harmonize
+
+SWEEP = (1, 5, 10, 50)
+"""Steps of the sampler that are compared."""
+
+AVERAGED = 8
+"""Samples whose mean is compared with a single one."""
+
+
+@attrs.frozen(eq=False)
+class Method:
+    """A row of the tables.
+
+    Parameters
+    ----------
+    name : str
+    make : callable
+        Takes scan, representation and seed; gives an Estimate.
+    """
+
+    name: str
+    make: Callable[[ShellScan, Representation, int], Estimate]
+
+
+def fit_linear(cases: Iterable[Case]) -> torch.Tensor:
+    """Fit one factor an order that brings interpolated RISH nearest to 7T.
+
+    Least squares over all voxels, every subject weighted by the energy of its 7T, as NMSE is.
+
+    Parameters
+    ----------
+    cases : iterable of Case
+        Of training subjects.
+
+    Returns
+    -------
+    Tensor (3,); 1 where no case shows the order.
+    """
+    products, squares = torch.zeros(3).double(), torch.zeros(3).double()
+    for case in cases:
+        n = case.orders
+        counted = torch.as_tensor(case.counted[case.scan.mask_out])
+        plain = interpolate_shell(case.scan, case.scan.represent()).rish_3V[:n, counted].double()
+        truth = case.truth.rish_3V[:n, counted].double()
+        energy = truth.square().sum(1).clamp_min(1e-12)
+        products[:n] += (plain * truth).sum(1) / energy
+        squares[:n] += plain.square().sum(1) / energy
+    return torch.where(squares > 0, products / squares.clamp_min(1e-12), 1.0).float()
+
+
+def scale_linearly(scan: ShellScan, rep: Representation, factor_3: torch.Tensor) -> Estimate:
+    """Interpolate, and multiply each order of RISH by its factor."""
+    plain = interpolate_shell(scan, rep)
+    root_LV = factor_3.sqrt()[:, None].expand(3, plain.sh_CV.shape[1])
+    orders = min(3, rep.plan.order // 2 + 1)
+    sh_CV = harmonize(plain.sh_CV, root_LV[:orders].to(plain.sh_CV))
+    return Estimate(plain.rish_3V * factor_3[:, None].to(plain.rish_3V), sh_CV)
+
+
+def plain_methods(factor_3: torch.Tensor) -> list[Method]:
+    """What needs no network."""
+    return [
+        Method("interpolation", lambda scan, rep, seed: interpolate_shell(scan, rep)),
+        Method("linear", lambda scan, rep, seed: scale_linearly(scan, rep, factor_3)),
+    ]
+
+
+def model_methods(translator: Translator, sweep: bool = False) -> list[Method]:
+    """Rows of one model.
+
+    The paper's form gives ``ldm-ft`` and ``ldm-ft-sr``, or ``ldm`` where its 7T VQ-VAE was not
+    fine-tuned; the default's form its regression alone and a B-spline in place of its
+    super-resolution, too.
+
+    Parameters
+    ----------
+    translator : Translator
+    sweep : bool
+        Whether numbers of steps and samples are compared as well.
+    """
+    name, form = translator.config["name"], translator.config["form"]
+    resolves = "super_resolution" in translator.networks
+    if form == "direct":
+        tuned = _fine_tuned(translator)
+        base = "ldm-ft" if tuned else "ldm"
+        rows = [_row(translator, base, upsampling="bspline")]
+        if resolves:
+            rows.append(_row(translator, f"{base}-sr"))
+        name = rows[-1].name
+    else:
+        rows = [_row(translator, name)]
+    if form == "residual":
+        rows.append(_row(translator, f"{name}, B-spline", upsampling="bspline"))
+        rows.append(
+            Method(
+                f"{name}, regression alone",
+                lambda scan, rep, seed: regress_shell(translator, scan, rep),
+            )
+        )
+    if sweep and translator.samples_drawn:
+        rows += [
+            _row(translator, f"{name}, {steps} steps, {words}", steps=steps, samples=samples)
+            for steps in SWEEP
+            for samples, words in ((1, "one sample"), (AVERAGED, f"mean of {AVERAGED}"))
+        ]
+    return rows
+
+
+def _row(translator: Translator, name: str, **settings: object) -> Method:
+    return Method(
+        name,
+        lambda scan, rep, seed: translate_shell(translator, scan, rep, seed=seed, **settings),
+    )
+
+
+def _fine_tuned(translator: Translator) -> bool:
+    """Whether the 7T VQ-VAE is another than the 3T one."""
+    states = [translator.networks[n].state_dict() for n in ("vqvae_3t", "vqvae_7t")]
+    return any(not torch.equal(value, states[1][key]) for key, value in states[0].items())

@@ -1,0 +1,159 @@
+"""Cases of real or simulated pairs of 3T and 7T scans, and models trained for their folds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from dmri7t.errors import InputError, ModelError
+from dmri7t.evaluation.case import Case
+from dmri7t.evaluation.chain import Estimate, ShellScan
+from dmri7t.io.images import whole_file
+from dmri7t.models.translator import Translator
+from dmri7t.signal.grids import Grid
+from dmri7t.signal.represent import represent
+from dmri7t.signal.resample import resample_mask
+from dmri7t.signal.rish import debias
+from dmri7t.training.pairs import (
+    FIELDS,
+    Cutting,
+    Folder,
+    OpenScan,
+    common_shells,
+    load_pairs,
+    open_scan,
+)
+from dmri7t.training.recipe import Recipe
+from dmri7t.training.splits import split_subjects
+from dmri7t.training.train import Training
+
+
+def paired_labels(folder: Folder) -> list[str]:
+    """Subjects with both a 3T and a 7T scan."""
+    return [x for x in folder.labels if all(field in folder.scans(x) for field in FIELDS)]
+
+
+def paired_cases(
+    folder: Folder, labels: Iterable[str], shells: Sequence[float] = ()
+) -> Iterator[Case]:
+    """Read subjects one by one; a case for every shell that both scans have.
+
+    The methods answer on the 7T scan's grid; what counts is where both brains' masks overlap.
+    The reference is the 7T scan's own gain-corrected, debiased RISH; FA of both sides is that of
+    the signals which their coefficients give at the 3T scan's directions.
+
+    Parameters
+    ----------
+    folder : Folder
+    labels : iterable of str
+    shells : sequence of float
+        b-values to use; empty: all.
+
+    Raises
+    ------
+    InputError
+        If the scans of a subject do not lie in one space.
+    """
+    for label in labels:
+        scans = folder.scans(label)
+        with open_scan(scans[FIELDS[0]]) as low, open_scan(scans[FIELDS[1]]) as high:
+            for shell, other in common_shells(low.shells, high.shells, shells):
+                yield _pair(label, low, high, shell, other)
+
+
+def _pair(label: str, low: OpenScan, high: OpenScan, shell: Any, other: Any) -> Case:
+    overlap = high.mask & resample_mask(low.mask, low.grid, high.grid)
+    if not overlap.any():
+        raise InputError(
+            f"sub-{label}: the brains of the 3T and the 7T scan do not overlap; register them to "
+            "one space."
+        )
+    directions = high.table.directions[list(other.indices)]
+    b0_V = torch.from_numpy(high.b0[high.mask])
+    rep = represent(high.read(other.indices), b0_V, directions, high.n_b0)
+    inside = torch.from_numpy(overlap[high.mask])
+    rish_3V = debias(rep.rish_LV, rep.noise_LV)[:, inside]
+    scan = scan_of_shell(low, shell.indices, low.n_b0, overlap, high.grid)
+    truth = Estimate(rish_3V, rep.sh_CV[:, inside])
+    fitted = [rep.plan.order, scan.represent().plan.order]
+    return Case(label, shell.name, scan, truth, overlap, orders=min(3, min(fitted) // 2 + 1))
+
+
+def scan_of_shell(
+    opened: OpenScan, indices: Sequence[int], n_b0: int, mask_out: np.ndarray, grid_out: Grid
+) -> ShellScan:
+    """What methods are given of some volumes of an opened scan."""
+    return ShellScan(
+        signal_NV=opened.read(indices),
+        b0_V=torch.from_numpy(opened.b0[opened.mask]),
+        directions_N3=opened.table.directions[list(indices)],
+        bval=float(np.median(opened.table.bvals[list(indices)])),
+        n_b0=n_b0,
+        mask=opened.mask,
+        grid=opened.grid,
+        mask_out=mask_out,
+        grid_out=grid_out,
+    )
+
+
+def refuse_known(translator: Translator, labels: Iterable[str], root: Path) -> None:
+    """Let no model be tested on whom it was trained on.
+
+    Raises
+    ------
+    ModelError
+        Names the model and the subjects.
+    """
+    training = translator.config.get("training", {})
+    known = sorted(set(training.get("subjects", ())) & set(labels))
+    if not known:
+        return
+    name, source = translator.config["name"], training.get("source", "")
+    if not source.endswith(f" {root.resolve().name}"):
+        # labels such as 01 stand for others in another data set; a copy under a new name does not
+        print(
+            f"[evaluate] {name}: was trained on {source}, which has {len(known)} labels in common "
+            f"with {root}; if these are the same people, its figures here mean nothing",
+            flush=True,
+        )
+    else:
+        few = ", ".join(known[:5]) + (f" and {len(known) - 5} more" if len(known) > 5 else "")
+        raise ModelError(
+            f"{name}: was trained on {few} of {root}; test it on others, or "
+            "give its recipe with --folds, which trains one model a fold."
+        )
+
+
+def plan_folds(
+    labels: list[str], k: int, seed: int, families: dict[str, str] | None, path: Path
+) -> list[dict[str, Any]]:
+    """Part subjects into folds and store who is in which, as JSON.
+
+    Without folds (k below 2) all subjects are for testing.
+    """
+    if k < 2:
+        splits = [{"fold": "", "training": [], "validation": [], "test": sorted(labels)}]
+    else:
+        splits = [
+            split_subjects(labels, seed, families, f"{i}/{k}").as_dict() for i in range(1, k + 1)
+        ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as part:
+        part.write_text(json.dumps({"seed": seed, "folds": splits}, indent=2) + "\n")
+    return splits
+
+
+def train_fold(
+    recipe: Recipe, root: Path, out: Path, fold: str, how: Cutting, families: dict[str, str] | None
+) -> Translator:
+    """Train a recipe on a fold's training subjects; what is trained already is kept."""
+    if not (out / "config.json").exists():
+        examples, validation, split = load_pairs(root, out.parent / "pool", how, families, fold)
+        source = f"pairs of {root.resolve().name}"
+        Training(recipe, out, examples, validation, source, None, how.seed, split=split).run()
+    return Translator.load(out)

@@ -1,0 +1,55 @@
+"""The part of an image that networks see."""
+
+from __future__ import annotations
+
+import attrs
+import numpy as np
+import torch
+from torch.nn import functional
+
+from dmri7t.signal.resample import bounding_box
+
+MARGIN = 2
+"""Voxels kept around the mask."""
+
+
+@attrs.frozen
+class Box:
+    """Part of an image that networks see: the mask's surroundings, padded to whole latents.
+
+    Parameters
+    ----------
+    start, stop : tuple of int (3,)
+        Within the image.
+    pad : tuple of int (3,)
+        Zeros added behind the last voxel of each axis.
+    """
+
+    start: tuple[int, int, int]
+    stop: tuple[int, int, int]
+    pad: tuple[int, int, int]
+
+    @classmethod
+    def around(cls, mask_XYZ: np.ndarray, multiple: int = 1) -> Box:
+        """Box around a mask whose edges are multiples of a number."""
+        start, stop = bounding_box(mask_XYZ, MARGIN)
+        pad = tuple(-(b - a) % multiple for a, b in zip(start, stop, strict=True))
+        return cls(start, stop, pad)
+
+    @property
+    def slices(self) -> tuple[slice, slice, slice]:
+        """Index of the part within the image."""
+        return tuple(slice(a, b) for a, b in zip(self.start, self.stop, strict=True))
+
+    def place(self, values_TV: torch.Tensor, mask_XYZ: np.ndarray) -> torch.Tensor:
+        """Lay mask voxels (T, V) into the padded box, zero elsewhere: (T, x, y, z)."""
+        inside = torch.as_tensor(mask_XYZ[self.slices], device=values_TV.device)
+        volume = values_TV.new_zeros(values_TV.shape[0], *inside.shape)
+        volume[:, inside] = values_TV
+        return functional.pad(volume, [n for p in reversed(self.pad) for n in (0, p)])
+
+    def pick(self, volume: torch.Tensor, mask_XYZ: np.ndarray) -> torch.Tensor:
+        """Take the mask voxels (..., V) out of a padded box (..., x, y, z)."""
+        inside = torch.as_tensor(mask_XYZ[self.slices], device=volume.device)
+        x, y, z = inside.shape
+        return volume[..., :x, :y, :z][..., inside]
