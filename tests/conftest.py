@@ -164,3 +164,25 @@ def tiny_model(tmp_path_factory) -> Path:
     write_bundle(folder, config, "A model for tests: random weights.\n")
     assert json.loads((folder / "config.json").read_text())["files"]
     return folder
+
+
+@pytest.fixture(scope="session")
+def calibrated_model(tiny_model, tmp_path_factory) -> Path:
+    """The same bundle, with an uncertainty and a forecast as calibration would write them."""
+    import shutil
+
+    from dmri7t.models.bundle import check_bundle, write_bundle
+
+    folder = shutil.copytree(tiny_model, tmp_path_factory.mktemp("calibrated") / "model")
+    config = check_bundle(folder)
+    config.pop("files")
+    config["name"] = "calibrated"
+    config["calibration"] = {
+        "weights": [[0.01, 1.0, 0.5, 0.01, 0.1]] * 3,
+        "fa_factor": 1.0,
+        "subjects": 1,
+        "check": {"subjects": 1, "coverage_90": {"R0": 0.9, "R2": 0.9, "R4": 0.9, "FA": 0.9}},
+        "forecast": {m: {"weights": [-0.5] + [0.0] * 5, "sd": 0.2} for m in ("R0", "R2", "FA")},
+    }
+    write_bundle(folder, config, "A model for tests: random weights, made-up calibration.\n")
+    return folder

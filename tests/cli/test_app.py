@@ -35,14 +35,14 @@ def files_below(folder: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_good_example_gives_what_its_skeleton_says(name, tiny_model, tmp_path):
+def test_good_example_gives_what_its_skeleton_says(name, calibrated_model, tmp_path):
     skeleton = make.make_dataset(name, tmp_path / "in")
     run = dmri7t(
         tmp_path / "in",
         tmp_path / "out",
         "participant",
         "--model",
-        tiny_model,
+        calibrated_model,
         "-w",
         tmp_path / "work",
         "--samples",
@@ -73,6 +73,9 @@ def test_good_example_gives_what_its_skeleton_says(name, tiny_model, tmp_path):
         assert sidecar["Synthetic"] is True
         bvecs = np.loadtxt(tmp_path / "out" / f"{stem}_desc-7Tlike_dwi.bvec")
         assert bvecs.shape == (3, image.shape[3])
+        quality = json.loads((tmp_path / "out" / f"{stem}_desc-quality_dwi.json").read_text())
+        gains = [s["expected"]["R2"]["ratio"] for s in quality["shells"] if s["translated"]]
+        assert gains == pytest.approx([np.exp(-0.5)] * len(gains)) and gains
     validation = validate_dataset(tmp_path / "out")
     assert validation.remark == "no errors", validation.errors
     participants = {re.match(r"sub-[^/]+", stem)[0] for stem in skeleton["yields"]}

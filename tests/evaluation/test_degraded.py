@@ -1,0 +1,104 @@
+"""Halves, k-space crops, and a scan without noise against itself."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+import torch
+
+from dmri7t.cli.model import main
+from dmri7t.evaluation.case import figures_of
+from dmri7t.evaluation.chain import interpolate_shell
+from dmri7t.evaluation.degraded import coarser, crop_kspace, degraded_cases, split_directions
+from dmri7t.signal.grids import Grid
+from dmri7t.signal.harmonics import plan_fit
+from dmri7t.simulation.acquisition import spread_directions
+
+
+@pytest.mark.parametrize("n", [24, 31, 60])
+def test_both_halves_are_spread_well(n):
+    directions = spread_directions(n)
+    halves = split_directions(directions)
+    assert sorted(halves[0] + halves[1]) == list(range(n))
+    assert 0 <= len(halves[0]) - len(halves[1]) <= 1
+    for half in halves:
+        # condition of the order-2 fit: evenly spread directions have one near 1
+        spread = np.linalg.cond(plan_fit(directions[half], 2, 0.0).matrix_CN)
+        assert spread < 2.5
+
+
+def test_halves_are_the_best_of_all_where_all_can_be_tried():
+    directions = spread_directions(10)
+
+    def energy(half: list[int]) -> float:
+        pairs = combinations(directions[half], 2)
+        return sum(1 / np.linalg.norm(a - b) + 1 / np.linalg.norm(a + b) for a, b in pairs)
+
+    def both(half: list[int]) -> float:
+        return energy(half) + energy([i for i in range(10) if i not in half])
+
+    best = min(both(list(half)) for half in combinations(range(10), 5))
+    assert both(split_directions(directions)[0]) == pytest.approx(best, rel=0.02)
+
+
+@pytest.mark.parametrize("shape", [(16, 15, 12), (10, 9, 16)])
+def test_a_crop_keeps_low_frequencies_exactly(shape):
+    """A cosine below both Nyquist frequencies is the same cosine on the coarser grid."""
+    n = (24, 20, 16)
+
+    def wave(size: tuple[int, int, int]) -> torch.Tensor:
+        axes = np.meshgrid(*[np.arange(s) / s for s in size], indexing="ij")
+        phase = 2 * np.pi * (2 * axes[0] + axes[1] - 3 * axes[2])
+        return torch.from_numpy(5 + np.cos(phase)).float()
+
+    cropped = crop_kspace(wave(n)[None], shape)[0]
+    torch.testing.assert_close(cropped, wave(shape), atol=1e-5, rtol=0)
+
+
+def test_the_coarser_grid_covers_the_same_field_of_view():
+    grid = Grid((24, 20, 16), np.diag([-2.0, 2.0, 3.0, 1.0]))
+    low = coarser(grid, 1.19)
+    assert low.shape == (20, 17, 13)
+    extents = [np.array(g.shape) * g.voxel_sizes for g in (grid, low)]
+    assert extents[0] == pytest.approx(extents[1])
+
+
+@pytest.fixture(scope="module")
+def scans(tmp_path_factory):
+    """Two simulated heads, one of them with hardly any noise."""
+    root = tmp_path_factory.mktemp("scans")
+    common = "--subjects 1 --voxel-size 5 --voxel-size-7t 4.2 --directions 40 --b0s 4"
+    for name, snr in (("quiet", 2000), ("loud", 15)):
+        main(["simulate", str(root / name), *common.split(), "--snr", str(snr)])
+        # the 3T scans alone: what would be 7T is no scan to degrade here
+        for path in (root / name).glob("sub-*/ses-7T/dwi/*"):
+            path.unlink()
+    return root
+
+
+def test_nothing_degraded_and_no_noise_is_no_error(scans):
+    case = next(degraded_cases(scans / "quiet", factors=(1.0,)))
+    figures = figures_of(interpolate_shell(case.scan, case.scan.represent()), case)
+    assert case.orders == 3
+    # two halves of the directions see orders above 4 in another way: not quite zero
+    assert figures["NMSE R0"] < 3e-3 and figures["NMSE R2"] < 0.01 and figures["NMSE FA"] < 0.01
+
+
+def test_coarser_and_noisier_scans_are_farther_from_the_other_half(scans):
+    errors = []
+    for factor, noise in ((1.0, 1.0), (1.5, 1.0), (1.5, 3.0)):
+        case = next(degraded_cases(scans / "loud", factors=(factor,), noise_factor=noise))
+        estimate = interpolate_shell(case.scan, case.scan.represent())
+        errors.append(figures_of(estimate, case)["NMSE R2"])
+    assert errors[0] < errors[1] < errors[2]
+
+
+def test_command_on_scans_of_ones_own(scans, tiny_model, tmp_path, capsys):
+    command = f"evaluate {tiny_model} --degrade {scans / 'loud'} --output {tmp_path} --threads 1"
+    main([*command.split(), "--factors", "1.3"])
+    rows = (tmp_path / "table.tsv").read_text().splitlines()
+    assert rows[0].split("\t")[:2] == ["factor", "method"]
+    assert any(row.startswith("1.3 times coarser\ttiny\tR4\tNMSE") for row in rows)
+    assert "noise of its own" in capsys.readouterr().out
