@@ -30,6 +30,9 @@ class Recipe:
         scheduler, start, guidance, steps, samples, temperature.
     stages : dict of dict
         In the order of training: steps, batch, learning_rate and what else a stage takes.
+    limits : dict, optional
+        Narrower ranges than those of the training data within which the model is to be used,
+        such as ``bval``: lowest and highest.
     """
 
     model: dict[str, Any]
@@ -37,6 +40,7 @@ class Recipe:
     networks: dict[str, dict[str, Any]]
     sampler: dict[str, Any]
     stages: dict[str, dict[str, Any]]
+    limits: dict[str, list[float]] = attrs.field(factory=dict)
 
 
 def read_recipe(name: str | Path) -> Recipe:

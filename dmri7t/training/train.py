@@ -386,7 +386,7 @@ class Training:
         config = {
             **self.config,
             "training": training | {"data": self.recipe.data} | self._subjects(),
-            "ranges": described,
+            "ranges": described | self.recipe.limits,
         }
         write_bundle(self.out, config, model_card(config))
 
