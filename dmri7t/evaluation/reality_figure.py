@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from dmri7t.evaluation.reality import FAR, Comparison, pool
-from dmri7t.evaluation.reality_measure import AXES, BINS, TISSUES
+from dmri7t.evaluation.reality_measure import AXES, TISSUES, frequencies
 from dmri7t.io.images import whole_file
 
-HISTOGRAMS = ("sqrt R0 debiased", "sqrt R2 debiased", "sqrt R4 smoothed", "FA", "MD")
+HISTOGRAMS = ("sqrt R0 debiased", "sqrt R2 smoothed", "sqrt R4 smoothed", "FA", "MD")
 
 SPECTRA = ("b0", "sqrt R0", "sqrt R2")
 
@@ -81,20 +81,25 @@ def _histogram(
         return
     top = max(np.percentile(s[name, t], 99.5) for s in (real, simulated) for t in known)
     edges = np.linspace(0, max(top, 1e-6), 60)
+    heights = {}
     for tissue in known:
         how = {"bins": edges, "density": True, "color": COLOURS[tissue]}
-        axes.hist(real[name, tissue], alpha=0.35, label=tissue, **how)
-        axes.hist(simulated[name, tissue], histtype="step", linestyle="--", linewidth=1.6, **how)
+        filled, *_ = axes.hist(real[name, tissue], alpha=0.35, label=tissue, **how)
+        line = {"histtype": "step", "linestyle": "--", "linewidth": 1.6}
+        dashed, *_ = axes.hist(simulated[name, tissue], **line, **how)
+        heights[tissue] = max(filled.max(), dashed.max())
+    # the narrow peak of CSF may leave the panel, so that the others can be seen
+    axes.set_ylim(0, 1.1 * max(heights.get("WM", 0), heights.get("GM", 0)) or None)
 
 
 def _spectrum(axes: Any, name: str, comparison: Comparison) -> None:
     """Median over blocks, and the band between the quartiles."""
-    frequency = (np.arange(BINS) + 0.5) / (2 * BINS)
     sides = {"real": (comparison.real, "-"), "simulated": (comparison.simulated, "--")}
     for label, (blocks, line) in sides.items():
         shares = [b.spectra[name, "radial"] for b in blocks if (name, "radial") in b.spectra]
         if shares:
             low, middle, high = np.percentile(shares, [25, 50, 75], axis=0)
+            frequency = frequencies(len(middle))
             axes.fill_between(frequency, low, high, alpha=0.25, color=COLOURS[label], linewidth=0)
             axes.plot(frequency, middle, line, color=COLOURS[label], label=label)
     axes.set(title=f"power of {name}", xlabel="cycles a voxel", yscale="log")

@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from dmri7t.evaluation.chain import ShellScan
 from dmri7t.signal.coherence import residual_correlation, smooth
-from dmri7t.signal.harmonics import synthesize
+from dmri7t.signal.harmonics import n_coefficients, synthesize
 from dmri7t.signal.represent import Representation, floor_b0, normalize
 from dmri7t.signal.rish import debias, rish
 from dmri7t.signal.tensor import fit_tensor, fractional_anisotropy, mean_diffusivity
@@ -37,10 +37,7 @@ WATER = (0.8e-3, 3.0e-3)
 ENOUGH = 50
 """Voxels from which a tissue's median is worth something."""
 
-BINS = 12
-"""Bins of the spectra, from 0 to half a cycle a voxel."""
-
-BANDS = {"low": (0, 1 / 6), "middle": (1 / 6, 1 / 3), "high": (1 / 3, 1 / 2)}
+BANDS = {"low": (0, 0.17), "middle": (0.17, 0.34), "high": (0.34, 0.51)}
 """Bands whose share of the power is compared, cycles a voxel."""
 
 AXES = ("x", "y", "z")
@@ -48,9 +45,6 @@ AXES = ("x", "y", "z")
 
 OUTLYING = 5.0
 """Robust standard deviations from which a slice counts as outlying."""
-
-UNFITTED = 1.0
-"""Degrees of freedom below which residuals say nothing of the noise."""
 
 
 @attrs.frozen(eq=False)
@@ -64,8 +58,8 @@ class Measured:
     figures : dict
         One number by quantity and tissue, or "" where it is no tissue's.
     spectra : dict
-        Share of the power in :data:`BINS` bins, by map and axis: "radial" or one of
-        :data:`AXES`.
+        Share of the power by frequency, see :func:`power_spectra`, by map and axis: "radial" or
+        one of :data:`AXES`.
     """
 
     voxels: dict[tuple[str, str], np.ndarray]
@@ -199,10 +193,11 @@ def noise_figures(
 ) -> dict[tuple[str, str], float]:
     """Residuals of the fit: level, correlation, tails, gain of volumes, outlying slices.
 
-    Nothing where the fit leaves no residuals, as with six directions.
+    Nothing where there are as many coefficients as directions, as with six: what such a fit
+    leaves is its penalty's.
     """
     plan, inside_V = rep.plan, tissue_V >= 0
-    if plan.residual_dof < UNFITTED or inside_V.sum() < ENOUGH:
+    if plan.n_directions <= n_coefficients(plan.order) or inside_V.sum() < ENOUGH:
         return {}
     # in units of the scanner, where the noise is the same in every voxel
     signal_NV = normalize(scan.signal_NV, scan.b0_V) * floor_b0(scan.b0_V)
@@ -276,13 +271,32 @@ def inside_window(mask: np.ndarray) -> np.ndarray:
     return window
 
 
+def frequencies(n_bins: int) -> np.ndarray:
+    """Frequencies of the bins of a spectrum (n_bins,), cycles a voxel, up to one half.
+
+    Examples
+    --------
+    >>> frequencies(4).tolist()
+    [0.125, 0.25, 0.375, 0.5]
+    """
+    return np.arange(1, n_bins + 1) / (2 * n_bins)
+
+
 def power_spectra(
     values_V: torch.Tensor, mask: np.ndarray, window: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Share of a map's power by frequency, (:data:`BINS`,), radially and along each axis.
+    """Share of a map's power by frequency, radially and along each axis.
 
-    The weighted mean is taken off first. Along an axis, only waves that run within 45 degrees of
-    it are counted.
+    The weighted mean is taken off first. A bin for each wave that fits into the block's shortest
+    edge (see :func:`frequencies`) gives the mean power of its waves over the sum of all bins.
+    Along an axis, only waves that run within 45 degrees of it are counted.
+
+    Parameters
+    ----------
+    values_V : Tensor (V,)
+    mask : ndarray (X, Y, Z) of bool
+    window : ndarray (X, Y, Z)
+        Weights, see :func:`inside_window`.
     """
     volume = np.zeros(mask.shape)
     volume[mask] = values_V.numpy()
@@ -290,25 +304,28 @@ def power_spectra(
     power = np.abs(np.fft.fftn(volume)) ** 2
     waves = np.meshgrid(*[np.abs(np.fft.fftfreq(n)) for n in mask.shape], indexing="ij")
     radius = np.sqrt(sum(wave**2 for wave in waves))
-    out = {"radial": _binned(power, radius, radius <= 0.5)}
+    n_bins = min(mask.shape) // 2
+    out = {"radial": _binned(power, radius, radius <= 0.5, n_bins)}
     for axis, wave in zip(AXES, waves, strict=True):
-        out[axis] = _binned(power, wave, wave >= radius * np.sqrt(0.5))
+        out[axis] = _binned(power, wave, wave >= radius * np.sqrt(0.5), n_bins)
     return out
 
 
-def _binned(power: np.ndarray, frequency: np.ndarray, counted: np.ndarray) -> np.ndarray:
-    """Mean power of the waves in each bin, over the sum of the means."""
-    place = np.minimum((frequency[counted] * 2 * BINS).astype(int), BINS - 1)
-    total = np.bincount(place, power[counted], minlength=BINS)
-    mean = total / np.maximum(np.bincount(place, minlength=BINS), 1)
+def _binned(
+    power: np.ndarray, frequency: np.ndarray, counted: np.ndarray, n_bins: int
+) -> np.ndarray:
+    """Mean power of the waves in each bin, over the sum of the means; the constant is left out."""
+    place = np.round(frequency[counted] * 2 * n_bins).astype(int)
+    total = np.bincount(place, power[counted], minlength=n_bins + 1)[1:]
+    mean = total / np.maximum(np.bincount(place, minlength=n_bins + 1)[1:], 1)
     return mean / max(mean.sum(), 1e-30)
 
 
 def band_shares(share: np.ndarray) -> dict[str, float]:
     """log10 of the share of power in each of :data:`BANDS`."""
-    centre = (np.arange(BINS) + 0.5) / (2 * BINS)
+    frequency = frequencies(len(share))
     return {
-        band: float(np.log10(max(share[(centre >= low) & (centre < high)].sum(), 1e-12)))
+        band: float(np.log10(max(share[(frequency > low) & (frequency <= high)].sum(), 1e-12)))
         for band, (low, high) in BANDS.items()
     }
 
