@@ -108,7 +108,7 @@ def distance(real: np.ndarray, simulated: np.ndarray, scale: float) -> float:
 
     Examples
     --------
-    >>> distance(np.array([0.0, 1.0, 2.0]), np.array([3.0, 4.0, 5.0]), 2.0)
+    >>> round(distance(np.array([0.0, 1.0, 2.0]), np.array([3.0, 4.0, 5.0]), 2.0), 6)
     1.5
     """
     from scipy.stats import wasserstein_distance

@@ -60,7 +60,7 @@ def _draw(figure: Any, comparison: Comparison) -> None:
     real, simulated = (pool(side, "voxels") for side in (comparison.real, comparison.simulated))
     for axes, name in zip(upper, HISTOGRAMS, strict=True):
         _histogram(axes, name, real, simulated)
-    upper[0].legend(frameon=False)
+    upper[2].legend(frameon=False)  # its right is empty
     for axes, name in zip(lower, SPECTRA, strict=False):
         _spectrum(axes, name, comparison)
     lower[0].legend(frameon=False)
