@@ -314,7 +314,8 @@ class Training:
     def _fit_gain(self) -> list[float]:
         """How much of the samples' average to add to the mean, by order, between 0 and 1.
 
-        Least squares over the validation scans, each weighted by its own error.
+        Least squares over the validation scans, each weighted by its own error, times the
+        recipe's ``trust``.
         """
         products, squares = torch.zeros(3), torch.zeros(3)
         for batch in self._batches(self.validation, "gain"):
@@ -327,7 +328,8 @@ class Training:
             products += ((missing * added).sum((0, 2, 3, 4)) / error).cpu()
             squares += (added.square().sum((0, 2, 3, 4)) / error).cpu()
         gain = (products / squares.clamp_min(1e-9)).clamp(0, 1)
-        return [round(float(g), 3) for g in gain]
+        trust = self.config["sampler"].get("trust", 1.0)
+        return [round(trust * float(g), 3) for g in gain]
 
     def _fit(self, name: str, settings: dict[str, Any]) -> None:
         """Train one stage; what was made of it or after it is of no use any more."""

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
 
+from dmri7t.cli.model import main
 from dmri7t.evaluation.calibration import Sample, coverage_table, fit_calibration, plot_coverage
+from dmri7t.models.bundle import check_bundle
 from dmri7t.models.forecast import fit_forecast, forecast
+from dmri7t.models.translator import Translator
 from dmri7t.models.uncertainty import anisotropy_sd, rish_sd, root_sd, terms
 from dmri7t.signal.describe import Description
 from dmri7t.signal.harmonics import synthesize
@@ -130,3 +135,16 @@ def test_forecast_finds_how_gain_depends_on_noise():
     )
     assert quiet.ratio / loud.ratio == pytest.approx(5, rel=0.15)
     assert loud.low < 0.5 * 0.05 / 0.15 < loud.high
+
+
+def test_command_writes_into_the_model(tiny_model, tmp_path, capsys):
+    model = shutil.copytree(tiny_model, tmp_path / "model")
+    command = f"calibrate {model} --subjects 3 --check-subjects 2 --size 20 --threads 1"
+    main([*command.split(), "--output", str(tmp_path / "out")])
+    config = check_bundle(model)
+    assert np.shape(config["calibration"]["weights"]) == (3, 5)
+    assert set(config["calibration"]["forecast"]) == {"R0", "R2", "R4", "FA"}
+    assert "## Uncertainty" in (model / "README.md").read_text()
+    assert (tmp_path / "out/coverage.png").exists()
+    assert Translator.load(model).calibrated
+    assert "nominal" in capsys.readouterr().out
