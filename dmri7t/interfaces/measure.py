@@ -105,6 +105,9 @@ class QualityInputSpec(StageInputSpec):
     representations = InputMultiPath(
         File(exists=True), mandatory=True, desc="of the translated shells"
     )
+    novelty = InputMultiPath(
+        File(exists=True), mandatory=True, desc="how unlike training they are, a file a shell"
+    )
     groups = traits.Dict(mandatory=True, desc="volumes of b0 and of every shell, by name")
     translated = traits.List(traits.Str, mandatory=True, desc="names of translated shells")
     reasons = traits.Dict(usedefault=True, desc="why the other shells are interpolated, by name")
@@ -131,11 +134,12 @@ class Quality(Stage):
     def _run_interface(self, runtime: Any) -> Any:
         from dmri7t.io.arrays import save_tensors
         from dmri7t.io.maps import load_mask
+        from dmri7t.signal.extent import extent_sentences
         from dmri7t.signal.quality import quality_record, quality_table
 
         self._pin_threads()
         inputs = self.inputs
-        _, grid = load_mask(inputs.mask)
+        mask_XYZ, grid = load_mask(inputs.mask)
         nmse, departures = self._compare()
         shells = self._shells()
         for shell, found in zip(shells, departures, strict=True):
@@ -151,6 +155,7 @@ class Quality(Stage):
             voxel_sizes=grid.voxel_sizes.tolist(),
             ranges=inputs.ranges,
             reasons=inputs.reasons,
+            extent=extent_sentences(mask_XYZ, grid.voxel_sizes),
         )
         names = {"quality": "json", "table": "tsv", "departures": "safetensors"}
         for name, ending in names.items():
@@ -203,7 +208,9 @@ class Quality(Stage):
     def _shells(self) -> list[dict]:
         from dmri7t.io.arrays import load_meta
 
-        return [load_meta(path) for path in self.inputs.representations]
+        inputs = self.inputs
+        pairs = zip(inputs.representations, inputs.novelty, strict=True)
+        return [{**load_meta(shell), "novelty": load_meta(novelty)} for shell, novelty in pairs]
 
 
 def _read_json(path: str) -> dict:

@@ -19,6 +19,7 @@ FILES = (
     "b0_out",
     "representations",
     "generated",
+    "novelty",
     "tensor_native",
     "tensor_generated",
     "quality",
@@ -42,6 +43,9 @@ class GatherScanInputSpec(StageInputSpec):
     )
     generated = InputMultiPath(
         File(exists=True), mandatory=True, desc="generated RISH of the same shells"
+    )
+    novelty = InputMultiPath(
+        File(exists=True), mandatory=True, desc="how unlike training the same shells are"
     )
     tensor_native = File(exists=True, mandatory=True, desc="tensor maps of the input")
     tensor_generated = File(exists=True, mandatory=True, desc="tensor maps of the output")
@@ -97,7 +101,7 @@ def read_manifest(path: str | Path) -> dict[str, Any]:
         field: [(folder / file["path"]).resolve() for file in files]
         for field, files in record.pop("files").items()
     }
-    many = ("representations", "generated")
+    many = ("representations", "generated", "novelty")
     return record | {f: paths if f in many else paths[0] for f, paths in found.items()}
 
 

@@ -50,10 +50,11 @@ class EncodeOutputSpec(TraitedSpec):
     """Outputs of :class:`Encode`."""
 
     encoded = File(exists=True, desc="3T latent and what conditions the diffusion")
+    novelty = File(exists=True, desc="how unlike training the shell is, a map and a record")
 
 
 class Encode(ModelStage):
-    """Take RISH of a 3T shell to the latent space."""
+    """Take RISH of a 3T shell to the latent space; compare both with those of training."""
 
     input_spec = EncodeInputSpec
     output_spec = EncodeOutputSpec
@@ -76,7 +77,31 @@ class Encode(ModelStage):
         path = os.path.join(runtime.cwd, "encoded.safetensors")
         save_tensors(path, encoded, described.as_dict())
         self._results["encoded"] = path
+        self._compare(shell, encoded, mask_XYZ, described, runtime.cwd)
         return runtime
+
+    def _compare(
+        self, shell: dict, encoded: dict, mask_XYZ: Any, described: Any, folder: str
+    ) -> None:
+        """Write the map and record of novelty; both empty where the model can't compare."""
+        from dmri7t.io.arrays import save_tensors
+        from dmri7t.models.novelty import Novelty
+
+        path = os.path.join(folder, "novelty.safetensors")
+        novelty = Novelty.load(self.inputs.model)
+        if novelty is None:
+            save_tensors(path, {}, {})
+        else:
+            found = novelty.compare(
+                shell["rish"],
+                shell["noise"],
+                shell["coherent"],
+                mask_XYZ,
+                described,
+                encoded.get("code_distance"),
+            )
+            save_tensors(path, {"map": found.map_V}, found.record())
+        self._results["novelty"] = path
 
 
 class DiffuseInputSpec(ModelInputSpec):

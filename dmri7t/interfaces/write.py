@@ -84,6 +84,7 @@ class WriteDWIInputSpec(WriteInputSpec):
     representations = InputMultiPath(
         File(exists=True), mandatory=True, desc="of the translated shells, for the sidecar"
     )
+    quality = File(exists=True, mandatory=True, desc="figures of quality, .json, for the sidecar")
     repetition_time = traits.Float(0.0, usedefault=True, desc="seconds from volume to volume")
     out_file = traits.Str(mandatory=True, desc="name of the .nii.gz in the data set")
 
@@ -130,7 +131,13 @@ class WriteDWI(WriteStage):
             }
             for shell in fitted
         ]
-        _write_json(sidecar, {**inputs.sidecar, "SphericalHarmonicFits": shells})
+        quality = json.loads(Path(inputs.quality).read_text())
+        training = {
+            "ComparedWithTraining": quality["compared"],
+            "OutsideTraining": quality["flagged"],
+            "OutsideTrainingReasons": quality["outside_training"],
+        }
+        _write_json(sidecar, {**inputs.sidecar, "SphericalHarmonicFits": shells, **training})
         self._finish()
         return runtime
 

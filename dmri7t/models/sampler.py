@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -98,3 +99,10 @@ def invert_ddim(
         answer = denoise(latent, now[None], "3T")
         latent, _ = scheduler.reversed_step(answer, int(now), latent)
     return latent
+
+
+def draw_noise(shape: torch.Size, seed: int, index: int) -> torch.Tensor:
+    """Normal numbers that depend on seed and sample only."""
+    state = np.random.SeedSequence([seed, index]).generate_state(1, np.uint64)[0]
+    generator = torch.Generator().manual_seed(int(state >> 1))
+    return torch.randn(shape, generator=generator)

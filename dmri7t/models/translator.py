@@ -164,9 +164,10 @@ class Translator:
         Returns
         -------
         dict
-            latent (c, x, y, z) of the 3T VQ-VAE and condition (k, x, y, z) of the diffusion
-            model, where there is one; mean (3, X', Y', Z') in the padded box, as scaled roots,
-            for all forms but the direct one; noise (3, V).
+            latent (c, x, y, z) of the 3T VQ-VAE, code_distance (x, y, z) of what was encoded from
+            it, and condition (k, x, y, z) of the diffusion model, where there is one; mean
+            (3, X', Y', Z') in the padded box, as scaled roots, for all forms but the direct one;
+            noise (3, V).
         """
         box = Box.around(mask_XYZ, self.multiple)
         maps = [v.to(self.device, torch.float32) for v in (rish_3V, noise_3V, coherent_9V)]
@@ -187,12 +188,8 @@ class Translator:
         """
         if not self.samples_drawn:
             return {"mean": self.mean(stack, described)}
-        root = inputs.encoder_image(stack)
-        encoder = self.networks["vqvae_3t"]
-        with self._autocast():
-            raw = encoder.encode(root.contiguous(memory_format=torch.channels_last_3d))
-        latent = quantize(raw.float(), codebook(encoder))
-        out = {"latent": latent}
+        latent, distance = self.quantized(stack)
+        out = {"latent": latent, "code_distance": distance}
         if self.config["form"] == "residual":
             out["mean"] = self.mean(stack, described) if mean is None else mean
             seen = torch.cat([inputs.compress(stack), out["mean"]], 1)
@@ -202,6 +199,15 @@ class Translator:
         else:
             out["condition"] = latent[:, :0]
         return out
+
+    def quantized(self, stack: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Codes (B, c, x, y, z) of features (B, 19, X, Y, Z), and how far off each (B, x, y, z)."""
+        root = inputs.encoder_image(stack)
+        encoder = self.networks["vqvae_3t"]
+        with self._autocast():
+            raw = encoder.encode(root.contiguous(memory_format=torch.channels_last_3d)).float()
+        latent = quantize(raw, codebook(encoder))
+        return latent, (raw - latent).norm(dim=1)
 
     def mean(self, stack: torch.Tensor, described: torch.Tensor) -> torch.Tensor:
         """Regression mean (B, 3, X, Y, Z) as scaled roots, zero outside the mask.
@@ -264,8 +270,8 @@ class Translator:
         latent = encoded["latent"].to(self.device)[None]
         condition = encoded["condition"].to(self.device)[None]
         drawn = [
-            self.sample(latent, condition, steps, _noise(latent.shape, seed, i).to(self.device))
-            for i in range(samples)
+            self.sample(latent, condition, steps, noise.to(self.device))
+            for noise in (sampler.draw_noise(latent.shape, seed, i) for i in range(samples))
         ]
         return {"latents": torch.cat(drawn).cpu()}
 
@@ -387,6 +393,7 @@ class Translator:
         maps = {"mean": inputs.from_root(root, self.scale), "sd": rish_sd(root * unit, sd * unit)}
         return {name: box.pick(values, mask_out_XYZ).cpu() for name, values in maps.items()}
 
+    @torch.inference_mode()
     def resolve(
         self,
         encoded: dict[str, torch.Tensor],
@@ -478,13 +485,6 @@ class _Refiner:
 
     def __call__(self, values_TV: torch.Tensor) -> torch.Tensor:
         return interpolate(extend(values_TV, self.inside), self.source, self.target).clamp_min(0)
-
-
-def _noise(shape: torch.Size, seed: int, index: int) -> torch.Tensor:
-    """Normal numbers that depend on seed and sample only."""
-    state = np.random.SeedSequence([seed, index]).generate_state(1, np.uint64)[0]
-    generator = torch.Generator().manual_seed(int(state >> 1))
-    return torch.randn(shape, generator=generator)
 
 
 def _cast(network: nn.Module, autocast: Any) -> Any:

@@ -30,6 +30,9 @@ CLEAR_FA = 0.2
 DEPARTURE_END = 5.0
 """Departures, in units of noise, from which on all are white."""
 
+NOVELTY_END = 2.0
+"""Distances from training, over the threshold, from which on all are white."""
+
 ZOOM_MM = 50.0
 """Side of the square in which directions are drawn."""
 
@@ -185,6 +188,9 @@ def scan_figures(scan: ScanReport) -> Iterator[Figure]:
         if before.direction and after.direction:
             yield direction_figure(stage, before, after)
             yield stick_figure(stage, before, after)
+    for place, file in enumerate(before.novelty):
+        if file is not None:
+            yield novelty_figure(stage, file, shells[place].name if place < len(shells) else "")
     for place, rows in enumerate(before.departure):
         yield departure_figure(stage, rows, shells[place].name if place < len(shells) else "")
     for place, rows in enumerate(after.spread):
@@ -293,6 +299,24 @@ def departure_figure(stage: Stage, rows: tuple[MapFile, ...], shell: str) -> Fig
         "error.",
         columns,
         kind="row",
+    )
+
+
+def novelty_figure(stage: Stage, file: MapFile, shell: str) -> Figure:
+    """Where the input is not like the training data."""
+    window = Window(0.0, NOVELTY_END, "inferno", "× threshold")
+    picture = stage.show(
+        read_values(file, stage.before), "before", "distance from training", window
+    )
+    return Figure(
+        f"{shell}_novelty",
+        f"Distance from the training data, {shell}",
+        "How unlike anything in the training data the input is, over what the worst place of 1 in "
+        "100 simulated scans reaches. Above 1 the model has seen nothing like it: a lesion, an "
+        "artefact, or a scan of another kind. Do not trust the result there. A place that stays "
+        "dark may still hold something that the model does not know.",
+        {"map": picture},
+        kind="beside",
     )
 
 

@@ -177,6 +177,7 @@ def _describe_scan(scan: ScanReport, place: int, figures: list[PageFigure]) -> d
         "warnings": quality.outside_training,
         "orientation": orientation,
         "agreement": _agreement(quality.shells),
+        "comparison": _comparison(quality.shells),
         "remarks": [*_passed_remarks(passed), *_bounded_remarks(quality.shells)],
     }
 
@@ -201,6 +202,24 @@ def _grid(mask: Path) -> tuple[str, str]:
 def _passed_remarks(passed: Iterable[ShellFigures]) -> list[str]:
     names = ", ".join(s.name + (f" ({s.reason})" if s.reason else "") for s in passed)
     return [f"Interpolated only, without the model: {names}."] if names else []
+
+
+def _comparison(shells: Iterable[ShellFigures]) -> list[str]:
+    """Sentences that say how far each shell lies from the training data."""
+    sentences = []
+    for shell in (s for s in shells if s.translated):
+        found = shell.novelty
+        if not found:
+            text = "was not compared with the training data: the model has nothing to compare with"
+        elif found["flagged"]:
+            text = (
+                f"reaches {found['score']:.2f} times the threshold; {found['volume_ml']:.1f} ml of "
+                "the brain lie above it"
+            )
+        else:
+            text = f"stays below the threshold everywhere ({found['score']:.2f} of it at most)"
+        sentences.append(f"{shell.name} {text}.")
+    return sentences
 
 
 def _agreement(shells: Iterable[ShellFigures]) -> list[str]:

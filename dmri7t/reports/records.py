@@ -57,6 +57,9 @@ class ScanMaps:
     departure : tuple of tuple of MapFile
         Departures of the output from the input, in units of noise, of the orders that every
         shell has; on the input's grid, so before only.
+    novelty : tuple of MapFile, optional
+        Distance from the training data over the threshold, a map for every shell; before only.
+        None for a shell where the model cannot tell.
     """
 
     mask: Path
@@ -66,6 +69,7 @@ class ScanMaps:
     direction: MapFile | None = None
     spread: tuple[tuple[MapFile, ...], ...] = ()
     departure: tuple[tuple[MapFile, ...], ...] = ()
+    novelty: tuple[MapFile | None, ...] = ()
     calibrated: bool = False
 
 
@@ -79,6 +83,7 @@ def stage_maps(
     tensor_native: str | Path,
     tensor_generated: str | Path,
     departures: str | Path | None = None,
+    novelty: Sequence[str | Path] = (),
 ) -> tuple[ScanMaps, ScanMaps]:
     """Maps before and after as the stages of the graph leave them.
 
@@ -92,6 +97,8 @@ def stage_maps(
         .safetensors with ``fa`` and ``direction``.
     departures : path, optional
         .safetensors with a map (orders, V) for every shell, named by its place.
+    novelty : sequence of path
+        .safetensors of the same shells: ``map``, or nothing where the model cannot tell.
     """
     said = {file: _said(file) for file in map(Path, generated)}
     drawn = [f for f, s in said.items() if s.get("calibrated") or s.get("samples", 1) > 1]
@@ -102,6 +109,7 @@ def stage_maps(
         fa=MapFile(Path(tensor_native), "fa"),
         direction=MapFile(Path(tensor_native), "direction"),
         departure=_departures(Path(departures)) if departures else (),
+        novelty=tuple(MapFile(file, "map") if _said(file) else None for file in map(Path, novelty)),
     )
     after = ScanMaps(
         mask=Path(mask_out),
@@ -164,6 +172,9 @@ class ShellFigures:
         :class:`dmri7t.signal.consistency.Departure`.
     reason : str
         Why it was interpolated only.
+    novelty : dict
+        Distance from the training data: score over the threshold, volume_ml above it, flagged;
+        empty where the model cannot tell.
     expected : dict
         Forecast of the model's error over that of interpolation: ratio, low and high by map.
     """
@@ -182,6 +193,7 @@ class ShellFigures:
     noise: tuple[float, ...] = ()
     beyond: tuple[float, ...] = ()
     reason: str = ""
+    novelty: dict[str, Any] = field(default_factory=dict)
     expected: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
@@ -251,6 +263,7 @@ def _shell(row: dict[str, Any]) -> ShellFigures:
         bounded=tuple(row.get("bounded", ())),
         reason=row.get("reason", ""),
         expected=row.get("expected", {}),
+        novelty=row.get("novelty", {}),
         **{name: tuple(values) for name, values in row.get("consistency", {}).items()},
         **known,
     )

@@ -19,6 +19,9 @@ WORDS = {
 SLACK = 0.02
 """Values this little outside the range of training count as inside."""
 
+BEYOND = "outside the range of the model"
+"""How the reason begins for which a shell of too high or low a b-value is interpolated only."""
+
 COMPARED = 16
 """Volumes of a shell that are brought back and compared; more do not change the figure."""
 
@@ -141,6 +144,7 @@ def quality_record(
     voxel_sizes: list[float],
     ranges: dict[str, Any],
     reasons: dict[str, str] | None = None,
+    extent: list[str] | None = None,
 ) -> dict[str, Any]:
     """Gather all figures of a scan.
 
@@ -151,7 +155,9 @@ def quality_record(
     shells : dict
         What the fit says of every translated shell: bval, n_directions, order,
         laplace_beltrami, gain, sigma (over the b0), and consistency: difference, noise and
-        beyond by order, see :class:`dmri7t.signal.consistency.Departure`.
+        beyond by order, see :class:`dmri7t.signal.consistency.Departure`; and novelty: score,
+        volume_ml and flagged, empty where the model cannot tell, see
+        :class:`dmri7t.models.novelty.Compared`.
     nmse : dict
         From :func:`compare_groups`.
     checks, figures : dict
@@ -162,6 +168,8 @@ def quality_record(
         Of the model's training.
     reasons : dict, optional
         Why the other shells were interpolated only, by name.
+    extent : list of str, optional
+        Sentences of :func:`dmri7t.signal.extent.extent_sentences`.
     """
     rows = []
     for name, n_volumes in groups.items():
@@ -183,6 +191,9 @@ def quality_record(
         "n_directions": [row["n_directions"] for row in translated],
         "snr": [round(row["snr"], 1) for row in translated],
     }
+    outside = outside_training(ranges, found)
+    outside += [sentence for row in rows for sentence in _unlike(row)]
+    outside += extent or []
     return {
         "b0": {"n_volumes": groups["b0"], "nmse": nmse["b0"]},
         "shells": rows,
@@ -194,8 +205,23 @@ def quality_record(
             "output_negative": figures["output_negative"],
         },
         "mask_volume_ml": checks["mask_volume_ml"],
-        "outside_training": outside_training(ranges, found),
+        "compared": all(row.get("novelty") for row in translated),
+        "flagged": bool(outside),
+        "outside_training": outside,
     }
+
+
+def _unlike(row: dict[str, Any]) -> list[str]:
+    """Sentences about a shell whose voxels, or whose b-value, are not like those of training."""
+    found = row.get("novelty", {})
+    if found.get("flagged"):
+        return [
+            f"{row['name']}: {found['volume_ml']:.1f} ml of the brain are not like the training "
+            f"data (distance up to {found['score']:.2f} times the threshold, which 1 of 100 "
+            "simulated scans exceeds)."
+        ]
+    reason = row.get("reason", "")
+    return [f"{row['name']}: {reason}."] if reason.startswith(BEYOND) else []
 
 
 def quality_table(record: dict[str, Any]) -> str:
@@ -203,6 +229,7 @@ def quality_table(record: dict[str, Any]) -> str:
     columns = ["group", "n_volumes", "translated", "bval", "sh_order", "snr", "nmse"]
     by_order = ("difference", "noise", "beyond", "bounded")
     columns += [f"{name}_r{order}" for name in by_order for order in (0, 2, 4)]
+    columns += ["novelty", "novelty_ml", "flagged"]
     lines = ["\t".join(columns)]
     b0 = {"name": "b0", "translated": False, **record["b0"]}
     for row in [b0, *record["shells"]]:
@@ -217,6 +244,8 @@ def quality_table(record: dict[str, Any]) -> str:
             row.get("snr"),
             row["nmse"],
             *figures,
+            *(row.get("novelty", {}).get(name) for name in ("score", "volume_ml")),
+            record["flagged"] if row is b0 else bool(_unlike(row)),
         ]
         lines.append("\t".join(_cell(value) for value in values))
     return "\n".join(lines) + "\n"

@@ -236,11 +236,15 @@ def test_writers(chain, tmp_path):
     mask_out = chain["defined"].mask_out
     sidecar = {DIGEST: "abc", "Synthetic": True}
     shared = {"out_dir": str(data_set), "sidecar": sidecar, "wait_for": [mask_out]}
+    quality = tmp_path / "quality.json"
+    found = {"compared": True, "flagged": True, "outside_training": ["b1000: a lesion."]}
+    quality.write_text(json.dumps(found))
     writer = WriteDWI(
         dwi=chain["harmonized"].dwi,
         mask=mask_out,
         gradients=chain["prepared"].gradients,
         representations=[chain["made"].representation],
+        quality=str(quality),
         out_file="sub-01/dwi/sub-01_dwi.nii.gz",
         **shared,
     )
@@ -263,6 +267,8 @@ def test_writers(chain, tmp_path):
     )
     written = json.loads((data_set / "sub-01/dwi/sub-01_dwi.json").read_text())
     assert written["SphericalHarmonicFits"][0]["Order"] == 4
+    assert written["OutsideTraining"] is written["ComparedWithTraining"] is True
+    assert written["OutsideTrainingReasons"] == ["b1000: a lesion."]
     other = WriteDWI(**{**writer.inputs.get_traitsfree(), "sidecar": {DIGEST: "def"}})
     assert other.always_run
 
@@ -290,6 +296,8 @@ def test_values_that_are_not_finite_are_never_written(chain, tmp_path):
     values = np.array(open_array(chain["harmonized"].dwi))
     values[4, 7] = np.nan
     np.save(broken, values)
+    quality = tmp_path / "quality.json"
+    quality.write_text('{"compared": true, "flagged": false, "outside_training": []}')
     with pytest.raises(Dmri7tError, match="finite"):
         run(
             WriteDWI,
@@ -298,6 +306,7 @@ def test_values_that_are_not_finite_are_never_written(chain, tmp_path):
             mask=chain["defined"].mask_out,
             gradients=chain["prepared"].gradients,
             representations=[chain["made"].representation],
+            quality=str(quality),
             out_file="a_dwi.nii.gz",
             out_dir=str(tmp_path / "out"),
             sidecar={},

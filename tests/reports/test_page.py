@@ -176,6 +176,32 @@ def test_warning_where_the_model_was_not_trained(participant, make_scan_report, 
     assert text.count(sentence) == 2
 
 
+def test_comparison_with_training_is_told_and_drawn(participant, make_scan_report, tmp_path):
+    scan = make_scan_report()
+    text, _ = read_page(write_report(participant, tmp_path / "none")[0])
+    assert "b1000 was not compared with the training data" in text
+    strange = {"score": 1.64, "volume_ml": 7.25, "flagged": True}
+    n_voxels = load_file(scan.before.departure[0][0].path)["0"].shape[1]
+    values = np.linspace(0, 2, n_voxels, dtype=np.float32)
+    save_file({"map": values}, tmp_path / "novelty.safetensors")
+    for found, words in (
+        (strange, "b1000 reaches 1.64 times the threshold; 7.2 ml of the brain lie above it."),
+        (strange | {"score": 0.5, "flagged": False}, "stays below the threshold everywhere (0.50"),
+    ):
+        shells = (replace(scan.quality.shells[0], novelty=found), scan.quality.shells[1])
+        told = replace(
+            scan,
+            quality=replace(scan.quality, shells=shells),
+            before=replace(
+                scan.before, novelty=(MapFile(tmp_path / "novelty.safetensors", "map"),)
+            ),
+        )
+        files = write_report(replace(participant, scans=(told,)), tmp_path / str(found["score"]))
+        assert words in read_page(files[0])[0]
+        (picture,) = (p for p in files if p.name == "sub-01_b1000_novelty_map.png")
+        assert np.asarray(Image.open(picture).convert("L")).max() > 200
+
+
 def test_scan_within_its_noise_is_said_to_agree(participant, make_scan_report, tmp_path):
     quality = make_scan_report().quality
     within = replace(quality.shells[0], beyond=(0.001, 0.002))

@@ -202,5 +202,42 @@ def test_quality_record_and_table():
     assert len(record["outside_training"]) == 1 and "6 mm" in record["outside_training"][0]
     lines = [line.split("\t") for line in quality_table(record).splitlines()]
     assert len({len(line) for line in lines}) == 1
-    assert lines[2][0] == "b1000" and lines[2][-1] == "0.2"
-    assert lines[3][2] == "false" and lines[3][-1] == "n/a"
+    shell, passed = (dict(zip(lines[0], line, strict=True)) for line in lines[2:])
+    assert shell["group"] == "b1000" and shell["bounded_r4"] == "0.2"
+    assert passed["translated"] == "false" and passed["bounded_r4"] == "n/a"
+    # the voxels are thick: the scan as a whole is flagged, none of its shells
+    assert record["flagged"] and not record["compared"]
+    assert lines[1][-1] == "true" and shell["flagged"] == passed["flagged"] == "false"
+    assert shell["novelty"] == "n/a"
+
+
+def small_record(novelty: dict, reason: str = "", extent: list[str] | None = None) -> dict:
+    shell = {"bval": 1000.0, "n_directions": 30, "order": 4, "sigma": 0.05, "novelty": novelty}
+    return quality_record(
+        groups={"b0": 2, "b1000": 30, "b3000": 6},
+        shells={"b1000": shell},
+        nmse={"b0": 0.001, "b1000": 0.01, "b3000": 0.002, "all": 0.004},
+        checks={"nonfinite": 0, "negative": 0, "mask_volume_ml": 1400.0},
+        figures={"bounded": [[0.0, 0.1, 0.2]], "output_negative": 0},
+        voxel_sizes=[2.0] * 3,
+        ranges={},
+        reasons={"b3000": reason},
+        extent=extent,
+    )
+
+
+def test_what_is_unlike_training_is_flagged_and_said():
+    ordinary = {"score": 0.71, "volume_ml": 0.0, "flagged": False}
+    record = small_record(ordinary)
+    assert not record["flagged"] and record["compared"] and record["outside_training"] == []
+    strange = {"score": 1.64, "volume_ml": 7.25, "flagged": True}
+    record = small_record(strange)
+    assert record["flagged"] and "b1000: 7.2 ml of the brain" in record["outside_training"][0]
+    rows = [line.split("\t") for line in quality_table(record).splitlines()]
+    shell = dict(zip(rows[0], rows[2], strict=True))
+    assert (shell["novelty"], shell["novelty_ml"], shell["flagged"]) == ("1.64", "7.25", "true")
+    beyond = "outside the range of the model, b 500 to 2600 s/mm2"
+    record = small_record(ordinary, beyond)
+    assert record["outside_training"] == [f"b3000: {beyond}."] and record["flagged"]
+    assert not small_record(ordinary, "not named by --shells")["flagged"]
+    assert small_record(ordinary, extent=["half a brain."])["outside_training"] == ["half a brain."]

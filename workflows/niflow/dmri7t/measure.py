@@ -71,6 +71,8 @@ def init_measure_wf(
         Of harmonization.
     representations
         Of the translated shells.
+    novelty
+        How unlike training the same shells are.
     generated
         7T-like RISH of the same shells, and their errors.
 
@@ -92,7 +94,7 @@ def init_measure_wf(
     workflow = Workflow(name)
     workflow.__desc__ = METHODS
     compared = ["dwi", "dwi_out", "b0", "mask", "mask_out", "checks", "figures"]
-    compared += ["representations"]
+    compared += ["representations", "novelty"]
     fields = ["gradients", "generated", *compared]
     inputnode = Node(IdentityInterface(fields=fields), name="inputnode")
     figures = ("quality", "table", "departures")

@@ -133,7 +133,11 @@ def init_outputs_wf(
     )
     workflow.connect(
         [
-            (inputnode, ds_dwi, [(f, f) for f in ("dwi", "gradients", "representations")]),
+            (
+                inputnode,
+                ds_dwi,
+                [(f, f) for f in ("dwi", "gradients", "representations", "quality")],
+            ),
             (inputnode, ds_dwi, [("mask_out", "mask"), ("out_dir", "out_dir")]),
             (inputnode, ds_mask, [("mask_out", "mask"), ("out_dir", "out_dir")]),
             (

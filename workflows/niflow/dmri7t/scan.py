@@ -53,6 +53,7 @@ def init_scan_wf(
 
         inputnode -> prepare_wf -> <shell>_wf (represent_wf -> translate_wf), one a shell
         <shell>_wf -> collect_representations, collect_generated -> harmonize_wf
+        <shell>_wf -> collect_novelty -> measure_wf
         harmonize_wf -> measure_wf -> outputs_wf -> outputnode
 
     Parameters
@@ -99,6 +100,8 @@ def init_scan_wf(
         FA, MD and direction before and after.
     quality
         Figures of quality as JSON.
+    novelty
+        How unlike training every translated shell is.
     departures
         Where the output departs from the input beyond its noise, by shell.
     """
@@ -113,7 +116,7 @@ def init_scan_wf(
         plan, settings, names, sidecar, acquisition, omp_nthreads, bool(calibration)
     )
     gather = {}
-    for what in ("representations", "generated"):
+    for what in ("representations", "generated", "novelty"):
         gather[what] = Node(Collect(len(plan.translated)), name=f"collect_{what}")
 
     workflow.connect([(inputnode, prepare_wf, [(f, f"inputnode.{f}") for f in fields])])
@@ -129,6 +132,7 @@ def init_scan_wf(
                     [("outputnode.representation", f"in{place}")],
                 ),
                 (shell_wf, gather["generated"], [("outputnode.generated", f"in{place}")]),
+                (shell_wf, gather["novelty"], [("outputnode.novelty", f"in{place}")]),
             ]
         )
     # what each part takes: (part, field there, node, field here)
@@ -141,7 +145,8 @@ def init_scan_wf(
     ):
         workflow.connect([(prepare_wf, part, [(prepared + f, f"inputnode.{f}") for f in taken])])
     for what, node in gather.items():
-        for part in (harmonize_wf, measure_wf, outputs_wf):
+        users = (measure_wf,) if what == "novelty" else (harmonize_wf, measure_wf, outputs_wf)
+        for part in users:
             workflow.connect(node, "out", part, f"inputnode.{what}")
         workflow.connect(node, "out", outputnode, what)
     workflow.connect(
@@ -219,13 +224,16 @@ def init_shell_wf(
         Coefficients, RISH, noise and sigma of the shell.
     generated
         Mean and spread of 7T-like RISH on the output's grid.
+    novelty
+        How unlike training the shell is.
     """
     workflow = Workflow(f"{shell.name}_wf")
     inputnode = Node(
         IdentityInterface(fields=["dwi", "gradients", "b0", "mask", "mask_out"]),
         name="inputnode",
     )
-    outputnode = Node(IdentityInterface(fields=["representation", "generated"]), "outputnode")
+    made = ("generated", "novelty")
+    outputnode = Node(IdentityInterface(fields=["representation", *made]), name="outputnode")
     represent_wf = init_represent_wf(plan, shell, settings, omp_nthreads)
     translate_wf = init_translate_wf(plan, settings, omp_nthreads)
     taken = ("dwi", "gradients", "b0", "mask")
@@ -243,7 +251,7 @@ def init_shell_wf(
                 [("outputnode.representation", "inputnode.representation")],
             ),
             (represent_wf, outputnode, [("outputnode.representation", "representation")]),
-            (translate_wf, outputnode, [("outputnode.generated", "generated")]),
+            (translate_wf, outputnode, [(f"outputnode.{f}", f) for f in made]),
         ]
     )
     return workflow

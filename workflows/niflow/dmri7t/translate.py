@@ -42,13 +42,15 @@ def init_translate_wf(
     -------
     generated
         Mean and spread of 7T-like RISH on the output's grid.
+    novelty
+        How unlike training the shell is, a map on the input's grid and a record.
     """
     workflow = Workflow(name)
     workflow.__desc__ = _describe(settings)
     inputnode = Node(
         IdentityInterface(fields=["representation", "mask", "mask_out"]), name="inputnode"
     )
-    outputnode = Node(IdentityInterface(fields=["generated"]), name="outputnode")
+    outputnode = Node(IdentityInterface(fields=["generated", "novelty"]), name="outputnode")
     model = {
         "model": settings.model,
         "model_sha256": settings.model_sha256,
@@ -85,6 +87,7 @@ def init_translate_wf(
         [
             (inputnode, encode, [("representation", "representation"), ("mask", "mask")]),
             (encode, diffuse, [("encoded", "encoded")]),
+            (encode, outputnode, [("novelty", "novelty")]),
             (inputnode, decode, [("mask", "mask")]),
             (encode, decode, [("encoded", "encoded")]),
             (diffuse, decode, [("diffused", "diffused")]),

@@ -1,0 +1,381 @@
+"""How unlike its training data a scan is, cell by cell: where not to trust a model.
+
+A cell is two voxels along each axis. Its features (diffusivity, anisotropy, what of each order is
+noise, all at several scales, and the distance of the 3T latent from its code) are compared with
+those of training in two ways. A distance to the nearest of many training cells, once what the
+scan's protocol and its other cells lead one to expect is taken out, notices whatever was never
+seen. A small network that was shown faults (lesions, voids, lost slices) tells them from
+training cells; it is sharper where a fault is of a kind it was shown. Both are smoothed, and
+divided by what one in a hundred simulated scans reaches somewhere in the brain.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+import torch
+from torch.nn import functional
+
+from dmri7t.models import inputs
+from dmri7t.models.box import Box
+from dmri7t.signal.describe import Description
+from dmri7t.signal.resample import apply_axes
+
+FILE = "novelty.safetensors"
+"""In a model's folder."""
+
+CELL = 2
+"""Voxels of a cell along each axis."""
+
+SCALES_MM = (4.0, 8.0)
+"""Standard deviations of the Gaussians over which surroundings are averaged."""
+
+N_PLAIN = 10 + 6 * len(SCALES_MM)
+"""Features but for those of the latents."""
+
+SMOOTHING_MM = 4.0
+"""Standard deviation of the Gaussian that smooths what is found."""
+
+FLOOR = 10.0
+"""Log odds below minus this are all alike: nothing was recognized."""
+
+LIMIT = 8.0
+"""Standard deviations beyond which features are not told apart."""
+
+FOUR_PI = 4 * np.pi
+
+TINY = 1e-5
+
+
+@attrs.frozen(eq=False)
+class Cells:
+    """Features of the cells of a scan.
+
+    Parameters
+    ----------
+    features : Tensor (F, n)
+        Of the cells that lie in the brain, at least by half.
+    context : Tensor (C,)
+        What is known of the scan as a whole.
+    inside : Tensor (x, y, z) bool
+        Which cells these are, in the padded box.
+    steps : tuple of three floats
+        Edges of a cell, mm.
+    """
+
+    features: torch.Tensor
+    context: torch.Tensor
+    inside: torch.Tensor
+    steps: tuple[float, float, float]
+
+    def place(self, values: torch.Tensor) -> torch.Tensor:
+        """Lay values (n,) of the cells into the box, zero elsewhere."""
+        volume = values.new_zeros(self.inside.shape)
+        volume[self.inside] = values
+        return volume
+
+    def smooth(self, values: torch.Tensor, mm: float = SMOOTHING_MM) -> torch.Tensor:
+        """Average values (n,) over neighbouring cells of the brain."""
+        smoothed = surroundings(self.place(values)[None], self.inside, self.steps, mm)
+        return smoothed[0][self.inside]
+
+
+def surroundings(
+    volumes: torch.Tensor, inside: torch.Tensor, steps: tuple[float, ...], mm: float
+) -> torch.Tensor:
+    """Average (T, x, y, z) by a Gaussian, over the inside only."""
+    matrices = [_gaussian(n, mm / step) for n, step in zip(inside.shape, steps, strict=True)]
+    weight = apply_axes(inside.to(volumes)[None], matrices).clamp_min(1e-3)
+    return apply_axes(volumes * inside, matrices) / weight
+
+
+def _gaussian(n: int, sd: float) -> np.ndarray:
+    offset = np.arange(n)[:, None] - np.arange(n)[None]
+    weight = np.exp(-0.5 * (offset / sd) ** 2)
+    weight[weight < 1e-3] = 0
+    return weight / weight.sum(1).max()
+
+
+def cells_of(
+    rish_3V: torch.Tensor,
+    noise_3V: torch.Tensor,
+    coherent_9V: torch.Tensor,
+    mask_XYZ: np.ndarray,
+    described: Description,
+    code_distance: torch.Tensor | None = None,
+) -> Cells:
+    """Compute the features of a scan's cells.
+
+    Parameters
+    ----------
+    rish_3V, noise_3V : Tensor (3, V)
+        RISH and the noise's expected share.
+    coherent_9V : Tensor (9, V)
+        See :func:`dmri7t.signal.coherence.coherent_rish`.
+    mask_XYZ : ndarray of bool
+        V true voxels, C order.
+    described : Description
+    code_distance : Tensor (x, y, z), optional
+        Of the 3T latents from their codes, see :meth:`Translator.encode`.
+    """
+    box = Box.around(mask_XYZ, CELL)
+    maps = torch.cat([rish_3V, noise_3V, coherent_9V]).cpu().float()
+    ones = torch.ones(1, maps.shape[1])
+    pooled = functional.avg_pool3d(box.place(torch.cat([maps, ones]), mask_XYZ)[None], CELL)[0]
+    inside = pooled[-1] >= 0.5
+    raw, noise, _, once, thrice = (pooled[:-1] / pooled[-1].clamp_min(0.1)).split(3)
+    steps = tuple(CELL * size for size in described.voxel_sizes)
+    features = _local(raw, noise, once, thrice, described.bval)
+    features = torch.cat([features, _brightness(noise, inside)[None]])
+    base = features[[0, 2, 9]] * inside
+    for mm in SCALES_MM:
+        mean = surroundings(base, inside, steps, mm)
+        variance = surroundings(base.square(), inside, steps, mm) - mean.square()
+        features = torch.cat([features, mean, variance.clamp_min(TINY).log() / 2])
+    if code_distance is not None:
+        distance = _stretch(code_distance.cpu().float(), inside.shape)
+        features = torch.cat([features, (distance + 1e-3).log()[None]])
+    features = features[:, inside]
+    return Cells(features, _context(features, described), inside, steps)
+
+
+def _local(
+    raw: torch.Tensor, noise: torch.Tensor, once: torch.Tensor, thrice: torch.Tensor, bval: float
+) -> torch.Tensor:
+    """Features of each cell by itself, (9, x, y, z), of RISH (3, x, y, z)."""
+
+    def diffusivity(r0: torch.Tensor) -> torch.Tensor:
+        found = -(r0.clamp_min(1e-6) / FOUR_PI).sqrt().log() / (bval / 1000)
+        return found.clamp(-1, 5)
+
+    def anisotropy(values: torch.Tensor) -> torch.Tensor:
+        return (values[1] / values[0].clamp_min(1e-4)).sqrt().clamp_max(3)
+
+    def log_ratio(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+        return ((one + TINY) / (other + TINY)).log()
+
+    fourth = [
+        log_ratio(raw[2], noise[2] + 0.03 * raw[1]),
+        log_ratio(once[2], 0.1 * noise[2] + 0.03 * once[1]),
+        log_ratio(thrice[2], 0.03 * noise[2] + 0.03 * thrice[1]),
+    ]
+    if not noise[2].any():  # an order that was not fitted says nothing
+        fourth = [torch.zeros_like(raw[2])] * 3
+    return torch.stack(
+        [
+            diffusivity(once[0]),
+            diffusivity(thrice[0]),
+            anisotropy(once),
+            anisotropy(thrice),
+            fourth[0],
+            log_ratio(raw[1], noise[1] + once[1]),
+            log_ratio(raw[0], once[0]),
+            *fourth[1:],
+        ]
+    )
+
+
+def _brightness(noise: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
+    """Logarithm of the b0 over its median: the noise's share goes with its inverse square."""
+    found = -noise[1].clamp_min(1e-12).log() / 2
+    middle = found[inside].median() if inside.any() else found.new_zeros(())
+    return (found - middle).clamp(-3, 3)
+
+
+def _stretch(latents: torch.Tensor, shape: torch.Size) -> torch.Tensor:
+    """Give every cell the value of the latent that it lies in."""
+    for axis, n in enumerate(shape):
+        # both boxes begin at the same voxel and are padded behind it
+        times = max(1, -(-n // latents.shape[axis]))
+        latents = latents.repeat_interleave(times, axis).narrow(axis, 0, n)
+    return latents
+
+
+def _context(features: torch.Tensor, described: Description) -> torch.Tensor:
+    """The scan as a whole: its protocol, and how diffusivity and anisotropy are spread in it."""
+    numbers = inputs.conditions(described)
+    sizes, correlation = numbers[:3], numbers[7:].mean()
+    size, thick = sizes.mean(), sizes.max() - sizes.min()
+    bval, directions, noise, spread = numbers[3:7]
+    plain = [size, thick, bval, directions, noise, spread, correlation]
+    products = [size**2, bval**2, noise**2]
+    products += [bval * noise, size * noise, bval * size, directions * noise]
+    # every cell of a whole brain would be more than quantiles need
+    step = max(1, features.shape[1] // 20_000)
+    diffusivity, anisotropy = features[1, ::step], features[3, ::step]
+    spreads = torch.cat(
+        [
+            diffusivity.quantile(torch.tensor([0.05, 0.25, 0.5, 0.75])),
+            anisotropy.quantile(torch.tensor([0.25, 0.5, 0.9])),
+        ]
+    )
+    return torch.cat([torch.stack([*plain, *products]), spreads, (spreads[1] * spreads[6])[None]])
+
+
+@attrs.frozen(eq=False)
+class Compared:
+    """What the comparison of a shell with the training data found.
+
+    Parameters
+    ----------
+    map_V : Tensor (V,)
+        Distance over the threshold, voxel by voxel of the mask.
+    score : float
+        The largest of the map; above 1, the scan is not like those of training.
+    volume_ml : float
+        Volume of the brain that lies above 1.
+    """
+
+    map_V: torch.Tensor
+    score: float
+    volume_ml: float
+
+    @property
+    def flagged(self) -> bool:
+        """Whether fewer than one simulated scan in a hundred would reach the score."""
+        return self.score > 1
+
+    def record(self) -> dict[str, Any]:
+        """Plain values, for files."""
+        return {"score": self.score, "volume_ml": self.volume_ml, "flagged": self.flagged}
+
+
+@attrs.frozen(eq=False)
+class Novelty:
+    """What a model remembers of its training data, to compare scans with.
+
+    Parameters
+    ----------
+    tensors : dict of Tensor
+        Of the distance: ``expected`` and ``log_spread`` (F, 1 + C), ``whitening`` (F, F) and
+        ``training_cells`` (K, F). Of the recognizer: ``input_mean`` and ``input_sd`` (F + C,),
+        and ``weight0``, ``bias0`` and so on. ``context_mean`` and ``context_sd`` (C,) of both.
+    thresholds : dict
+        For ``distance`` and ``odds``: ``location`` and ``scale`` of the Gumbel distribution of
+        the largest value in ``cells`` cells, its ``growth`` with the logarithm of their number,
+        and the ``level`` of false alarms.
+    """
+
+    tensors: dict[str, torch.Tensor]
+    thresholds: dict[str, dict[str, float]]
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Novelty | None:
+        """Read it from a model's folder; None where the model has none."""
+        from safetensors import safe_open
+
+        path = Path(folder) / FILE
+        if not path.is_file():
+            return None
+        with safe_open(str(path), framework="pt") as file:
+            thresholds = json.loads(file.metadata()["thresholds"])
+            # not keys() of a dict: the file's own list of names
+            names = list(file.keys())  # noqa: SIM118
+            return cls({name: file.get_tensor(name) for name in names}, thresholds)
+
+    def save(self, folder: str | Path) -> None:
+        """Write it into a model's folder; the bundle has to be written anew after that."""
+        from safetensors.torch import save_file
+
+        held = {name: tensor.float().contiguous() for name, tensor in self.tensors.items()}
+        save_file(held, Path(folder) / FILE, {"thresholds": json.dumps(self.thresholds)})
+
+    @property
+    def uses_codes(self) -> bool:
+        """Whether the distance of latents from their codes is among the features."""
+        return len(self.tensors["expected"]) > N_PLAIN
+
+    def distance(self, cells: Cells) -> torch.Tensor:
+        """Smoothed distance (n,) of every cell from the nearest training cell."""
+        t = self.tensors
+        whitened = whiten(cells.features, cells.context, t)
+        known = t["training_cells"]
+        nearest = [nearest_distance(part, known) for part in whitened.split(16384)]
+        return cells.smooth(torch.cat(nearest))
+
+    def odds(self, cells: Cells) -> torch.Tensor:
+        """Smoothed log odds (n,) of a fault, plus :data:`FLOOR`, never below zero."""
+        t = self.tensors
+        context = cells.context[:, None].expand(-1, cells.features.shape[1])
+        seen = torch.cat([cells.features, context]).T
+        answer = ((seen - t["input_mean"]) / t["input_sd"]).clamp(-LIMIT, LIMIT)
+        for layer in range(sum(name.startswith("weight") for name in t)):
+            answer = functional.linear(
+                answer.relu() if layer else answer, t[f"weight{layer}"], t[f"bias{layer}"]
+            )
+        return cells.smooth((answer[:, 0] + FLOOR).clamp_min(0))
+
+    def threshold(self, name: str, n_cells: int) -> float:
+        """What the largest of ``n_cells`` values exceeds at the level of false alarms."""
+        fitted = self.thresholds[name]
+        # the largest of k times as many values of one scan lies log(k) times its growth higher
+        further = fitted["growth"] * np.log(max(n_cells, 1) / fitted["cells"])
+        alarm = -np.log(-np.log(1 - fitted["level"]))
+        return float(fitted["location"] + fitted["scale"] * alarm + further)
+
+    def compare(
+        self,
+        rish_3V: torch.Tensor,
+        noise_3V: torch.Tensor,
+        coherent_9V: torch.Tensor,
+        mask_XYZ: np.ndarray,
+        described: Description,
+        code_distance: torch.Tensor | None = None,
+    ) -> Compared:
+        """Compare a shell with the training data; inputs as of :func:`cells_of`."""
+        codes = code_distance if self.uses_codes else None
+        cells = cells_of(rish_3V, noise_3V, coherent_9V, mask_XYZ, described, codes)
+        n = cells.features.shape[1]
+        if not n:
+            return Compared(torch.zeros(int(mask_XYZ.sum())), 0.0, 0.0)
+        parts = [
+            self.distance(cells) / self.threshold("distance", n),
+            self.odds(cells) / self.threshold("odds", n),
+        ]
+        worst = torch.maximum(*parts)
+        # voxels of cells that are mostly outside take the value of the nearest one inside
+        volume = _spread_out(cells.place(worst), cells.inside)
+        for axis in range(3):
+            volume = volume.repeat_interleave(CELL, axis)
+        map_V = Box.around(mask_XYZ, CELL).pick(volume, mask_XYZ)
+        voxel_ml = float(np.prod(described.voxel_sizes)) / 1000
+        return Compared(map_V, float(worst.max()), float((map_V > 1).sum()) * voxel_ml)
+
+
+def _spread_out(values: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
+    from scipy.ndimage import distance_transform_edt
+
+    nearest = distance_transform_edt(~inside.numpy(), return_distances=False, return_indices=True)
+    return values[tuple(torch.from_numpy(nearest.astype(np.int64)))]
+
+
+def whiten(
+    features: torch.Tensor, context: torch.Tensor, tensors: dict[str, torch.Tensor]
+) -> torch.Tensor:
+    """Features (n, F) beyond what the scan leads one to expect, uncorrelated, of unit size.
+
+    Parameters
+    ----------
+    features : Tensor (F, n)
+    context : Tensor (C,) or (C, n)
+    tensors : dict
+        See :class:`Novelty`.
+    """
+    if context.ndim == 1:
+        context = context[:, None]
+    known = (context - tensors["context_mean"][:, None]) / tensors["context_sd"][:, None]
+    known = torch.cat([torch.ones_like(known[:1]), known.clamp(-LIMIT, LIMIT)])
+    spread = (tensors["log_spread"] @ known).exp()
+    standard = ((features - tensors["expected"] @ known) / spread).clamp(-LIMIT, LIMIT)
+    return standard.T @ tensors["whitening"]
+
+
+def nearest_distance(cells: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+    """Euclidean distance (n,) of cells (n, F) from the nearest of known ones (K, F)."""
+    # one product of matrices: four times faster than the differences themselves
+    product = torch.addmm(known.square().sum(1)[None], cells, known.T, alpha=-2)
+    return (product.min(1).values + cells.square().sum(1)).clamp_min(0).sqrt()

@@ -1,0 +1,174 @@
+"""Comparing a scan with training data: what is far is found, and thresholds are kept."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from dmri7t.models.bundle import check_bundle, write_bundle
+from dmri7t.models.novelty import (
+    Cells,
+    Novelty,
+    cells_of,
+    nearest_distance,
+    surroundings,
+    whiten,
+)
+from dmri7t.models.translator import Translator
+from dmri7t.signal.describe import Description
+
+DESCRIBED = Description([2.0, 2.0, 2.0], 1000, 30, 0.05, 1.0, [0.0] * 3)
+
+SHAPE = (35, 40, 31)
+
+
+@pytest.fixture
+def mask() -> np.ndarray:
+    """An ellipsoid that fills no whole number of cells."""
+    places = np.stack(np.meshgrid(*[np.linspace(-1, 1, n) for n in SHAPE], indexing="ij"), -1)
+    return (places**2).sum(-1) < 0.9
+
+
+def maps(mask: np.ndarray, seed: int = 0) -> dict:
+    """RISH of tissue of 0.8e-3 mm2/s with a little noise."""
+    rng = np.random.default_rng(seed)
+    n = int(mask.sum())
+    level = torch.tensor([4 * np.pi * np.exp(-1.6), 0.2, 0.02])[:, None]
+    rish = level * torch.from_numpy(rng.uniform(0.9, 1.1, (3, n)))
+    coherent = torch.cat([0.9 * rish, rish, rish])
+    noise = 0.1 * level.expand(3, n)
+    return {
+        "rish_3V": rish.float(),
+        "noise_3V": noise.float(),
+        "coherent_9V": coherent.float(),
+        "mask_XYZ": mask,
+        "described": DESCRIBED,
+    }
+
+
+def known_novelty(cells: Cells) -> Novelty:
+    """Training data whose features were those of these cells, spread by one; no recognizer."""
+    n, c = len(cells.features), len(cells.context)
+    expected = torch.zeros(n, 1 + c)
+    expected[:, 0] = cells.features.mean(1)
+    tensors = {
+        "expected": expected,
+        "log_spread": torch.zeros(n, 1 + c),
+        "whitening": torch.eye(n),
+        "training_cells": torch.zeros(1, n),
+        "context_mean": torch.zeros(c),
+        "context_sd": torch.ones(c),
+        "input_mean": torch.zeros(n + c),
+        "input_sd": torch.ones(n + c),
+        "weight0": torch.zeros(1, n + c),
+        "bias0": torch.full((1,), -20.0),
+    }
+    fitted = {"location": 1.0, "scale": 0.1, "growth": 0.05, "cells": 500, "level": 0.005}
+    return Novelty(tensors, {"distance": fitted, "odds": fitted})
+
+
+def test_diffusivity_is_found_again(mask):
+    cells = cells_of(**maps(mask))
+    assert cells.features[0].median() == pytest.approx(0.8, abs=0.02)
+    assert cells.features.shape[1] == int(cells.inside.sum()) > 100
+    assert torch.isfinite(cells.features).all() and torch.isfinite(cells.context).all()
+
+
+def test_unfitted_order_says_nothing(mask):
+    given = maps(mask)
+    for name in ("rish_3V", "noise_3V"):
+        given[name][2] = 0
+    cells = cells_of(**given)
+    assert (cells.features[[4, 7, 8]] == 0).all()
+
+
+def test_surroundings_of_a_constant_are_the_constant(mask):
+    inside = torch.as_tensor(mask)
+    found = surroundings(3.0 * torch.ones(1, *SHAPE), inside, (2.0, 2.0, 5.0), 4.0)
+    assert found[0][inside].numpy() == pytest.approx(3.0, rel=1e-5)
+
+
+def test_surroundings_reach_as_far_in_mm_whatever_the_cells():
+    inside = torch.ones(41, 41, 41, dtype=torch.bool)
+    point = torch.zeros(1, 41, 41, 41)
+    point[0, 20, 20, 20] = 1.0
+    spread = surroundings(point, inside, (1.0, 2.0, 4.0), 6.0)[0]
+    at = torch.arange(41) - 20.0
+    for axis, step in enumerate((1.0, 2.0, 4.0)):
+        others = tuple(a for a in range(3) if a != axis)
+        profile = spread.sum(others)
+        sd = float(((at * step).square() * profile).sum() / profile.sum()) ** 0.5
+        assert sd == pytest.approx(6.0, rel=0.03)
+
+
+def test_nearest_distance_is_that_of_all_pairs():
+    torch.manual_seed(0)
+    cells, known = torch.randn(50, 6), torch.randn(20, 6)
+    expected = torch.cdist(cells, known).min(1).values
+    assert nearest_distance(cells, known).numpy() == pytest.approx(expected.numpy(), abs=1e-4)
+
+
+def test_what_the_scan_leads_to_expect_is_taken_out(mask):
+    """Features that follow the context are no novelty; the same ones without it are."""
+    cells = cells_of(**maps(mask))
+    tensors = known_novelty(cells).tensors
+    tensors["expected"][:, 1] = 2.0
+    context = cells.context.clone()
+    shift = 1.5
+    moved = cells.features + 2.0 * shift
+    context[0] = cells.context[0] + shift
+    before = whiten(cells.features, cells.context, tensors)
+    assert whiten(moved, context, tensors).numpy() == pytest.approx(before.numpy(), abs=1e-4)
+
+
+def test_a_strange_place_is_flagged_where_it_is(mask):
+    given = maps(mask)
+    novelty = known_novelty(cells_of(**given))
+    plain = novelty.compare(**given)
+    assert not plain.flagged and plain.volume_ml == 0
+    strange = np.zeros(SHAPE, bool)
+    strange[8:16, 20:28, 12:20] = True
+    at = torch.as_tensor(strange[mask])
+    for name in ("rish_3V", "coherent_9V"):
+        given[name][:, at] *= 0.05
+    found = novelty.compare(**given)
+    assert found.flagged and found.score > 1 and found.volume_ml > 0.2
+    assert len(found.map_V) == int(mask.sum())
+    assert found.map_V[at].mean() > 1.5 * found.map_V[~at].median()
+    highest = np.argwhere(mask)[int(found.map_V.argmax())]
+    assert strange[tuple(highest)]
+    assert set(found.record()) == {"score", "volume_ml", "flagged"}
+
+
+def test_threshold_grows_with_the_brain(mask):
+    novelty = known_novelty(cells_of(**maps(mask)))
+    small, same, large = (novelty.threshold("distance", n) for n in (50, 500, 200_000))
+    # 1 of 200 draws from this Gumbel distribution lies higher
+    assert same == pytest.approx(1.0 + 0.1 * 5.2958, abs=1e-3)
+    assert small < same < large < same + 0.31
+
+
+def test_saved_in_a_model_it_is_checked_loaded_and_in_no_ones_way(mask, tiny_model, tmp_path):
+    import shutil
+
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_model, folder)
+    assert Novelty.load(folder) is None
+    given = maps(mask)
+    made = known_novelty(cells_of(**given))
+    made.save(folder)
+    config = check_bundle(folder)
+    config.pop("files")
+    write_bundle(folder, config, "A model for tests.\n")
+    assert "novelty.safetensors" in check_bundle(folder)["files"]
+    again = Novelty.load(folder)
+    assert torch.equal(again.compare(**given).map_V, made.compare(**given).map_V)
+    translator = Translator.load(folder)
+    encoded = translator.encode(
+        given["rish_3V"], given["noise_3V"], given["coherent_9V"], mask, DESCRIBED
+    )
+    codes = encoded["code_distance"]
+    assert codes.shape == encoded["latent"].shape[1:] and (codes >= 0).all()
+    with_codes = cells_of(**given, code_distance=codes)
+    assert len(with_codes.features) == len(cells_of(**given).features) + 1
