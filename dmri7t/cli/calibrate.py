@@ -1,4 +1,4 @@
-"""dmri7t-model calibrate: make a model's intervals hold what they say."""
+"""dmri7t-model calibrate: what a model knows of its errors, and of scans it does not know."""
 
 from __future__ import annotations
 
@@ -16,6 +16,12 @@ def add_parser(verbs: Any) -> None:
     verb.add_argument("model", help="a model's folder; its description is rewritten")
     verb.add_argument("--subjects", type=int, default=40, help="to fit on")
     verb.add_argument("--check-subjects", type=int, default=40, help="other ones, to check on")
+    verb.add_argument(
+        "--novelty-subjects",
+        type=int,
+        default=400,
+        help="to learn from what training data look like; 0: leave that out",
+    )
     verb.add_argument("--size", type=int, default=32, help="edge of the blocks, 3T voxels")
     verb.add_argument("--output", type=Path, help="folder for coverage.tsv and coverage.png")
     verb.add_argument("--threads", type=int, help="of torch; default: all")
@@ -27,6 +33,7 @@ def run(args: argparse.Namespace) -> None:
     import torch
 
     from dmri7t.evaluation.calibration import calibrate, plot_coverage
+    from dmri7t.evaluation.novelty import fit_novelty
     from dmri7t.models.bundle import check_bundle, resolve_model, write_bundle
     from dmri7t.models.card import model_card
     from dmri7t.models.translator import Translator
@@ -34,9 +41,8 @@ def run(args: argparse.Namespace) -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
     folder = resolve_model(args.model)
-    fitted, table = calibrate(
-        Translator.load(folder), args.subjects, args.check_subjects, args.size
-    )
+    translator = Translator.load(folder)
+    fitted, table = calibrate(translator, args.subjects, args.check_subjects, args.size)
     if args.output:
         args.output.mkdir(parents=True, exist_ok=True)
         table.to_csv(args.output / "coverage.tsv", sep="\t", index=False, float_format="%.4f")
@@ -44,6 +50,8 @@ def run(args: argparse.Namespace) -> None:
     config = check_bundle(folder)
     config.pop("files")
     config["calibration"] = fitted
+    if args.novelty_subjects:
+        config["novelty"] = fit_novelty(translator, folder, args.novelty_subjects)
     write_bundle(folder, config, model_card(config))
     wide = table.pivot(index="nominal", columns="map", values="observed")
     print(wide.to_string(float_format="{:.3f}".format))
