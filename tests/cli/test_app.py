@@ -215,7 +215,7 @@ def test_model_that_is_not_there_names_those_that_ship(single, tmp_path):
     run = dmri7t(
         single, tmp_path / "out", "participant", "--model", "nowhere", "-w", tmp_path / "w"
     )
-    assert run.returncode == 2 and "models that ship: default" in run.stderr
+    assert run.returncode == 2 and "models that ship: cnn, default, gan" in run.stderr
 
 
 def test_cuda_without_cuda_is_an_error(single, tiny_model, tmp_path):
