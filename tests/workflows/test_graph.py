@@ -163,6 +163,7 @@ def test_seed_computes_from_diffusion_on(make_scan, settings, tmp_path):
         "encode",
         "tensor_native",
         "collect_representations",
+        "collect_novelty",
     }
     sidecar = tmp_path / "out/sub-01/dwi/sub-01_dwi.json"
     assert json.loads(sidecar.read_text())["RandomSeed"] == 1
