@@ -69,6 +69,22 @@ class Example:
     faulty: torch.Tensor
 
 
+@attrs.frozen(eq=False)
+class Sampled:
+    """Some cells of an example.
+
+    Parameters
+    ----------
+    features : Tensor (F, k)
+    context : Tensor (C,)
+    faulty : Tensor (k,) bool
+    """
+
+    features: torch.Tensor
+    context: torch.Tensor
+    faulty: torch.Tensor
+
+
 def volumes_of(patch: Patch) -> Volumes:
     """What faults are put into."""
     return Volumes(
@@ -117,17 +133,31 @@ def example_of(
     return Example(cells, faulty)
 
 
-def draw_examples(translator: Translator, seeds: Iterable[int], size: int) -> list[Example]:
-    """Simulate scans, each as it is and with one fault of every kind."""
+def draw_examples(
+    translator: Translator, seeds: Iterable[int], size: int, n_faults: int = 3
+) -> list[Sampled]:
+    """Simulate scans, each as it is and with some faults, and keep some cells of each."""
     found = []
     for seed in seeds:
         patch = draw_patches(seed, size)[0]
         volumes, rng = volumes_of(patch), np.random.default_rng([seed, 3])
-        found.append(example_of(translator, patch, volumes))
-        for kind in faults.FAULTS:
+        found.append(sample(example_of(translator, patch, volumes), seed))
+        for i in range(n_faults):
+            kind = faults.FAULTS[(seed + i) % len(faults.FAULTS)]
             changed, place = faults.draw_fault(kind, volumes, rng)
-            found.append(example_of(translator, patch, changed, place))
+            found.append(sample(example_of(translator, patch, changed, place), seed))
+        print(f"[novelty] subject {seed}", flush=True)
     return found
+
+
+def sample(example: Example, seed: int) -> Sampled:
+    """Keep some cells of an example, those with and without a fault apart."""
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(example.faulty), generator=generator)
+    clear, hit = (order[test[order]] for test in (example.faulty < 0.01, example.faulty > 0.7))
+    chosen = torch.cat([clear[:CELLS_A_SCAN], hit[:CELLS_A_SCAN]])
+    context = example.cells.context
+    return Sampled(example.cells.features[:, chosen], context, example.faulty[chosen] > 0.5)
 
 
 def put_fault(name: str, volumes: Volumes, seed: int) -> Volumes:
@@ -151,29 +181,22 @@ def put_fault(name: str, volumes: Volumes, seed: int) -> Volumes:
     return faults.put_lesion(volumes, best, lesion, seed)
 
 
-def _sample(examples: list[Example], seed: int = 0) -> tuple[torch.Tensor, ...]:
-    """Some cells of every example: features (F, n), contexts (C, n), labels (n,)."""
-    generator = torch.Generator().manual_seed(seed)
-    features, contexts, labels = [], [], []
-    for example in examples:
-        order = torch.randperm(len(example.faulty), generator=generator)
-        clear, hit = (order[test[order]] for test in (example.faulty < 0.01, example.faulty > 0.7))
-        chosen = torch.cat([clear[:CELLS_A_SCAN], hit[:CELLS_A_SCAN]])
-        features.append(example.cells.features[:, chosen])
-        contexts.append(example.cells.context[:, None].expand(-1, len(chosen)))
-        labels.append((example.faulty[chosen] > 0.5).float())
-    return torch.cat(features, 1), torch.cat(contexts, 1), torch.cat(labels)
+def _join(samples: list[Sampled]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """All cells of some scans: features (F, n), contexts (C, n), labels (n,)."""
+    features = torch.cat([s.features for s in samples], 1)
+    contexts = [s.context[:, None].expand(-1, len(s.faulty)) for s in samples]
+    return features, torch.cat(contexts, 1), torch.cat([s.faulty for s in samples]).float()
 
 
-def fit_distance(examples: list[Example]) -> dict[str, torch.Tensor]:
+def fit_distance(samples: list[Sampled]) -> dict[str, torch.Tensor]:
     """Fit what features a scan leads one to expect, and choose the training cells to be kept.
 
     Parameters
     ----------
-    examples : list of Example
-        Without faults.
+    samples : list of Sampled
+        Of scans without faults.
     """
-    features, contexts, _ = _sample(examples)
+    features, contexts, _ = _join(samples)
     tensors = {
         "context_mean": contexts.mean(1),
         "context_sd": contexts.std(1).clamp_min(1e-3),
@@ -217,9 +240,9 @@ def cover(cells: torch.Tensor, n: int, most: int = 50_000) -> torch.Tensor:
     return cells[chosen]
 
 
-def fit_recognizer(examples: list[Example]) -> dict[str, torch.Tensor]:
+def fit_recognizer(samples: list[Sampled]) -> dict[str, torch.Tensor]:
     """Train a small network to tell faulty cells from others."""
-    features, contexts, labels = _sample(examples, seed=1)
+    features, contexts, labels = _join(samples)
     seen = torch.cat([features, contexts]).T
     mean, sd = seen.mean(0), seen.std(0).clamp_min(1e-3)
     seen = ((seen - mean) / sd).clamp(-LIMIT, LIMIT)
@@ -289,8 +312,8 @@ def _octants(volume: torch.Tensor) -> float:
 def fit_novelty(
     translator: Translator,
     folder: Path,
-    n_training: int = 120,
-    n_threshold: int = 150,
+    n_training: int = 400,
+    n_threshold: int = 200,
     n_check: int = 60,
     size: int = 32,
 ) -> dict[str, Any]:
@@ -316,10 +339,10 @@ def fit_novelty(
         subjects, false_alarms and detected (by fault: share of the checked subjects).
     """
     first = FIRST_TRAINING_SEED
-    examples = draw_examples(translator, range(first, first + n_training), size)
-    whole = [e for e in examples if not e.faulty.any()]
+    samples = draw_examples(translator, range(first, first + n_training), size)
     print(f"[novelty] {n_training} subjects with and without faults", flush=True)
-    tensors = {**fit_distance(whole), **fit_recognizer(examples)}
+    whole = [s for s in samples if not s.faulty.any()]
+    tensors = {**fit_distance(whole), **fit_recognizer(samples)}
     novelty = Novelty(tensors, {})
     maps: dict[str, list[torch.Tensor]] = {"distance": [], "odds": []}
     for seed in range(FIRST_THRESHOLD_SEED, FIRST_THRESHOLD_SEED + n_threshold):

@@ -37,7 +37,7 @@ SCALES_MM = (4.0, 8.0)
 N_PLAIN = 10 + 6 * len(SCALES_MM)
 """Features but for those of the latents."""
 
-SMOOTHING_MM = 4.0
+SMOOTHING_MM = 3.0
 """Standard deviation of the Gaussian that smooths what is found."""
 
 FLOOR = 10.0

@@ -66,10 +66,10 @@ class Lesion:
 STROKE = Lesion(0.4e-3, 1.2)
 """Acute ischaemia: water hardly moves (Lansberg et al. 2001, AJNR 22:637)."""
 
-OEDEMA = Lesion(1.5e-3, 1.5)
+OEDEMA = Lesion(1.5e-3, 1.5, 20.0)
 """Vasogenic oedema (Schaefer et al. 2000, Radiology 217:331)."""
 
-CYST = Lesion(2.7e-3, 2.5)
+CYST = Lesion(2.7e-3, 2.5, 20.0)
 """A cavity whose water is nearly free."""
 
 
@@ -155,7 +155,7 @@ def draw_fault(kind: str, volumes: Volumes, rng: np.random.Generator) -> tuple[V
         left = rng.uniform(0.0, 0.4)
         return lose_slices(volumes, hit, range(first, first + n), left), place & volumes.mask
     inside = np.argwhere(volumes.mask)
-    place = ball(volumes, inside[rng.integers(len(inside))], rng.uniform(7.0, 16.0))
+    place = ball(volumes, inside[rng.integers(len(inside))], rng.uniform(7.0, 22.0))
     if kind == "void":
         return put_void(volumes, place, rng.uniform(0.02, 0.15)), place
     diffusivity = rng.uniform(0.15e-3, 0.45e-3) if kind == "low" else rng.uniform(1.3e-3, 3.0e-3)
