@@ -13,10 +13,18 @@ author = "The dmri7t developers"
 copyright = "the dmri7t developers, Apache-2.0"
 release = version = dmri7t.__version__
 
-extensions = ["from_code"]
+extensions = ["from_code", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"  # the docstrings say more: shapes and units
+napoleon_google_docstring = False
+napoleon_use_rtype = False
+napoleon_custom_sections = [("Inputs", "params_style"), ("Outputs", "params_style")]
 html_theme = "furo"
 html_title = f"dmri7t {release}"
 exclude_patterns = ["_build"]
 nitpicky = True
+# types of parameters are words such as "ndarray (3,)", not names to link to
+nitpick_ignore_regex = [("py:class", ".*")]
+suppress_warnings = ["ref.python"]  # and some of these words are names in two modules
 smartquotes = False
 highlight_language = "none"

@@ -99,7 +99,7 @@ def volumes_of(patch: Patch) -> Volumes:
 
 
 def shell_maps(translator: Translator, patch: Patch, volumes: Volumes) -> dict[str, Any]:
-    """Everything that :meth:`Novelty.compare` is given, of a patch with other volumes."""
+    """What :meth:`dmri7t.models.novelty.Novelty.compare` takes, of a patch with other volumes."""
     scan = scan_of(attrs.evolve(patch, b0=volumes.b0, signal=volumes.signal))
     made = scan.represent()
     maps = {
@@ -280,7 +280,7 @@ def fit_threshold(maps: list[torch.Tensor], level: float) -> dict[str, float]:
     Returns
     -------
     dict
-        See :meth:`Novelty.threshold`.
+        See :meth:`dmri7t.models.novelty.Novelty.threshold`.
     """
     n = np.array([max(int((m != 0).sum()), 1) for m in maps], float)
     cells = float(np.median(n))

@@ -131,7 +131,7 @@ def overlap(real: np.ndarray, simulated: np.ndarray, bins: int = 40) -> float:
 
 
 def table_of(real: list[Measured], simulated: list[Measured]) -> pd.DataFrame:
-    """Quartiles of both sides, their distance and overlap: :data:`COLUMNS`.
+    """Quartiles of both sides, their distance and overlap: ``COLUMNS``.
 
     The Wasserstein distance is taken over the range between the real quartiles. Figures that a
     block gives one of vary little within one scan and on purpose between simulations: there the

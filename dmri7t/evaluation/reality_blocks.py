@@ -189,6 +189,6 @@ def simulate(
 
 
 def typical_snr(blocks: Iterator[ShellScan]) -> float | None:
-    """Median over blocks of :func:`tissue_snr`; None where residuals tell nothing."""
+    """Median of ``tissue_snr`` over blocks; None where residuals tell nothing."""
     found = [snr for block in blocks if (snr := tissue_snr(block)) is not None]
     return float(np.median(found)) if found else None

@@ -18,7 +18,7 @@ def record_figures(folder: Path, table: pd.DataFrame, command: str) -> None:
     folder : Path
         The model's.
     table : DataFrame
-        From :func:`dmri7t.evaluation.simulated.summarize`.
+        From :func:`dmri7t.evaluation.tables.summarize`.
     command : str
         That measured it.
     """

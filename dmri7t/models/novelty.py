@@ -120,7 +120,7 @@ def cells_of(
         V true voxels, C order.
     described : Description
     code_distance : Tensor (x, y, z), optional
-        Of the 3T latents from their codes, see :meth:`Translator.encode`.
+        Of the 3T latents from their codes, see :meth:`dmri7t.models.translator.Translator.encode`.
     """
     box = Box.around(mask_XYZ, CELL)
     maps = torch.cat([rish_3V, noise_3V, coherent_9V]).cpu().float()

@@ -114,7 +114,7 @@ def plan_fit(
 ) -> FitPlan:
     """Prepare the fit for a table of directions.
 
-    Coefficients minimise |B c - s|^2 + lambda sum (l (l + 1))^2 c_lm^2. The penalty shrinks
+    Coefficients minimise ``|B c - s|^2 + lambda sum (l (l + 1))^2 c_lm^2``. The penalty shrinks
     each order by a gain that depends on the table (0.32 for order 4 with 16 directions), which
     would make two tables differ in RISH by construction; rows are therefore divided by the
     mean diagonal of (fit matrix x basis) over each order.

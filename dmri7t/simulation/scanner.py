@@ -128,7 +128,8 @@ class Scanner:
         ----------
         tissue : Tissue
         harmonics : tuple
-            Of the pure tissues, from :meth:`Microstructure.harmonics`.
+            Of the pure tissues, from
+            :meth:`dmri7t.simulation.microstructure.Microstructure.harmonics`.
 
         Returns
         -------

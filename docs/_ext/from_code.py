@@ -8,6 +8,8 @@
     Models in the zoo, from their config.json.
 ``measurements``
     Tables (.tsv) of a folder, if there are any yet.
+``api-modules``
+    Public names of every module of a package, from their docstrings.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import argparse
 import csv
 import importlib
 import json
+import pkgutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -184,6 +187,20 @@ class Measurements(_FromText):
             yield from table(map(_plain, rows[0]), ([_plain(c) for c in row] for row in rows[1:]))
 
 
+class ApiModules(_FromText):
+    """``.. api-modules:: package``: every module in it, as autodoc reads it."""
+
+    required_arguments = 1
+
+    def text(self) -> Iterator[str]:
+        package = importlib.import_module(self.arguments[0])
+        names = sorted(m.name for m in pkgutil.iter_modules(package.__path__))
+        for name in [package.__name__, *(f"{package.__name__}.{n}" for n in names)]:
+            # a package's own names are those of its modules, which follow
+            members = ["", "   :members:"] if name != package.__name__ else []
+            yield from (name, "-" * len(name), "", f".. automodule:: {name}", *members[1:], "")
+
+
 def setup(app: Any) -> dict[str, Any]:
     """Sphinx's hook."""
     for name, directive in (
@@ -191,6 +208,7 @@ def setup(app: Any) -> dict[str, Any]:
         ("outputs-table", OutputsTable),
         ("shipped-models", ShippedModels),
         ("measurements", Measurements),
+        ("api-modules", ApiModules),
     ):
         app.add_directive(name, directive)
     return {"parallel_read_safe": True}

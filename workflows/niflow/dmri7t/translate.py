@@ -32,7 +32,7 @@ def init_translate_wf(
     Inputs
     ------
     representation
-        Of the shell, from :func:`niflow.dmri7t.init_represent_wf`.
+        Of the shell, from :func:`niflow.dmri7t.represent.init_represent_wf`.
     mask
         Brain mask on the input's grid.
     mask_out
