@@ -13,7 +13,7 @@ author = "The dmri7t developers"
 copyright = "the dmri7t developers, Apache-2.0"
 release = version = dmri7t.__version__
 
-extensions = ["from_code", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = ["from_code", "house", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # the docstrings say more: shapes and units
 napoleon_google_docstring = False
