@@ -65,31 +65,22 @@ def _check_writable(path: Path, what: str) -> None:
 
 def make_settings(args: argparse.Namespace, device: str) -> Any:
     """Resolve the model and gather all that decides the result."""
-    from dmri7t.models.bundle import model_checksum, read_config, resolve_model
-    from dmri7t.settings import Settings
+    from niflow.dmri7t.plan import model_settings
 
-    folder = resolve_model(args.model)
-    checksum = model_checksum(folder)
-    config = read_config(folder)
-    sampler = config["sampler"]
-    return Settings(
-        model=str(folder),
-        model_name=config["name"],
-        model_form=config["form"],
-        model_version=config["version"],
-        model_sha256=checksum,
-        sampler_steps=args.sampler_steps or sampler["steps"],
-        samples=args.samples or sampler["samples"],
+    settings, _ = model_settings(
+        args.model,
+        sampler_steps=args.sampler_steps,
+        samples=args.samples,
         random_seed=args.random_seed,
         b0_threshold=args.b0_threshold,
         shells=tuple(args.shells),
-        bval_range=tuple(config.get("ranges", {}).get("bval", ())),
         consistency=args.consistency,
         output_resolution=args.output_resolution,
         upsampling=args.upsampling,
         device=device,
         precision=args.precision,
     )
+    return settings
 
 
 def choose_participants(args: argparse.Namespace) -> list[str]:

@@ -9,7 +9,10 @@ from typing import Any
 import numpy as np
 from nipype.interfaces.base import File, TraitedSpec, traits
 
+from dmri7t.errors import InputError
 from dmri7t.interfaces.base import Stage, StageInputSpec, optional
+
+_Indices = traits.List(traits.Int)
 
 
 class PrepareScanInputSpec(StageInputSpec):
@@ -21,6 +24,9 @@ class PrepareScanInputSpec(StageInputSpec):
     grad_b = File(exists=True, desc="gradients in the scanner frame (MRtrix)")
     mask = File(exists=True, desc="brain mask; default: one is found")
     b0_threshold = traits.Float(mandatory=True, desc="b-values up to this one are b0, s/mm2")
+    shape = traits.List(traits.Int, desc="voxels of the image that the graph was planned for")
+    affine = traits.List(traits.Float, desc="its affine, 16 numbers by rows")
+    groups = traits.List(_Indices, desc="its volumes: b0, then shell by shell")
 
 
 class PrepareScanOutputSpec(TraitedSpec):
@@ -61,7 +67,8 @@ class PrepareScan(Stage):
             image = open_volumes(inputs.dwi, scratch)
             grid = Grid(image.shape, image.affine)
             table = read_table(inputs.bval, inputs.bvec, image.affine, optional(inputs.grad_b))
-            b0_indices, _ = find_shells(table.bvals, inputs.b0_threshold)
+            b0_indices, shells = find_shells(table.bvals, inputs.b0_threshold)
+            self._check_planned(grid, [b0_indices, *(s.indices for s in shells)])
 
             def volume(index: int) -> np.ndarray:
                 return np.asarray(image.dataobj[..., index])
@@ -81,6 +88,24 @@ class PrepareScan(Stage):
             json.dump(checks, file)
         self._results = out
         return runtime
+
+    def _check_planned(self, grid: Any, groups: list[tuple[int, ...]]) -> None:
+        """Hold what arrived against what the graph was planned for, before either is wrong."""
+        inputs = self.inputs
+        planned = optional(inputs.shape, list(grid.shape)), optional(inputs.affine)
+        affine = grid.affine.ravel() if planned[1] is None else planned[1]
+        if list(grid.shape) != planned[0] or not np.allclose(
+            affine, grid.affine.ravel(), atol=1e-3
+        ):
+            raise InputError(
+                f"{inputs.dwi}: lies on another grid than the graph was planned for (voxels "
+                f"{list(grid.shape)} and {planned[0]}); plan the scan on the grid that it will have"
+            )
+        if [list(rows) for rows in groups] != optional(inputs.groups, [list(g) for g in groups]):
+            raise InputError(
+                f"{inputs.bval}: its b0s and shells are other volumes than the graph was planned "
+                "for; plan the scan with the b-values that it will have"
+            )
 
 
 class DefineGridInputSpec(StageInputSpec):

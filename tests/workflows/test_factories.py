@@ -2,9 +2,12 @@
 
 import inspect
 import re
+from importlib.metadata import requires
+from pathlib import Path
 
 import nibabel
 import pytest
+import yaml
 from nipype import Workflow
 from nipype.interfaces.utility import IdentityInterface
 
@@ -36,6 +39,14 @@ def factories(plan, settings):
         (package.init_outputs_wf, (plan, settings, names, {})),
         (package.init_scan_wf, (plan, settings, names, {}, {})),
     ]
+
+
+def test_spec_names_every_factory():
+    spec = yaml.safe_load((Path(__file__).parents[2] / "workflows/spec.yml").read_text())
+    assert set(spec["workflows"]) == {name for name in package.__all__ if "init_" in name}
+    assert all((Path(__file__).parents[2] / folder).is_dir() for folder in spec["tests"])
+    requirements = {r.partition(">")[0] for r in requires("dmri7t") if "extra ==" not in r}
+    assert set(spec["requirements"]["packages"]) - {"dmri7t"} <= requirements
 
 
 def section(doc, title):

@@ -8,14 +8,15 @@ from niflow.dmri7t.participant import (
     init_participant_wf,
     participant_wf_name,
 )
-from niflow.dmri7t.plan import ScanPlan, plan_scan
+from niflow.dmri7t.plan import ScanPlan, model_settings, plan_scan, plan_series
 from niflow.dmri7t.prepare import init_prepare_wf
 from niflow.dmri7t.represent import init_represent_wf
-from niflow.dmri7t.scan import init_scan_wf
+from niflow.dmri7t.scan import describe_result, init_scan_wf, output_names
 from niflow.dmri7t.translate import init_translate_wf
 
 __all__ = [
     "ScanPlan",
+    "describe_result",
     "init_dmri7t_wf",
     "init_harmonize_wf",
     "init_measure_wf",
@@ -25,6 +26,9 @@ __all__ = [
     "init_represent_wf",
     "init_scan_wf",
     "init_translate_wf",
+    "model_settings",
+    "output_names",
     "participant_wf_name",
     "plan_scan",
+    "plan_series",
 ]

@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 
 from dmri7t.errors import InputError
+from dmri7t.models.bundle import model_checksum, read_config, resolve_model
 from dmri7t.settings import Settings
 from dmri7t.signal.gradients import GradientTable, Shell, count_distinct, find_shells
 from dmri7t.signal.grids import Grid, default_output_voxel, refine
@@ -95,6 +96,41 @@ class ScanPlan:
         return math.prod(self.grid_out.shape) * 4 / 2**30
 
 
+def model_settings(model: str = "default", **choices: Any) -> tuple[Settings, dict[str, Any]]:
+    """Settings for a model, which is checked, and what its config says.
+
+    Parameters
+    ----------
+    model : str
+        Name of a model that ships, or a model's folder.
+    **choices
+        Fields of :class:`dmri7t.settings.Settings`; None and what is not named are the model's
+        own or the default.
+
+    Raises
+    ------
+    InputError
+        If the model is not there, cannot be read, or is not what its checksums say.
+    """
+    folder = resolve_model(model)
+    checksum = model_checksum(folder)
+    config = read_config(folder)
+    own = {
+        "sampler_steps": config["sampler"]["steps"],
+        "samples": config["sampler"]["samples"],
+        "bval_range": tuple(config.get("ranges", {}).get("bval", ())),
+    }
+    settings = Settings(
+        model=str(folder),
+        model_name=config["name"],
+        model_form=config["form"],
+        model_version=config["version"],
+        model_sha256=checksum,
+        **own | {name: value for name, value in choices.items() if value is not None},
+    )
+    return settings, config
+
+
 def output_grid(grid: Grid, resolution: str | tuple[float, ...]) -> Grid:
     """Grid of the output, as the settings ask for it.
 
@@ -117,11 +153,7 @@ def output_grid(grid: Grid, resolution: str | tuple[float, ...]) -> Grid:
 
 
 def plan_scan(scan: Any, settings: Settings) -> ScanPlan:
-    """Read the header and the gradients of a scan; decide which shells the model translates.
-
-    A shell goes through the model if it has directions enough and its b-value lies in the range
-    of the model's training; where the settings name shells, those go through whatever the range
-    is, and the others do not.
+    """Plan a scan that lies on disk: its header and its gradients are read, nothing more.
 
     Parameters
     ----------
@@ -140,8 +172,55 @@ def plan_scan(scan: Any, settings: Settings) -> ScanPlan:
     from dmri7t.io.images import repetition_time
 
     image = nibabel.load(scan.dwi)
-    grid = Grid(image.shape, image.affine)
-    table = read_table(scan.bval, scan.bvec, image.affine, getattr(scan, "grad_b", None))
+    optional = [name for name in ("grad_b", "mask") if getattr(scan, name, None)]
+    return plan_series(
+        scan.stem,
+        Grid(image.shape, image.affine),
+        read_table(scan.bval, scan.bvec, image.affine, getattr(scan, "grad_b", None)),
+        settings,
+        optional=tuple(optional),
+        repetition_time=repetition_time(image),
+        source=str(scan.dwi),
+    )
+
+
+def plan_series(
+    stem: str,
+    grid: Grid,
+    table: GradientTable,
+    settings: Settings,
+    *,
+    optional: tuple[str, ...] = (),
+    repetition_time: float = 0.0,
+    source: str = "",
+) -> ScanPlan:
+    """Plan a scan that need not be there yet: an earlier node of the same workflow will make it.
+
+    A shell goes through the model if it has directions enough and its b-value lies in the range
+    of the model's training; where the settings name shells, those go through whatever the range
+    is, and the others do not.
+
+    Parameters
+    ----------
+    stem : str
+        Source entities joined, such as ``sub-01_dir-AP``.
+    grid : Grid
+        Of the image that will come. An image on another grid fails when it does.
+    table : GradientTable
+        b-values of its volumes, in their order; directions are only counted.
+    settings : Settings
+    optional : tuple of str
+        Which of ``grad_b`` and ``mask`` will come with it.
+    repetition_time : float
+        Seconds from volume to volume; 0: unknown.
+    source : str
+        What messages call the scan; default: its stem.
+
+    Raises
+    ------
+    InputError
+        If no shell is left for the model.
+    """
     b0, shells = find_shells(table.bvals, settings.b0_threshold)
     directions = {s.name: _count(table, s) for s in shells}
     told = {s.name: why_passed(s, directions[s.name], settings) for s in shells}
@@ -149,13 +228,12 @@ def plan_scan(scan: Any, settings: Settings) -> ScanPlan:
     if not wanted:
         found = ", ".join(f"{name} ({why})" for name, why in told.items()) or "none"
         raise InputError(
-            f"{scan.dwi}: no shell for the model; shells found: {found}. --shells sends a shell "
-            "through the model whatever its b-value."
+            f"{source or stem}: no shell for the model; shells found: {found}. --shells sends a "
+            "shell through the model whatever its b-value."
         )
-    optional = [name for name in ("grad_b", "mask") if getattr(scan, name, None)]
     return ScanPlan(
-        name=workflow_name(scan.stem),
-        stem=scan.stem,
+        name=workflow_name(stem),
+        stem=stem,
         grid=grid,
         grid_out=output_grid(grid, settings.output_resolution),
         n_volumes=len(table),
@@ -165,8 +243,8 @@ def plan_scan(scan: Any, settings: Settings) -> ScanPlan:
         tensor_volumes=_tensor_volumes(table, b0, shells),
         directions=directions,
         reasons={name: why for name, why in told.items() if why},
-        optional=tuple(optional),
-        repetition_time=repetition_time(image),
+        optional=optional,
+        repetition_time=repetition_time,
     )
 
 

@@ -65,7 +65,12 @@ def init_prepare_wf(
         name="outputnode",
     )
     prepare = Node(
-        PrepareScan(b0_threshold=settings.b0_threshold),
+        PrepareScan(
+            b0_threshold=settings.b0_threshold,
+            shape=list(plan.grid.shape),
+            affine=[float(value) for value in plan.grid.affine.ravel()],
+            groups=list(plan.groups.values()),
+        ),
         name="prepare",
         n_procs=omp_nthreads,
         mem_gb=0.5 + plan.gigabytes(plan.n_volumes) + 8 * plan.image_gigabytes,
