@@ -92,16 +92,16 @@ class PrepareScan(Stage):
     def _check_planned(self, grid: Any, groups: list[tuple[int, ...]]) -> None:
         """Hold what arrived against what the graph was planned for, before either is wrong."""
         inputs = self.inputs
-        planned = optional(inputs.shape, list(grid.shape)), optional(inputs.affine)
-        affine = grid.affine.ravel() if planned[1] is None else planned[1]
-        if list(grid.shape) != planned[0] or not np.allclose(
-            affine, grid.affine.ravel(), atol=1e-3
-        ):
+        shape, affine = list(grid.shape), grid.affine.ravel()
+        # a list that was not set is empty
+        planned = inputs.shape or shape, inputs.affine or affine
+        if shape != planned[0] or not np.allclose(affine, planned[1], atol=1e-3):
             raise InputError(
                 f"{inputs.dwi}: lies on another grid than the graph was planned for (voxels "
-                f"{list(grid.shape)} and {planned[0]}); plan the scan on the grid that it will have"
+                f"{shape} and {planned[0]}); plan the scan on the grid that it will have"
             )
-        if [list(rows) for rows in groups] != optional(inputs.groups, [list(g) for g in groups]):
+        found = [list(rows) for rows in groups]
+        if found != (inputs.groups or found):
             raise InputError(
                 f"{inputs.bval}: its b0s and shells are other volumes than the graph was planned "
                 "for; plan the scan with the b-values that it will have"
