@@ -238,6 +238,10 @@ def run(args: argparse.Namespace) -> int:
     if not args.skip_bids_validation:
         check_dataset(args.bids_dir)
     labels = choose_participants(args)
+    if args.analysis_level == "group":
+        from dmri7t.cli.group import run_group
+
+        return run_group(args, labels, say, complain)
     if not args.dry_run:
         # its imports take seconds: they go on while this process looks at the data set
         warm_up()
@@ -257,10 +261,13 @@ def run(args: argparse.Namespace) -> int:
         for failure in participant.failures:
             complain(f"sub-{label}: {failure.reason}")
     if not scans:
+        if args.out_dir.is_dir() and not args.dry_run:
+            status.write(args.out_dir.resolve() / "logs")
         return 2
     if args.dry_run:
         return status.exit_code
     status = translate(args, scans, settings, status)
+    status.write(args.out_dir.resolve() / "logs")
     say("\nSummary:\n" + status.summary())
     for label, participant in sorted(status.participants.items()):
         if participant.done or participant.others_done:

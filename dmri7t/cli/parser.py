@@ -74,7 +74,11 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("bids_dir", type=Path, help="root of the BIDS data set")
     add("out_dir", type=Path, help="the derivative data set that is written")
-    add("analysis_level", choices=["participant"], help="what is run")
+    add(
+        "analysis_level",
+        choices=["participant", "group"],
+        help="participant: translate scans; group: one table and page of all results in out_dir",
+    )
     add("--version", action="version", version=f"dmri7t {__version__}")
 
     group = parser.add_argument_group("which scans")

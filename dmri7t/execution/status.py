@@ -202,6 +202,13 @@ class RunStatus:
                 lines.append(f"{_who(label)}done with its other scans")
         return "\n".join(lines)
 
+    def write(self, log_dir: Path) -> None:
+        """Write every participant's record beside the crash files, for the level group."""
+        Path(log_dir).mkdir(parents=True, exist_ok=True)
+        for label, participant in self.participants.items():
+            if label:
+                _write_whole(Path(log_dir) / f"sub-{label}_status.json", participant.to_json())
+
     def _participant(self, label: str) -> ParticipantStatus:
         return self.participants.setdefault(label, ParticipantStatus(label))
 
@@ -221,10 +228,14 @@ class RunStatus:
             if owner != label or file is None:
                 continue
             file.parent.mkdir(parents=True, exist_ok=True)
-            # whole or not at all: the report reads it while others write
-            partial = file.with_suffix(f".{os.getpid()}.tmp")
-            partial.write_text(self.participants[label].to_json())
-            os.replace(partial, file)
+            _write_whole(file, self.participants[label].to_json())
+
+
+def _write_whole(file: Path, text: str) -> None:
+    """Whole or not at all: the report reads it while others write."""
+    partial = file.with_suffix(f".{os.getpid()}.tmp")
+    partial.write_text(text)
+    os.replace(partial, file)
 
 
 def plain_reason(traceback: str) -> str:

@@ -85,6 +85,7 @@ IGNORED = (
     "*.html",
     "sub-*/figures",
     "*_desc-quality_dwi.*",
+    "group_dwi.*",
     "logs",
 )
 """What the validator does not know yet. A folder is named without a slash: with one it is not
@@ -172,8 +173,14 @@ def write_dataset_files(out_dir: Path, bids_dir: Path, model: dict[str, str]) ->
     texts = {
         "dataset_description.json": json.dumps(description, indent=2),
         "descriptions.tsv": "\n".join(rows),
-        ".bidsignore": "\n".join(IGNORED),
     }
     for name, text in texts.items():
         with whole_file(out_dir / name) as part:
             part.write_text(text + "\n")
+    write_ignored(out_dir)
+
+
+def write_ignored(out_dir: Path) -> None:
+    """Write .bidsignore."""
+    with whole_file(Path(out_dir) / ".bidsignore") as part:
+        part.write_text("\n".join(IGNORED) + "\n")

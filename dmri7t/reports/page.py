@@ -101,14 +101,14 @@ def write_report(report: ParticipantReport, out_dir: str | Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
     scans = []
-    for place, scan in enumerate(report.scans, start=1):
+    for scan in report.scans:
         figures = []
         for figure in scan_figures(scan):
-            anchor = f"scan{place}-{figure.name}"
+            anchor = f"{scan.stem}-{figure.name}"
             files, drawn = _save(rename(figure, scan.stem), folder, out_dir, anchor)
             written += files
             figures.append(drawn)
-        scans.append(_describe_scan(scan, place, figures))
+        scans.append(_describe_scan(scan, figures))
     page = out_dir / f"sub-{report.label}.html"
     with whole_file(page) as part:
         part.write_text(render(report, scans), encoding="utf-8")
@@ -117,6 +117,25 @@ def write_report(report: ParticipantReport, out_dir: str | Path) -> list[Path]:
 
 def render(report: ParticipantReport, scans: Sequence[dict[str, Any]]) -> str:
     """HTML of a page whose figures are on disk."""
+    methods = methods_text([(scan.stem, scan.methods) for scan in report.scans], report.versions)
+    references = cited(methods)
+    return render_template(
+        "page.html.jinja",
+        report=report,
+        scans=scans,
+        warnings=[s for s in scans if s["warnings"]],
+        misfits=[s for s in scans if s["orientation"] and s["orientation"].suspicious],
+        methods=methods,
+        references=[reference.text for reference in references],
+        bibtex="\n\n".join(reference.bibtex for reference in references),
+        ranges=_ranges(report),
+        model_figures=_model_figures(report.model.figures),
+        times=run_times(report.nodes, {s.nodes: s.stem for s in report.scans if s.nodes}),
+    )
+
+
+def render_template(name: str, **values: Any) -> str:
+    """HTML of one of the templates beside this file, in the style that all pages share."""
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -127,22 +146,8 @@ def render(report: ParticipantReport, scans: Sequence[dict[str, Any]]) -> str:
         "nmse": _nmse,
     }
     parts = resources.files("dmri7t.reports")
-    template = environment.from_string(parts.joinpath("page.html.jinja").read_text("utf-8"))
-    methods = methods_text(report)
-    references = cited(methods)
-    return template.render(
-        report=report,
-        scans=scans,
-        style=Markup(parts.joinpath("page.css").read_text("utf-8")),
-        warnings=[s for s in scans if s["warnings"]],
-        misfits=[s for s in scans if s["orientation"] and s["orientation"].suspicious],
-        methods=methods,
-        references=[reference.text for reference in references],
-        bibtex="\n\n".join(reference.bibtex for reference in references),
-        ranges=_ranges(report),
-        model_figures=_model_figures(report.model.figures),
-        times=run_times(report.nodes, {s.nodes: s.stem for s in report.scans if s.nodes}),
-    )
+    template = environment.from_string(parts.joinpath(name).read_text("utf-8"))
+    return template.render(style=Markup(parts.joinpath("page.css").read_text("utf-8")), **values)
 
 
 def _save(
@@ -161,13 +166,13 @@ def _save(
     return files, drawn
 
 
-def _describe_scan(scan: ScanReport, place: int, figures: list[PageFigure]) -> dict[str, Any]:
+def _describe_scan(scan: ScanReport, figures: list[PageFigure]) -> dict[str, Any]:
     quality = scan.quality
     passed = [shell for shell in quality.shells if not shell.translated]
     orientation = _orientation(scan)
     return {
         "scan": scan,
-        "anchor": f"scan{place}",
+        "anchor": scan.stem,
         "figures": figures,
         "grids": [
             (name, *_grid(maps.mask))
@@ -245,22 +250,29 @@ def _bounded_remarks(shells: Iterable[ShellFigures]) -> list[str]:
     ]
 
 
-def methods_text(report: ParticipantReport) -> str:
-    """Methods of all scans; what several scans share is said once.
+def methods_text(scans: Sequence[tuple[str, str]], versions: dict[str, str]) -> str:
+    """Methods of scans; what several of them share is said once.
 
-    Where the scans differ, each paragraph that is not shared names its scan.
+    Where the scans differ, each paragraph that is not of all names its scans.
+
+    Parameters
+    ----------
+    scans : sequence of (name, text)
+        Paragraphs of each scan's methods; scans without are left out.
+    versions : dict
+        Version by package; see :func:`dmri7t.reports.records.software_versions`.
     """
-    texts = [scan.methods.split("\n\n") for scan in report.scans if scan.methods]
-    paragraphs: list[str] = []
-    for scan, parts in zip((s for s in report.scans if s.methods), texts, strict=True):
+    told = [(stem, text.split("\n\n")) for stem, text in scans if text]
+    owners: dict[str, list[str]] = {}
+    for stem, parts in told:
         for part in parts:
-            shared = all(part in others for others in texts)
-            text = part if shared else f"({scan.stem}) {part}"
-            if text not in paragraphs:
-                paragraphs.append(text)
+            owners.setdefault(part, []).append(stem)
+    paragraphs = [
+        part if len(stems) == len(told) else f"({_some(stems)}) {part}"
+        for part, stems in owners.items()
+    ]
     if paragraphs:
         paragraphs.append(UNCORRECTED)
-    versions = report.versions
     by_name = {
         "nipype": ("Nipype", "Gorgolewski et al. 2011"),
         "monai": ("MONAI", "Cardoso et al. 2022"),
@@ -273,6 +285,11 @@ def methods_text(report: ParticipantReport) -> str:
     if used and "dmri7t" in versions:
         paragraphs.append(f"All steps ran in dmri7t {versions['dmri7t']}, with {', '.join(used)}.")
     return "\n\n".join(paragraphs)
+
+
+def _some(names: Sequence[str], most: int = 8) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def _ranges(report: ParticipantReport) -> list[tuple[str, str]]:

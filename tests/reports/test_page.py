@@ -6,56 +6,15 @@ import re
 import shutil
 import subprocess
 from dataclasses import replace
-from html.parser import HTMLParser
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from reports.reading import read_page
 from safetensors.numpy import load_file, save_file
 
 from dmri7t.reports import MapFile, ModelCard, NodeTime, Quality, read_node_times, write_report
 from dmri7t.reports.page import methods_text, run_times
-
-VOID = {"meta", "img", "br", "link", "hr", "input", "source"}
-
-
-class Reader(HTMLParser):
-    """Tags that are open, places that are pointed at, and the text of a page."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: set[str] = set()
-        self.targets: list[str] = []
-        self.ids: list[str] = []
-        self.text: list[str] = []
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.add(tag)
-        if tag not in VOID:
-            self.open.append(tag)
-        found = dict(attrs)
-        self.targets += [found[k] for k in ("src", "href", "srcset", "data") if k in found]
-        if "id" in found:
-            self.ids.append(found["id"])
-        if tag == "img":
-            assert "alt" in found
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.text.append(data)
-
-
-def read_page(path: Path) -> tuple[str, Reader]:
-    """Words of a page without mark-up, and what its tags say."""
-    reader = Reader()
-    reader.feed(path.read_text("utf-8"))
-    reader.close()
-    assert reader.open == []
-    return " ".join(" ".join(reader.text).split()), reader
 
 
 @pytest.fixture
@@ -243,10 +202,12 @@ def test_two_scans(participant, make_scan_report, tmp_path):
     files = write_report(replace(participant, scans=scans, nodes=nodes), tmp_path)
     text, reader = read_page(files[0])
     assert "2 scans" in text
-    assert {"scan1", "scan2", "scan1-b1000_r4", "scan2-b1000_r4"} <= set(reader.ids)
+    assert {f"sub-01_dir-{d}{part}" for d in ("AP", "PA") for part in ("", "-b1000_r4")} <= set(
+        reader.ids
+    )
     # one sample has no spread
-    assert "scan1-b1000_uncertainty" in reader.ids
-    assert "scan2-b1000_uncertainty" not in reader.ids
+    assert "sub-01_dir-AP-b1000_uncertainty" in reader.ids
+    assert "sub-01_dir-PA-b1000_uncertainty" not in reader.ids
     assert not [p for p in files if "dir-PA_b1000_uncertainty" in p.name]
     assert len({p.name for p in files}) == len(files)
     # what both scans share is said once, the rest names its scan
@@ -339,7 +300,7 @@ def test_little_is_enough(participant, make_scan_report, tmp_path):
 
 
 def test_methods_name_the_software(participant):
-    text = methods_text(participant)
+    text = methods_text([(s.stem, s.methods) for s in participant.scans], participant.versions)
     assert text.endswith("in dmri7t 9.8.7, with Nipype 1.11.0 [Gorgolewski et al. 2011].")
     assert "MONAI" not in text
 

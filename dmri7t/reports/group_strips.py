@@ -1,0 +1,176 @@
+"""A strip of dots for every figure of a group, as SVG that stands in the page itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from markupsafe import Markup
+
+WIDTH = 560
+MARGIN = 16
+ROW = 74
+"""Height of a strip."""
+TITLE = 20
+"""What the name of a strip takes above it, where there are several."""
+AXIS = 30
+RADIUS = 4
+LETTER = 6.2
+"""Width of a letter of a label, about."""
+
+
+@dataclass(frozen=True)
+class Dot:
+    """One scan: its value, name, where a click leads, and whether it stands out."""
+
+    value: float
+    name: str
+    href: str
+    odd: bool = False
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Like scans in one row."""
+
+    title: str
+    dots: tuple[Dot, ...]
+
+
+def draw(strips: Sequence[Strip], label: str) -> Markup:
+    """Draw strips below each other, on one axis.
+
+    Parameters
+    ----------
+    strips : sequence of Strip
+        With one dot each, or more. Only where there are several, their titles are drawn.
+    label : str
+        Read to who cannot see it.
+    """
+    values = [dot.value for strip in strips for dot in strip.dots]
+    ticks = _ticks(min(values), max(values))
+    low, high = min(ticks[0], *values), max(ticks[-1], *values)
+    scale = _Scale(low, high)
+    titled = len(strips) > 1
+    height = len(strips) * (ROW + TITLE * titled)
+    parts = [_axis(ticks, scale, height)]
+    for place, strip in enumerate(strips):
+        top = place * (ROW + TITLE * titled)
+        if titled:
+            parts.append(
+                Markup('<text class="strip" x="{}" y="{}">{}</text>').format(
+                    MARGIN, top + 14, f"{strip.title}: {len(strip.dots)}"
+                )
+            )
+        parts.append(_strip(strip.dots, scale, top + TITLE * titled + ROW / 2))
+    return Markup('<svg viewBox="0 0 {} {}" role="group" aria-label="{}">{}</svg>').format(
+        WIDTH, height + AXIS, label, Markup("").join(parts)
+    )
+
+
+@dataclass(frozen=True)
+class _Scale:
+    low: float
+    high: float
+
+    def __call__(self, value: float) -> float:
+        part = (value - self.low) / (self.high - self.low)
+        return round(float(MARGIN + RADIUS + part * (WIDTH - 2 * (MARGIN + RADIUS))), 1)
+
+
+def _ticks(low: float, high: float, most: int = 6) -> list[float]:
+    """Round numbers that span the values.
+
+    Examples
+    --------
+    >>> _ticks(0.13, 0.52)
+    [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
+    >>> _ticks(7.0, 7.0)
+    [6.0, 6.5, 7.0, 7.5, 8.0]
+    """
+    if high - low <= 1e-9 * max(abs(low), abs(high)):
+        pad = abs(low) / 7 or 1.0
+        low, high = low - pad, high + pad
+    rough = (high - low) / (most - 1)
+    power = 10.0 ** np.floor(np.log10(rough))
+    step = next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= rough * 0.999)
+    first, last = np.floor(low / step + 1e-6), np.ceil(high / step - 1e-6)
+    return [float(f"{n * step:.12g}") for n in np.arange(first, last + 1)]
+
+
+def _axis(ticks: Sequence[float], scale: _Scale, height: float) -> Markup:
+    lines = Markup("").join(
+        Markup('<line class="grid" x1="{0}" x2="{0}" y1="2" y2="{1}"/>').format(scale(t), height)
+        for t in ticks
+    )
+    texts = Markup("").join(
+        Markup('<text class="tick" x="{}" y="{}">{}</text>').format(
+            scale(t), height + 18, f"{t:.6g}".replace("e-0", "e-").replace("-", "\N{MINUS SIGN}")
+        )
+        for t in ticks
+    )
+    return lines + texts
+
+
+def _strip(dots: Sequence[Dot], scale: _Scale, middle: float) -> Markup:
+    """A box of the quartiles with the median, and all dots."""
+    parts = []
+    if len(dots) > 3:
+        low, median, high = (scale(v) for v in np.percentile([d.value for d in dots], (25, 50, 75)))
+        parts.append(
+            Markup('<rect class="box" x="{}" y="{}" width="{}" height="48"/>').format(
+                low, middle - 24, round(high - low, 1)
+            )
+        )
+        parts.append(
+            Markup('<line class="median" x1="{0}" x2="{0}" y1="{1}" y2="{2}"/>').format(
+                median, middle - 24, middle + 24
+            )
+        )
+    heights = _spread([scale(dot.value) for dot in dots])
+    # those that stand out are drawn last, on top
+    for place in sorted(range(len(dots)), key=lambda i: dots[i].odd):
+        parts.append(_dot(dots[place], scale(dots[place].value), middle + heights[place]))
+    placed = [(scale(d.value), middle + heights[i], d) for i, d in enumerate(dots)]
+    return Markup("").join([*parts, *_names(placed)])
+
+
+def _dot(dot: Dot, x: float, y: float) -> Markup:
+    told = f"{dot.name}: {dot.value:.4g}{' (stands out)' if dot.odd else ''}"
+    return Markup(
+        '<a href="{}"><circle class="{}" cx="{}" cy="{}" r="{}"><title>{}</title></circle></a>'
+    ).format(dot.href, "dot odd" if dot.odd else "dot", x, round(y, 1), RADIUS + dot.odd, told)
+
+
+def _spread(xs: Sequence[float], room: float = 28) -> list[float]:
+    """Offsets from the middle that keep dots of like values apart, as far as there is room."""
+    columns: dict[int, list[int]] = {}
+    for place in np.argsort(xs, kind="stable"):
+        columns.setdefault(int(xs[place] // (2 * RADIUS)), []).append(int(place))
+    offsets = [0.0] * len(xs)
+    for places in columns.values():
+        gap = min(2 * RADIUS, 2 * room / max(len(places) - 1, 1))
+        for n, place in enumerate(places):
+            offsets[place] = (n - (len(places) - 1) / 2) * gap
+    return offsets
+
+
+def _names(dots: Sequence[tuple[float, float, Dot]]) -> list[Markup]:
+    """Names beside dots that stand out, where they lie on no other name and no dot."""
+    taken = [(x - RADIUS, x + RADIUS, y) for x, y, _ in dots]
+    parts = []
+    for x, y, dot in sorted((d for d in dots if d[2].odd), key=lambda d: d[0]):
+        width = LETTER * len(dot.name)
+        near = x + 2 * RADIUS, x - 2 * RADIUS
+        for left, start, end in ((0, near[0], near[0] + width), (1, near[1] - width, near[1])):
+            free = all(end < s or e < start or abs(y - at) > 11 for s, e, at in taken)
+            if free and 0 <= start and end <= WIDTH:
+                taken.append((start, end, y))
+                parts.append(
+                    Markup('<text class="name{}" x="{}" y="{}">{}</text>').format(
+                        " left" if left else "", round(near[left], 1), round(y + 4, 1), dot.name
+                    )
+                )
+                break
+    return parts
