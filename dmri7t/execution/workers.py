@@ -15,7 +15,13 @@ from typing import Any
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
-PRELOAD = ("torch", "nipype.pipeline.engine", "nibabel", "scipy.ndimage")
+PRELOAD = (
+    "torch",
+    "nipype.pipeline.engine",
+    "nibabel",
+    "scipy.ndimage",
+    "monai.networks.nets",
+)
 """Loaded once, in the server that workers are forked from; never in the driver."""
 
 
