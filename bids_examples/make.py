@@ -17,6 +17,9 @@ import numpy as np
 
 HERE = Path(__file__).parent
 
+SCAN = {"shape": [24, 28, 20], "shells": {"1000": 16}, "n_b0": 2}
+"""What a scan of a skeleton is, if it does not say otherwise."""
+
 
 def skeletons() -> dict[str, dict[str, Any]]:
     """Every skeleton by name, such as ``good/single``; ``group`` tells good from broken."""
@@ -35,6 +38,33 @@ def spiral_directions(n: int) -> np.ndarray:
     return np.stack([flat * np.cos(phi), flat * np.sin(phi), z], 1)
 
 
+def field_of_view(shape: list[int], affine: np.ndarray) -> np.ndarray:
+    """Size of an image along the scanner's axes, mm (3,)."""
+    return np.abs(affine[:3, :3]).sum(1) * np.array(shape)
+
+
+def places(shape: list[int], affine: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """Place of every voxel (X, Y, Z, 3), scanner's axes, 1 being the surface of the head.
+
+    ``size`` is the field of view in mm of the scan that decides how large the head is.
+    """
+    index = np.stack(np.meshgrid(*[np.arange(n) for n in shape], indexing="ij"), -1)
+    return (index - (np.array(shape) - 1) / 2) @ affine[:3, :3].T / (0.38 * size)
+
+
+def fibres(place: np.ndarray) -> np.ndarray:
+    """Direction of the fibres of white matter (..., 3) at places (..., 3), scanner's axes."""
+    angle = 0.6 * place[..., 0] + 0.4
+    fibre = np.stack([np.cos(angle), np.sin(angle), 0.2 * place[..., 2]], -1)
+    return fibre / np.linalg.norm(fibre, axis=-1, keepdims=True)
+
+
+def tissues(place: np.ndarray) -> np.ndarray:
+    """Tissue at places (..., 3): 0 none, 1 grey matter, 2 white matter, 3 CSF."""
+    radius = np.linalg.norm(place, axis=-1)
+    return np.select([radius < 0.225, radius < 0.775, radius < 0.975], [3, 2, 1], 0)
+
+
 def phantom(
     shape: list[int], affine: np.ndarray, bvals: np.ndarray, directions: np.ndarray, seed: int
 ) -> np.ndarray:
@@ -43,14 +73,9 @@ def phantom(
     ``directions`` (N, 3) and fibres are in the scanner's frame, whatever the affine.
     """
     rng = np.random.default_rng(seed)
-    index = np.stack(np.meshgrid(*[np.arange(n) for n in shape], indexing="ij"), -1)
-    place = (index - (np.array(shape) - 1) / 2) @ affine[:3, :3].T
-    place = place / (0.38 * np.abs(affine[:3, :3]).sum(1) * np.array(shape))
+    place = places(shape, affine, field_of_view(shape, affine))
     radius = np.linalg.norm(place, axis=-1)
-    angle = 0.6 * place[..., 0] + 0.4
-    fibre = np.stack([np.cos(angle), np.sin(angle), 0.2 * place[..., 2]], -1)
-    fibre /= np.linalg.norm(fibre, axis=-1, keepdims=True)
-    along = (fibre @ directions.T) ** 2
+    along = (fibres(place) @ directions.T) ** 2
     white = 650 * np.exp(-bvals * (0.35e-3 + 1.3e-3 * along))
     grey = 800 * np.exp(-bvals * 0.85e-3)
     water = 1500 * np.exp(-bvals * 3e-3)
@@ -82,7 +107,10 @@ def write_scan(root: Path, scan: dict[str, Any], seed: int) -> None:
     """Write image, bval, bvec and sidecar of one scan, and then the flaw it shall have."""
     from dmri7t.signal.gradients import GradientTable
 
-    scan = {"shape": [24, 28, 20], "shells": {"1000": 16}, "n_b0": 2, **scan}
+    layout = scan.get("layout", "raw")
+    # QSIPrep writes LPS+
+    usual = {"qsiprep": {"flip": [-1, -1, 1]}, "hcp": {"bval": "bvals", "bvec": "bvecs"}}
+    scan = {**SCAN, **usual.get(layout, {}), **scan}
     bvals, directions = [0.0] * scan["n_b0"], [np.zeros((scan["n_b0"], 3))]
     for bval, n in scan["shells"].items():
         bvals += [float(bval)] * n
@@ -103,12 +131,64 @@ def write_scan(root: Path, scan: dict[str, Any], seed: int) -> None:
     path = stem.with_name(stem.name + scan.get("ending", ".nii.gz"))
     nibabel.save(image, path)
     bvecs = table.to_fsl(affine)
-    _numbers(root / scan.get("bval", scan["name"] + ".bval"), table.bvals[None])
-    _numbers(root / scan.get("bvec", scan["name"] + ".bvec"), bvecs)
-    sidecar = {"EchoTime": 0.08, "RepetitionTime": 5.0, "MagneticFieldStrength": 3}
-    stem.with_name(stem.name + ".json").write_text(json.dumps(sidecar, indent=2) + "\n")
+    beside = stem.parent if layout == "hcp" else root
+    bval = beside / scan.get("bval", scan["name"] + ".bval")
+    _numbers(bval, table.bvals[None])
+    _numbers(beside / scan.get("bvec", scan["name"] + ".bvec"), bvecs)
+    if layout != "hcp":
+        sidecar = {"EchoTime": 0.08, "RepetitionTime": 5.0, "MagneticFieldStrength": 3}
+        stem.with_name(stem.name + ".json").write_text(json.dumps(sidecar, indent=2) + "\n")
+    if layout == "qsiprep":
+        _beside_qsiprep(stem, scan, image, table)
+    if layout == "hcp":
+        _mask(stem.with_name("nodif_brain_mask.nii.gz"), scan["shape"], affine)
     if "flaw" in scan:
+        # files of a flaw have the image's name; those that stand elsewhere have none
         FLAWS[scan["flaw"]](path, stem.with_name(stem.name + ".bval"), table.bvals, bvecs)
+
+
+def _mask(path: Path, shape: list[int], affine: np.ndarray) -> None:
+    inside = tissues(places(shape, affine, field_of_view(shape, affine))) > 0
+    nibabel.save(nibabel.Nifti1Image(inside.astype(np.uint8), affine), path)
+
+
+def _beside_qsiprep(stem: Path, scan: dict[str, Any], image: Any, table: Any) -> None:
+    """What QSIPrep writes beside a scan: gradients as MRtrix has them, mask, reference, tables."""
+    if scan.get("b", True):
+        _numbers(stem.with_name(stem.name + ".b"), np.c_[table.directions, table.bvals])
+    space = stem.name.removesuffix("_desc-preproc_dwi")
+    _mask(stem.with_name(f"{space}_desc-brain_mask.nii.gz"), scan["shape"], image.affine)
+    reference = nibabel.Nifti1Image(np.asarray(image.dataobj[..., 0]), image.affine)
+    nibabel.save(reference, stem.with_name(f"{space}_dwiref.nii.gz"))
+    stem.with_name(f"{space}_desc-image_qc.tsv").write_text("t1_neighbor_corr\n0.7\n")
+    plain = space.rsplit("_space-", 1)[0]
+    stem.with_name(f"{plain}_desc-confounds_timeseries.tsv").write_text("framewise\n0.1\n")
+
+
+def write_anatomy(root: Path, anatomy: dict[str, Any]) -> None:
+    """Write brain mask and tissues as fMRIPrep or QSIPrep do, on a grid of 1.5 mm.
+
+    ``values`` are those of grey matter, white matter and CSF; without them, probabilities are
+    written. ``shift`` (mm) puts the head elsewhere, as in another space.
+    """
+    grid = {"shape": [44, 52, 38], "voxel": [1.5] * 3, "flip": anatomy.get("flip", [-1, -1, 1])}
+    affine = make_affine(grid)
+    usual = field_of_view(SCAN["shape"], make_affine(SCAN))
+    tissue = tissues(places(grid["shape"], affine, usual))
+    affine[:3, 3] += anatomy.get("shift", [0, 0, 0])
+    stem = root / anatomy["name"]
+    stem.parent.mkdir(parents=True, exist_ok=True)
+
+    def save(ending: str, values: np.ndarray) -> None:
+        image = nibabel.Nifti1Image(values, affine)
+        nibabel.save(image, stem.with_name(f"{stem.name}_{ending}.nii.gz"))
+
+    save("desc-brain_mask", (tissue > 0).astype(np.uint8))
+    if "values" in anatomy:
+        save("dseg", np.array([0, *anatomy["values"]], np.uint8)[tissue])
+        return
+    for value, name in enumerate(("GM", "WM", "CSF"), start=1):
+        save(f"label-{name}_probseg", (tissue == value).astype(np.float32))
 
 
 def _numbers(path: Path, rows: np.ndarray) -> None:
@@ -155,7 +235,32 @@ def _bad_sidecar(image: Path, bval: Path, bvals: np.ndarray, bvecs: np.ndarray) 
     bval.with_suffix(".json").write_text('{"EchoTime": ')
 
 
+def _wrong_bvec(image: Path, bval: Path, bvals: np.ndarray, bvecs: np.ndarray) -> None:
+    _numbers(bval.with_suffix(".bvec"), bvecs * np.array([[-1], [1], [1]]))
+
+
+def _wrong_b(image: Path, bval: Path, bvals: np.ndarray, bvecs: np.ndarray) -> None:
+    table = np.loadtxt(bval.with_suffix(".b"))
+    table[-1, 3] = 2000
+    _numbers(bval.with_suffix(".b"), table)
+
+
+def _missing_mask(image: Path, bval: Path, bvals: np.ndarray, bvecs: np.ndarray) -> None:
+    (mask,) = image.parent.glob("*mask.nii.gz")
+    mask.unlink()
+
+
+def _small_mask(image: Path, bval: Path, bvals: np.ndarray, bvecs: np.ndarray) -> None:
+    (mask,) = image.parent.glob("*mask.nii.gz")
+    loaded = nibabel.load(mask)
+    nibabel.save(nibabel.Nifti1Image(np.asarray(loaded.dataobj)[:-1], loaded.affine), mask)
+
+
 FLAWS = {
+    "wrong bvec": _wrong_bvec,
+    "wrong b": _wrong_b,
+    "missing mask": _missing_mask,
+    "small mask": _small_mask,
     "missing bval": _missing_bval,
     "short bvec": _short_bvec,
     "three dimensions": _three_dimensions,
@@ -173,12 +278,42 @@ def make_dataset(name: str, out: Path) -> dict[str, Any]:
     skeleton = skeletons()[name]
     out.mkdir(parents=True, exist_ok=True)
     if skeleton.get("description", True):
-        text = {"Name": f"dmri7t example {name}", "BIDSVersion": "1.10.0", "DatasetType": "raw"}
-        (out / "dataset_description.json").write_text(json.dumps(text, indent=2) + "\n")
+        for dataset in skeleton.get("dataset", [{}]):
+            _describe(out / dataset.get("path", "."), name, dataset)
     (out / "README").write_text(skeleton["text"] + "\n")
     for seed, scan in enumerate(skeleton["scan"]):
         write_scan(out, scan, seed)
+    for anatomy in skeleton.get("anatomy", []):
+        write_anatomy(out, anatomy)
+    for file in skeleton.get("files", []):
+        (out / file).parent.mkdir(parents=True, exist_ok=True)
+        (out / file).write_text("for an example\n")
     return skeleton
+
+
+def _describe(folder: Path, name: str, dataset: dict[str, Any]) -> None:
+    """Write dataset_description.json; ``made_by`` makes a derivative, ``old`` one of long ago."""
+    text: dict[str, Any] = {"Name": f"dmri7t example {name}", "BIDSVersion": "1.10.0"}
+    maker = {"Name": dataset.get("made_by"), "Version": dataset.get("version", "1.0.0")}
+    if dataset.get("old"):
+        text |= {"BIDSVersion": "1.1.1", "PipelineDescription": maker}
+    elif "made_by" in dataset:
+        text |= {"DatasetType": "derivative", "GeneratedBy": [maker]}
+    else:
+        text["DatasetType"] = "raw"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "dataset_description.json").write_text(json.dumps(text, indent=2) + "\n")
+
+
+def expected(skeleton: dict[str, Any]) -> dict[str, str]:
+    """How results begin, by what they are made from: a pattern for the image in the input."""
+    yields = skeleton.get("yields", [])
+    return yields if isinstance(yields, dict) else {stem: f"{stem}_dwi.nii*" for stem in yields}
+
+
+def arguments(skeleton: dict[str, Any], root: Path) -> list[str]:
+    """What follows ``dmri7t root out participant`` for a data set that was made at ``root``."""
+    return [word.format(root=root) for word in skeleton.get("arguments", [])]
 
 
 def make_demo(out: Path) -> None:

@@ -42,15 +42,15 @@ def check_folders(args: argparse.Namespace) -> None:
     """
     from dmri7t.io.derivatives import check_output
 
-    source = args.bids_dir.resolve()
-    derivatives = source / "derivatives"
+    sources = [args.bids_dir.resolve(), *(path.resolve() for _, path in args.derivatives)]
     for path, what in ((args.out_dir.resolve(), "output"), (args.work_dir.resolve(), "work")):
-        inside = path == source or source in path.parents
-        if inside and derivatives not in path.parents:
-            raise InputError(
-                f"{path}: the {what} folder lies inside the input data set; choose one outside "
-                f"it, or below {derivatives}."
-            )
+        for source in sources:
+            inside = path == source or source in path.parents
+            if inside and source / "derivatives" not in path.parents:
+                raise InputError(
+                    f"{path}: the {what} folder lies inside the input data set; choose one "
+                    f"outside it, or below {source / 'derivatives'}."
+                )
         _check_writable(path, what)
     check_output(args.out_dir)
 
@@ -83,7 +83,7 @@ def make_settings(args: argparse.Namespace, device: str) -> Any:
     return settings
 
 
-def choose_participants(args: argparse.Namespace) -> list[str]:
+def choose_participants(args: argparse.Namespace, source: Any) -> list[str]:
     """Labels to run.
 
     Raises
@@ -91,10 +91,9 @@ def choose_participants(args: argparse.Namespace) -> list[str]:
     InputError
         If one is not in the data set, or there is none at all.
     """
-    from dmri7t.io.dataset import participant_labels
-
-    present = participant_labels(args.bids_dir)
-    unknown = [label for label in args.participant_label if label not in present]
+    present = list(source.folders())
+    asked = [source.label(name) for name in args.participant_label]
+    unknown = [label for label in asked if label not in present]
     if unknown:
         raise InputError(
             f"{args.bids_dir}: no participant {', '.join(unknown)}; there are: "
@@ -103,7 +102,7 @@ def choose_participants(args: argparse.Namespace) -> list[str]:
     if not present:
         raise InputError(f"{args.bids_dir}: no folder sub-<label>; give the root of the data set.")
     # named twice is asked once
-    return list(dict.fromkeys(args.participant_label)) or present
+    return list(dict.fromkeys(asked)) or present
 
 
 def read_filters(path: Path | None) -> dict[str, Any]:
@@ -125,7 +124,7 @@ def read_filters(path: Path | None) -> dict[str, Any]:
 
 
 def find_and_check(
-    args: argparse.Namespace, labels: list[str], validation: Any, status: RunStatus
+    args: argparse.Namespace, source: Any, labels: list[str], validation: Any, status: RunStatus
 ) -> list[Any]:
     """List all candidates, check those taken, note those that cannot be used.
 
@@ -134,44 +133,46 @@ def find_and_check(
     list of Scan
         All that can be used, whatever became of the participant's others.
     """
-    from dmri7t.io.inputs import find_scans
+    from dmri7t.io.find import find_all, remarks
 
-    root = args.bids_dir.absolute()
     filters = read_filters(args.bids_filter_file)
-    candidates = find_scans(
-        root, labels, args.session_id, filters, args.bids_database_dir, args.b0_threshold
+    candidates = find_all(
+        source, labels, args.session_id, filters, args.bids_database_dir, args.b0_threshold
     )
     scans = [c.scan for c in candidates if c.scan is not None]
-    flaws = find_flaws(root, scans, validation, args.b0_threshold)
+    flaws = find_flaws(source, scans, validation, args.b0_threshold)
     say("Candidate scans:")
     for candidate in candidates:
-        place = candidate.path.relative_to(root)
+        place = source.place(candidate.path)
         if not candidate.taken:
             say(f"  left   {place}: {candidate.reason}")
         elif candidate.path in flaws:
             say(f"  left   {place}: cannot be used: {flaws[candidate.path]}")
         else:
             say(f"  taken  {place}: a diffusion series with gradients that fit")
+    usable = [s for s in scans if s.dwi not in flaws]
+    for remark in remarks(source, usable):
+        say(f"  {remark}")
     for label in labels:
         own = [scan for scan in scans if scan.entities["sub"] == label]
         for flaw in [flaws[scan.dwi] for scan in own if scan.dwi in flaws]:
             status.fail_before(label, flaw)
         if not own:
-            reason = f"{args.bids_dir}/sub-{label}: no diffusion scan to take"
+            reason = f"{source.folders()[label]}: no diffusion scan to take"
             status.fail_before(label, f"{reason}; see above why its images were left")
-    return [s for s in scans if s.dwi not in flaws]
+    return usable
 
 
 def find_flaws(
-    root: Path, scans: list[Any], validation: Any, b0_threshold: float
+    source: Any, scans: list[Any], validation: Any, b0_threshold: float
 ) -> dict[Path, str]:
     """What is wrong with scans, by image: our own checks first, since they name the remedy."""
     from dmri7t.io.checks import check_scan
 
     flaws = {}
-    told = validation.of_files({s.dwi.relative_to(root).as_posix() for s in scans})
+    told = validation.of_files({source.place(s.dwi) for s in scans})
     for scan in scans:
-        place = scan.dwi.relative_to(root).as_posix()
+        place = source.place(scan.dwi)
         if place in told:
             flaws[scan.dwi] = (
                 f"{scan.dwi}: not valid BIDS ({told[place]}); mend it or pass "
@@ -230,24 +231,25 @@ def run(args: argparse.Namespace) -> int:
     Dmri7tError
         For bad usage or input that concerns the whole run.
     """
-    from dmri7t.io.dataset import Validation, check_dataset, validate_dataset
+    from dmri7t.io.dataset import Validation, validate_dataset
+    from dmri7t.io.find import open_source
 
     check_folders(args)
-    if not args.bids_dir.is_dir():
-        raise InputError(f"{args.bids_dir}: no such folder; give the root of a BIDS data set.")
-    if not args.skip_bids_validation:
-        check_dataset(args.bids_dir)
-    labels = choose_participants(args)
+    strict = not args.skip_bids_validation
+    source = open_source(args.bids_dir, args.input_type, dict(args.derivatives), strict)
+    labels = choose_participants(args, source)
     if args.analysis_level == "group":
         from dmri7t.cli.group import run_group
 
         return run_group(args, labels, say, complain)
+    say(f"Input: {source.describe()}")
     if not args.dry_run:
         # its imports take seconds: they go on while this process looks at the data set
         warm_up()
     with ThreadPoolExecutor(1) as beside:
-        skipped = Validation("skipped")
-        look = (lambda _: skipped) if args.skip_bids_validation else validate_dataset
+        # names of derivatives are their makers', and HCP's folders are no BIDS
+        skipped = Validation("skipped" if source.kind == "raw" else "not run: the input is not raw")
+        look = validate_dataset if strict and source.kind == "raw" else lambda _: skipped
         running = beside.submit(look, args.bids_dir)
         settings = make_settings(args, resolve_device(args.device))
         validation = validate(args, running)
@@ -256,7 +258,7 @@ def run(args: argparse.Namespace) -> int:
         f"({settings.model_sha256[:12]}), device {settings.device}"
     )
     status = RunStatus()
-    scans = plan_all(find_and_check(args, labels, validation, status), settings, status)
+    scans = plan_all(find_and_check(args, source, labels, validation, status), settings, status)
     for label, participant in sorted(status.participants.items()):
         for failure in participant.failures:
             complain(f"sub-{label}: {failure.reason}")
@@ -266,7 +268,7 @@ def run(args: argparse.Namespace) -> int:
         return 2
     if args.dry_run:
         return status.exit_code
-    status = translate(args, scans, settings, status)
+    status = translate(args, source, scans, settings, status)
     status.write(args.out_dir.resolve() / "logs")
     say("\nSummary:\n" + status.summary())
     for label, participant in sorted(status.participants.items()):
@@ -276,7 +278,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def translate(
-    args: argparse.Namespace, scans: list[Any], settings: Any, status: RunStatus
+    args: argparse.Namespace, source: Any, scans: list[Any], settings: Any, status: RunStatus
 ) -> RunStatus:
     """Build the graph and run it."""
     from dmri7t.execution.limits import memory_gb, processors
@@ -286,14 +288,13 @@ def translate(
 
     out_dir = args.out_dir.resolve()
     model = {"name": settings.model_name, "version": settings.model_version}
-    write_dataset_files(out_dir, args.bids_dir, {**model, "sha256": settings.model_sha256})
+    write_dataset_files(out_dir, source.links, {**model, "sha256": settings.model_sha256})
     nprocs = args.nprocs or processors()
     threads = min(args.omp_nthreads or nprocs, nprocs)
     command = shlex.join(["dmri7t", *args.argv])
     # the report tells of them by names within the data set: where that lies is no one's concern
-    root = f"{args.bids_dir.absolute()}{os.sep}"
     left = {
-        label: [failure.reason.replace(root, "") for failure in participant.failures]
+        label: [source.within(failure.reason) for failure in participant.failures]
         for label, participant in status.participants.items()
     }
     workflow = init_dmri7t_wf(scans, settings, out_dir, threads, command, left)

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from dmri7t import __version__
+from dmri7t.io.find import DERIVATIVES, KINDS
 
 CONSISTENCY = 0.25
 """Fraction of the input's Nyquist frequency below which --consistency holds the result: a patch
@@ -19,6 +20,15 @@ def _label(prefix: str):
         return text.removeprefix(prefix)
 
     return convert
+
+
+def _derivative(text: str) -> tuple[str, Path]:
+    """Read NAME=PATH."""
+    name, equals, path = text.partition("=")
+    if name.lower() not in DERIVATIVES or not equals or not path:
+        known = " or ".join(f"{name}=PATH" for name in DERIVATIVES)
+        raise argparse.ArgumentTypeError(f"{text!r}: give {known}")
+    return name.lower(), Path(path)
 
 
 def _resolution(text: str) -> str | tuple[float, ...]:
@@ -72,7 +82,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog="Exit codes: 0 all done; 1 some participant failed; 2 bad usage or input.",
     )
     add = parser.add_argument
-    add("bids_dir", type=Path, help="root of the BIDS data set")
+    add("bids_dir", type=Path, help="root of a BIDS data set, QSIPrep's results or HCP's folders")
     add("out_dir", type=Path, help="the derivative data set that is written")
     add(
         "analysis_level",
@@ -100,6 +110,22 @@ def build_parser() -> argparse.ArgumentParser:
         default=[],
         metavar="LABEL",
         help="sessions, with or without ses-; default: all",
+    )
+    add(
+        "--input-type",
+        choices=KINDS,
+        default="auto",
+        help="what the input is; auto looks at dataset_description.json and at the names "
+        "(default: %(default)s)",
+    )
+    add(
+        "--derivatives",
+        nargs="+",
+        type=_derivative,
+        default=[],
+        metavar="NAME=PATH",
+        help="results that lie beside the input: qsiprep=PATH, whose scans are taken instead of "
+        "the raw ones; fmriprep=PATH, whose tissues give figures by tissue",
     )
     add(
         "--bids-filter-file",

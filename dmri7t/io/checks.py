@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import nibabel
 import numpy as np
 
 from dmri7t.errors import InputError
-from dmri7t.io.gradients import read_bvals, read_bvecs
+from dmri7t.io.gradients import check_agreement, read_bvals, read_bvecs
 from dmri7t.io.inputs import Scan
 from dmri7t.signal.gradients import B0_THRESHOLD, count_distinct, find_shells
 
@@ -18,6 +19,10 @@ MIN_DIRECTIONS = 6
 
 MIN_VOXELS = 8
 """Fewest voxels along an axis; a brain has more, and networks need some."""
+
+
+SAME_PLACE = 0.01
+"""Entries of two affines that differ by less than this, in mm, are the same."""
 
 
 def check_scan(scan: Scan, b0_threshold: float = B0_THRESHOLD) -> None:
@@ -48,6 +53,38 @@ def check_scan(scan: Scan, b0_threshold: float = B0_THRESHOLD) -> None:
                 "that belongs to the image."
             )
     check_gradients(bvals, bvecs, scan.bvec, scan.bval, b0_threshold)
+    if scan.grad_b is not None:
+        affine = nibabel.load(scan.dwi).affine
+        check_agreement(scan.bval, scan.bvec, scan.grad_b, affine, b0_threshold)
+    if scan.mask is not None:
+        check_same_grid(scan.mask, scan.dwi)
+
+
+def check_same_grid(mask: Path, image: Path) -> None:
+    """See that a mask has the voxels of an image.
+
+    Raises
+    ------
+    InputError
+    """
+    try:
+        one = nibabel.load(mask)
+    except Exception as error:  # nibabel raises many kinds for a damaged header
+        told = re.sub(r"\s+", " ", str(error))
+        raise InputError(f"{mask}: not a readable NIfTI image ({told}); copy it again.") from error
+    other = nibabel.load(image)
+    shape = tuple(other.shape[:3])
+    if one.shape[:3] != shape or math.prod(one.shape) != math.prod(shape):
+        dims = [" x ".join(map(str, s)) for s in (one.shape, shape)]
+        raise InputError(
+            f"{mask}: {dims[0]} voxels, but {image.name} has {dims[1]}; find the mask that belongs "
+            "to the image."
+        )
+    if not np.allclose(one.affine, other.affine, atol=SAME_PLACE):
+        raise InputError(
+            f"{mask}: its voxels lie elsewhere than those of {image.name} (the affines differ); "
+            "find the mask that belongs to the image."
+        )
 
 
 def _image_shape(path: Path) -> tuple[int, ...]:

@@ -136,19 +136,21 @@ def _described(folder: Path) -> dict[str, Any]:
     return described if isinstance(described, dict) else {}
 
 
-def _source(bids_dir: Path) -> dict[str, str]:
-    """The data set that results were made from."""
-    doi = _described(bids_dir).get("DatasetDOI")
-    url = {"URL": Path(bids_dir).resolve().as_uri()}
+def _source(folder: Path) -> dict[str, str]:
+    """A data set that results were made from."""
+    doi = _described(folder).get("DatasetDOI")
+    url = {"URL": Path(folder).resolve().as_uri()}
     return {**url, "DOI": doi} if isinstance(doi, str) and doi else url
 
 
-def write_dataset_files(out_dir: Path, bids_dir: Path, model: dict[str, str]) -> None:
+def write_dataset_files(out_dir: Path, sources: dict[str, Path], model: dict[str, str]) -> None:
     """Write dataset_description.json, descriptions.tsv and .bidsignore.
 
     Parameters
     ----------
-    out_dir, bids_dir : Path
+    out_dir : Path
+    sources : dict of Path
+        Data sets that results are made from, by their names in BIDS URIs.
     model : dict
         name, version and sha256 of the model.
     """
@@ -166,8 +168,8 @@ def write_dataset_files(out_dir: Path, bids_dir: Path, model: dict[str, str]) ->
                 f"{model['version']} (SHA-256 {model['sha256']})",
             }
         ],
-        "SourceDatasets": [_source(bids_dir)],
-        "DatasetLinks": {"raw": Path(bids_dir).resolve().as_uri()},
+        "SourceDatasets": [_source(folder) for folder in sources.values()],
+        "DatasetLinks": {name: Path(folder).resolve().as_uri() for name, folder in sources.items()},
     }
     rows = ["desc_id\tdescription", *(f"desc-{k}\t{v}" for k, v in DESCRIPTIONS.items())]
     texts = {

@@ -9,6 +9,13 @@ import numpy as np
 from dmri7t.errors import InputError
 from dmri7t.signal.gradients import GradientTable
 
+SAME_B, SAME_B_SHARE = 20.0, 0.05
+"""b-values that differ by less, in s/mm2 or as a share, are the same: MRtrix scales them by the
+length of a vector that is not quite one."""
+
+SAME_DEGREES = 5.0
+"""Directions closer than this are the same: two decimals in a file turn a vector by less than 1."""
+
 
 def _numbers(path: Path | str, what: str) -> np.ndarray:
     try:
@@ -50,6 +57,73 @@ def read_bvecs(path: Path | str) -> np.ndarray:
     return bvecs if bvecs.shape[0] == 3 else bvecs.T
 
 
+def read_mrtrix(path: Path | str, n_volumes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Read MRtrix's gradient table: b-values (N,) in s/mm2, unit vectors (N, 3), scanner frame.
+
+    Raises
+    ------
+    InputError
+        If it is no table of x, y, z and b with a row for each volume.
+    """
+    rows = _numbers(path, "gradient table")
+    if rows.ndim != 2 or rows.shape != (n_volumes, 4):
+        raise InputError(f"{path}: expected {n_volumes} rows of x, y, z and b; mend it")
+    vectors = np.nan_to_num(rows[:, :3])
+    norm = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return rows[:, 3], np.divide(vectors, norm, out=np.zeros_like(vectors), where=norm > 0)
+
+
+def check_agreement(
+    bval: Path | str,
+    bvec: Path | str,
+    grad_b: Path | str,
+    affine: np.ndarray,
+    b0_threshold: float,
+) -> None:
+    """See that MRtrix's table and FSL's pair say the same.
+
+    The same program wrote both from the same table. Where they differ one was changed since, and
+    nothing tells which: a wrong guess would turn every fibre.
+
+    Parameters
+    ----------
+    bval, bvec, grad_b : path
+    affine : ndarray (4, 4)
+        Of the image.
+    b0_threshold : float
+        Volumes up to this b-value need no direction.
+
+    Raises
+    ------
+    InputError
+        If a b-value or a direction differs.
+    """
+    table = read_table(bval, bvec, affine)
+    bvals, directions = read_mrtrix(grad_b, len(table))
+    keep = (
+        f"remove the wrong one: without {Path(grad_b).name} the bvec file is used, or write both "
+        "again."
+    )
+    apart = np.abs(bvals - table.bvals)
+    far = np.flatnonzero(apart > np.maximum(SAME_B, SAME_B_SHARE * table.bvals))
+    if len(far):
+        raise InputError(
+            f"{grad_b}: volume {far[0]} has b = {bvals[far[0]]:g}, in {Path(bval).name} it has "
+            f"{table.bvals[far[0]]:g}; {keep}"
+        )
+    weighted = table.bvals > b0_threshold
+    # opposite directions are the same
+    cosine = np.abs((directions * table.directions).sum(1)).clip(0, 1)
+    angles = np.where(weighted, np.rad2deg(np.arccos(cosine)), 0)
+    if angles.max(initial=0) > SAME_DEGREES:
+        worst, n = int(angles.argmax()), int((angles > SAME_DEGREES).sum())
+        raise InputError(
+            f"{grad_b}: disagrees with {Path(bvec).name} in {n} of {int(weighted.sum())} "
+            f"directions (volume {worst}: {angles[worst]:.0f} degrees apart in the scanner's "
+            f"frame); {keep}"
+        )
+
+
 def read_table(
     bval: Path | str, bvec: Path | str, affine: np.ndarray, grad_b: Path | str | None = None
 ) -> GradientTable:
@@ -69,13 +143,7 @@ def read_table(
     """
     bvals = read_bvals(bval)
     if grad_b is not None:
-        rows = _numbers(grad_b, "gradient table")
-        if rows.ndim != 2 or rows.shape != (len(bvals), 4):
-            raise InputError(f"{grad_b}: expected {len(bvals)} rows of x, y, z and b; mend it")
-        vectors = np.nan_to_num(rows[:, :3])
-        norm = np.linalg.norm(vectors, axis=1, keepdims=True)
-        unit = np.divide(vectors, norm, out=np.zeros_like(vectors), where=norm > 0)
-        return GradientTable(bvals, unit)
+        return GradientTable(bvals, read_mrtrix(grad_b, len(bvals))[1])
     bvecs = read_bvecs(bvec)
     if bvecs.shape[1] != len(bvals):
         raise InputError(

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+import attrs
 
 from dmri7t.errors import InputError
-from dmri7t.io.inputs import Scan
+from dmri7t.io.inputs import Candidate, Scan, only_b0, why_left
+from dmri7t.signal.gradients import B0_THRESHOLD
 
 FOLDERS = {"3T": Path("T1w/Diffusion"), "7T": Path("T1w/Diffusion_7T")}
 """Where a subject's folder has the scans of each field, both in the space of its T1w."""
@@ -54,24 +59,77 @@ def hcp_scans(root: Path, label: str) -> dict[str, Scan]:
     """
     scans = {}
     for field, place in FOLDERS.items():
-        folder = Path(root) / label / place
-        if not folder.is_dir():
+        if not (Path(root) / label / place).is_dir():
             continue
-        files = {what: folder / name for what, name in FILES.items()}
-        for path in files.values():
-            if not path.is_file():
-                raise InputError(
-                    f"{path}: missing; a folder {place} holds {', '.join(FILES.values())}. "
-                    "Add it, or take the subject out."
-                )
-        scans[field] = Scan(
-            **files,
-            sidecar={"MagneticFieldStrength": int(field[0])},
-            entities={"sub": label, "ses": field},
-            uri=f"bids:raw:{label}/{place.as_posix()}/{FILES['dwi']}",
-            kind="hcp",
-        )
+        scans[field] = _scan(root, label, field)
+        if scans[field].flaw:
+            raise InputError(scans[field].flaw)
     return scans
+
+
+def _scan(root: Path, label: str, field: str) -> Scan:
+    """Record of one scan; a missing file is its flaw."""
+    place = FOLDERS[field]
+    files = {what: Path(root) / label / place / name for what, name in FILES.items()}
+    missing = next((path for path in files.values() if not path.is_file()), None)
+    told = f"missing; a folder {place} holds {', '.join(FILES.values())}. Add it, or take the"
+    return Scan(
+        **files,
+        sidecar={"MagneticFieldStrength": int(field[0])},
+        entities={"sub": label, "ses": field},
+        uri=f"bids:raw:{label}/{place.as_posix()}/{FILES['dwi']}",
+        kind="hcp",
+        flaw=f"{missing}: {told} subject out." if missing else "",
+    )
+
+
+def bids_label(folder: str) -> str:
+    """Label of a subject's folder: BIDS allows letters and digits only.
+
+    Examples
+    --------
+    >>> bids_label("HCA6002236_V1_MR")
+    'HCA6002236V1MR'
+    """
+    return "".join(letter for letter in folder if letter.isalnum())
+
+
+def find_hcp_scans(
+    root: Path,
+    folders: Sequence[str],
+    sessions: Sequence[str] = (),
+    filters: dict[str, Any] | None = None,
+    b0_threshold: float = B0_THRESHOLD,
+) -> list[Candidate]:
+    """List the scans of some subjects as taken (3T) or left (7T).
+
+    Parameters
+    ----------
+    root : Path
+        Folder of all subjects.
+    folders : sequence of str
+        Names of the subjects' folders.
+    sessions : sequence of str
+        Labels; HCP has none, so with any nothing is taken.
+    filters : dict, optional
+        As in :func:`dmri7t.io.inputs.find_scans`.
+    b0_threshold : float
+        Series with nothing above this b-value are left.
+    """
+    candidates = []
+    for name in folders:
+        label = bids_label(name)
+        entities = {"subject": label, "datatype": "dwi", "suffix": "dwi", "extension": ".nii.gz"}
+        for field, place in FOLDERS.items():
+            folder = Path(root) / name / place
+            if not folder.is_dir():
+                continue
+            scan = attrs.evolve(_scan(root, name, field), entities={"sub": label})
+            reason = why_left(entities, sessions, filters or {}) or only_b0(scan, b0_threshold)
+            if field != "3T":
+                reason = "a 7T scan: there is nothing to translate"
+            candidates.append(Candidate(scan.dwi, reason, None if reason else scan))
+    return candidates
 
 
 def read_families(path: Path) -> dict[str, str]:

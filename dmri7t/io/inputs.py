@@ -6,15 +6,18 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from dmri7t.errors import InputError
 from dmri7t.io.gradients import read_bvals
 from dmri7t.signal.gradients import B0_THRESHOLD
+
+if TYPE_CHECKING:
+    from dmri7t.io.anatomy import Anatomy
 
 LONG = {
     "sub": "subject",
@@ -25,7 +28,9 @@ LONG = {
 }
 """pybids' names of entities, where they differ from those in the names of files."""
 
-OTHER_FOLDERS = "anat|func|fmap|perf|eeg|meg|ieeg|pet|micr|beh|motion|nirs|mrs"
+OTHER_FOLDERS = (
+    "anat|func|fmap|perf|eeg|meg|ieeg|pet|micr|beh|motion|nirs|mrs|figures|log|logs|xfm|transforms"
+)
 """Folders of a subject that hold no diffusion scans."""
 
 ENDINGS = (".nii.gz", ".nii")
@@ -47,7 +52,10 @@ class Scan:
     mask, grad_b : Path, optional
         Brain mask, and gradients in the scanner frame, where the data set has them.
     kind : str
-        Layout of the source: "raw".
+        What the source is: "raw", "qsiprep", "hcp", or "derivative" of a program that is not
+        known here.
+    anatomy : Anatomy, optional
+        Tissues of the same head, for figures by tissue.
     flaw : str
         What was found wrong already when the scan was found;
         :func:`dmri7t.io.checks.check_scan` raises it.
@@ -63,6 +71,22 @@ class Scan:
     grad_b: Path | None = None
     kind: str = "raw"
     flaw: str = ""
+    anatomy: Anatomy | None = None
+
+    @property
+    def preprocessed(self) -> bool:
+        """Whether motion and distortion were corrected, as far as is known here."""
+        return self.kind in ("qsiprep", "hcp")
+
+    @property
+    def segmentation(self) -> tuple[Path, ...]:
+        """Images of tissues, or none."""
+        return self.anatomy.files if self.anatomy else ()
+
+    @property
+    def anatomy_mask(self) -> Path | None:
+        """Brain mask in the space of the tissues."""
+        return self.anatomy.mask if self.anatomy else None
 
     @property
     def stem(self) -> str:
@@ -95,6 +119,40 @@ class Candidate:
         return self.scan is not None
 
 
+def _nothing(path: Path) -> str:
+    return ""
+
+
+def _same(scan: Scan) -> Scan:
+    return scan
+
+
+@attrs.frozen
+class Kind:
+    """What a data set is, and how its scans are told from its other images.
+
+    Parameters
+    ----------
+    name : str
+        What becomes :attr:`Scan.kind`.
+    link : str
+        Name of the data set in BIDS URIs.
+    why_left : callable
+        Reason to leave an image with the suffix ``dwi`` by its path; empty if there is none.
+    complete : callable
+        Adds to a scan what lies beside it.
+    """
+
+    name: str = "raw"
+    link: str = "raw"
+    why_left: Callable[[Path], str] = _nothing
+    complete: Callable[[Scan], Scan] = _same
+
+
+RAW = Kind()
+DERIVATIVE = Kind("derivative", "source")
+
+
 def find_scans(
     bids_dir: Path,
     participants: Sequence[str],
@@ -102,6 +160,7 @@ def find_scans(
     filters: dict[str, Any] | None = None,
     database: Path | None = None,
     b0_threshold: float = B0_THRESHOLD,
+    kind: Kind = RAW,
 ) -> list[Candidate]:
     """List every image in the dwi folders of some participants as taken or left.
 
@@ -122,6 +181,8 @@ def find_scans(
         Folder for pybids' index. It is used again as long as the names of the files are the same.
     b0_threshold : float
         Series with nothing above this b-value are left.
+    kind : Kind
+        What the data set is.
 
     Returns
     -------
@@ -139,10 +200,10 @@ def find_scans(
     taken: dict[str, Path] = {}
     for image in sorted(images, key=lambda i: i.path):
         path = Path(image.path)
-        reason = _why_left(image.get_entities(), sessions, filters or {})
-        scan = None if reason else _scan(path, beside, bids_dir)
+        reason = why_left(image.get_entities(), sessions, filters or {}) or kind.why_left(path)
+        scan = None if reason else kind.complete(_scan(path, beside, bids_dir, kind))
         if scan is not None:
-            reason = _only_b0(scan, b0_threshold)
+            reason = only_b0(scan, b0_threshold)
             if not reason and scan.stem in taken:
                 reason = f"its results would have the names of those of {taken[scan.stem].name}"
         if scan is None or reason:
@@ -171,7 +232,13 @@ def _layout(bids_dir: Path, participants: Sequence[str], database: Path | None) 
         names = "\n".join([str(bids_dir), *sorted(_names(bids_dir, participants))])
         database = Path(database) / hashlib.sha256(names.encode()).hexdigest()[:16]
     return BIDSLayout(
-        str(bids_dir), validate=False, derivatives=False, indexer=indexer, database_path=database
+        str(bids_dir),
+        validate=False,
+        derivatives=False,
+        # names of derivatives have entities of their own, for which filters may ask
+        config=["bids", "derivatives"],
+        indexer=indexer,
+        database_path=database,
     )
 
 
@@ -189,7 +256,7 @@ def _names(bids_dir: Path, participants: Sequence[str]) -> Iterator[str]:
             continue
 
 
-def _why_left(entities: dict[str, Any], sessions: Sequence[str], filters: dict[str, Any]) -> str:
+def why_left(entities: dict[str, Any], sessions: Sequence[str], filters: dict[str, Any]) -> str:
     """Reason to leave an image by its name; empty if there is none."""
     if entities.get("suffix") != "dwi":
         return f"not a diffusion series (suffix {entities.get('suffix', 'unknown')})"
@@ -214,7 +281,7 @@ def _fits(value: Any, wanted: Any) -> bool:
     return value is not None and (value == wanted or str(value) == str(wanted))
 
 
-def _only_b0(scan: Scan, b0_threshold: float) -> str:
+def only_b0(scan: Scan, b0_threshold: float) -> str:
     """Say that a series has no diffusion weighting, such as one for distortion correction."""
     try:
         bvals = read_bvals(scan.bval)
@@ -259,7 +326,7 @@ def applicable(image: Path, files: Iterable[Path]) -> list[Path]:
     return sorted(fitting, key=lambda f: (-len(f.parents), -len(split_name(f)), f.name))
 
 
-def _scan(path: Path, beside: dict[str, list[Path]], bids_dir: Path) -> Scan:
+def _scan(path: Path, beside: dict[str, list[Path]], bids_dir: Path, kind: Kind) -> Scan:
     name = path.name.removesuffix(".gz").removesuffix(".nii")
     # where inheritance finds none, the name beside the image is the one that is missed
     nearest = {
@@ -282,7 +349,8 @@ def _scan(path: Path, beside: dict[str, list[Path]], bids_dir: Path) -> Scan:
         **nearest,
         sidecar=sidecar,
         entities=entities,
-        uri=f"bids:raw:{path.relative_to(bids_dir).as_posix()}",
+        uri=f"bids:{kind.link}:{path.relative_to(bids_dir).as_posix()}",
         grad_b=grad_b if grad_b.exists() else None,
+        kind=kind.name,
         flaw=flaw,
     )

@@ -12,7 +12,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
-from examples import BROKEN, GOOD, make
+from examples import BROKEN, RUN, make
 
 from dmri7t.io.dataset import validate_dataset
 from dmri7t.io.derivatives import OUTPUTS
@@ -34,7 +34,7 @@ def files_below(folder: Path) -> list[Path]:
     return [p for p in folder.rglob("*") if p.is_file()] if folder.exists() else []
 
 
-@pytest.mark.parametrize("name", GOOD)
+@pytest.mark.parametrize("name", RUN)
 def test_good_example_gives_what_its_skeleton_says(name, calibrated_model, tmp_path):
     skeleton = make.make_dataset(name, tmp_path / "in")
     run = dmri7t(
@@ -96,6 +96,7 @@ def test_broken_example_gives_one_clear_line(name, tiny_model, tmp_path):
         tmp_path / "work",
         "--samples",
         1,
+        *make.arguments(skeleton, tmp_path / "in"),
     )
     said = run.stdout + run.stderr
     assert run.returncode == skeleton["exit"], said

@@ -92,7 +92,7 @@ def test_data_set_that_is_written_is_valid(tmp_path):
     (source / "dataset_description.json").write_text(
         json.dumps({**described, "DatasetDOI": "doi:10.0.2.3/x"})
     )
-    write_dataset_files(out, source, MODEL)
+    write_dataset_files(out, {"raw": source}, MODEL)
     description = json.loads((out / "dataset_description.json").read_text())
     assert description["DatasetType"] == "derivative"
     assert description["GeneratedBy"][0]["Name"] == "dmri7t"
@@ -112,7 +112,7 @@ def test_data_set_that_is_written_is_valid(tmp_path):
 
 def test_folder_of_another_program_is_not_written_into(tmp_path):
     check_output(tmp_path / "new")
-    write_dataset_files(tmp_path / "ours", tmp_path, MODEL)
+    write_dataset_files(tmp_path / "ours", {"raw": tmp_path}, MODEL)
     check_output(tmp_path / "ours")
     make.make_dataset("good/single", tmp_path / "raw")
     with pytest.raises(InputError, match=r"raw: holds another data set \(dmri7t example"):

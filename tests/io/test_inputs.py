@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
-from examples import BROKEN, GOOD, SKELETONS, make
+from examples import BROKEN, GOOD, candidates_of, make
 
 from dmri7t.errors import InputError
 from dmri7t.io.checks import check_scan
 from dmri7t.io.dataset import participant_labels
+from dmri7t.io.derivatives import output_path
 from dmri7t.io.inputs import applicable, find_scans
 
 
@@ -30,24 +32,33 @@ def stems(candidates):
 @pytest.mark.parametrize("name", GOOD)
 def test_good_example_is_taken_and_left_as_its_skeleton_says(name, tmp_path):
     skeleton = make.make_dataset(name, tmp_path)
-    candidates = found(tmp_path)
-    assert stems(candidates) == sorted(skeleton["yields"])
-    for candidate in candidates.values():
-        if candidate.taken:
-            check_scan(candidate.scan)
-            assert candidate.scan.sidecar["EchoTime"] == 0.08
-            assert candidate.path.name.startswith(candidate.scan.stem + "_dwi")
-            uri = candidate.scan.uri.removeprefix("bids:raw:")
-            assert tmp_path / uri == candidate.path
-    left = {n.rsplit("_", 1)[0]: c.reason for n, c in candidates.items() if not c.taken}
+    source, candidates = candidates_of(skeleton, tmp_path)
+    taken = [c for c in candidates if c.taken]
+    made = {str(output_path(Path(), c.scan, "dwi")): c.path for c in taken}
+    assert made == {
+        f"{stem}_desc-7Tlike_dwi.nii.gz": next(tmp_path.glob(pattern))
+        for stem, pattern in make.expected(skeleton).items()
+    }
+    for candidate in taken:
+        check_scan(candidate.scan)
+        _, link, place = candidate.scan.uri.split(":", 2)
+        assert source.links[link] / place == candidate.path
+        assert candidate.scan.sidecar["MagneticFieldStrength"] == 3
+    places = {source.place(c.path): c.reason for c in candidates if not c.taken}
+    left = {n if n.endswith("data.nii.gz") else n.rsplit("_", 1)[0]: r for n, r in places.items()}
     assert left.keys() == skeleton.get("leaves", {}).keys()
     assert all(re.search(skeleton["leaves"][stem], reason) for stem, reason in left.items())
 
 
-@pytest.mark.parametrize("name", [n for n in BROKEN if SKELETONS[n].get("description", True)])
+@pytest.mark.parametrize("name", BROKEN)
 def test_broken_example_is_told_by_the_checks(name, tmp_path):
     skeleton = make.make_dataset(name, tmp_path)
-    scans = [c.scan for c in found(tmp_path).values() if c.taken]
+    try:
+        candidates = candidates_of(skeleton, tmp_path)[1]
+    except InputError as error:
+        assert re.search(skeleton["error"], str(error)) and "\n" not in str(error)
+        return
+    scans = [c.scan for c in candidates if c.taken]
     assert len(scans) == len(skeleton["scan"])
     told = []
     for scan in scans:

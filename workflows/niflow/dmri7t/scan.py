@@ -288,9 +288,12 @@ def describe_result(scan: Any, settings: Settings, training: Any) -> dict[str, A
     training : anything JSON can hold
         What the model was trained on, from its config.
     """
+    # a name that says in which space it is must say what that space is
+    space = {"SpatialReference": scan.uri} if "space" in scan.entities else {}
     return {
         "Synthetic": True,
         "Sources": [scan.uri],
+        **space,
         "SoftwareName": "dmri7t",
         "SoftwareVersion": __version__,
         "ModelName": settings.model_name,

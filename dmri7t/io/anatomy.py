@@ -1,0 +1,93 @@
+"""Tissues of a head, as fMRIPrep and QSIPrep write them beside their T1-weighted images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+
+from dmri7t.io.inputs import split_name
+
+TISSUES = ("GM", "WM", "CSF")
+"""Order of tissues everywhere."""
+
+LABELS = {"fmriprep": (1, 2, 3), "qsiprep": (2, 3, 1)}
+"""Values of grey matter, white matter and CSF in a program's ``dseg``: fMRIPrep's are BIDS' own,
+QSIPrep's those of MRtrix's five tissues."""
+
+MAKERS = {"fmriprep": "fMRIPrep", "qsiprep": "QSIPrep"}
+
+
+@attrs.frozen
+class Anatomy:
+    """A segmentation and the brain mask of the same space.
+
+    Parameters
+    ----------
+    files : tuple of Path
+        One image of labels, or probabilities of GM, WM and CSF.
+    labels : tuple of int
+        Values of GM, WM and CSF in the image of labels; empty for probabilities.
+    mask : Path
+    maker : str
+        Who made it, for sentences.
+    uri : str
+        BIDS URI of the first file.
+    """
+
+    files: tuple[Path, ...]
+    labels: tuple[int, ...]
+    mask: Path
+    maker: str
+    uri: str
+
+
+def find_anatomy(root: Path, program: str, entities: dict[str, str]) -> Anatomy | None:
+    """Look for the tissues that belong to a scan: in its session first, then the participant's.
+
+    Parameters
+    ----------
+    root : Path
+        The program's derivatives.
+    program : str
+        Of :data:`LABELS`.
+    entities : dict
+        Of the scan: ``sub``, and ``ses`` and ``space`` where it has them.
+
+    Returns
+    -------
+    Anatomy or None
+        None where there is no segmentation in the space of the T1-weighted image, or no brain
+        mask beside it. Of several, the first by name.
+    """
+    # a scan in a space of its own wants that one; the space of the T1w itself has no name
+    spaces = {None, "T1w"} if program == "fmriprep" else {entities.get("space"), None}
+    for folder in _folders(Path(root), entities):
+        for mask in sorted(folder.glob("*_mask.nii*")):
+            named = split_name(mask)
+            if named.get("desc") != "brain" or named.get("space") not in spaces:
+                continue
+            found = _segmentation(mask, program)
+            if found:
+                files, labels = found
+                uri = f"bids:{program}:{files[0].relative_to(root).as_posix()}"
+                return Anatomy(files, labels, mask, MAKERS[program], uri)
+    return None
+
+
+def _folders(root: Path, entities: dict[str, str]) -> Iterator[Path]:
+    subject = root / f"sub-{entities['sub']}"
+    if "ses" in entities:
+        yield subject / f"ses-{entities['ses']}" / "anat"
+    yield subject / "anat"
+
+
+def _segmentation(mask: Path, program: str) -> tuple[tuple[Path, ...], tuple[int, ...]] | None:
+    """Labels or else probabilities that have the mask's name."""
+    stem = mask.name.split("_desc-brain_")[0]
+    dseg = mask.with_name(f"{stem}_dseg.nii.gz")
+    if dseg.is_file():
+        return (dseg,), LABELS[program]
+    parts = tuple(mask.with_name(f"{stem}_label-{t}_probseg.nii.gz") for t in TISSUES)
+    return (parts, ()) if all(part.is_file() for part in parts) else None
