@@ -15,6 +15,7 @@ _CHOICES = {
     "upsampling": ("model", "bspline"),
     "device": ("cpu", "cuda"),
     "precision": ("auto", "float32"),
+    "output_layout": ("bids", "qsiprep"),
 }
 
 _NOT_DECISIVE = ("model", "device")
@@ -62,6 +63,8 @@ class Settings:
     consistency : float
         The result is held to what was measured at spatial frequencies below this fraction of
         the input's Nyquist frequency; 0: it is not.
+    output_layout : {"bids", "qsiprep"}
+        How the results are named and their axes ordered, see :mod:`dmri7t.io.derivatives`.
     """
 
     model: str
@@ -84,6 +87,7 @@ class Settings:
     sh_order: int | None = None
     laplace_beltrami: float | None = None
     consistency: float = 0.0
+    output_layout: str = "bids"
 
     def __post_init__(self) -> None:
         # lists come from TOML; frozen, so the way round __setattr__

@@ -76,6 +76,7 @@ def make_settings(args: argparse.Namespace, device: str) -> Any:
         shells=tuple(args.shells),
         consistency=args.consistency,
         output_resolution=args.output_resolution,
+        output_layout=args.output_layout,
         upsampling=args.upsampling,
         device=device,
         precision=args.precision,
@@ -206,6 +207,7 @@ def validate(args: argparse.Namespace, running: Future) -> Any:
 
 def plan_all(scans: list[Any], settings: Any, status: RunStatus) -> list[Any]:
     """Plan every scan and print its shells; those that cannot be planned are noted and left."""
+    from dmri7t.io.derivatives import describe_space
     from niflow.dmri7t.plan import plan_scan
 
     planned = []
@@ -220,6 +222,8 @@ def plan_all(scans: list[Any], settings: Any, status: RunStatus) -> list[Any]:
         shells += [f"{s.name} (interpolated only: {plan.reasons[s.name]})" for s in plan.passed]
         before, after = (g.voxel_sizes.round(3).tolist() for g in (plan.grid, plan.grid_out))
         say(f"  {scan.stem}: {len(plan.b0)} b0, {', '.join(shells)}; voxels {before} to {after} mm")
+        if "SpaceDescription" in describe_space(scan, settings.output_layout):
+            say(f"  {scan.stem}: named space-ACPC for QSIRecon, but not aligned to it; see docs")
     return planned
 
 

@@ -185,6 +185,13 @@ def build_parser() -> argparse.ArgumentParser:
         help="hold the result to what was measured at spatial frequencies below this fraction of "
         "the input's Nyquist frequency (without a number: %(const)g; default: off)",
     )
+    add(
+        "--output-layout",
+        choices=["bids", "qsiprep"],
+        default="bids",
+        help="qsiprep: name the 7T-like scan as QSIPrep names its own, so that QSIRecon takes the "
+        "output folder as its input (default: %(default)s)",
+    )
     add("--random-seed", type=_seed, default=0, metavar="S", help="of the sampler (default: 0)")
     add(
         "--precision",

@@ -21,6 +21,9 @@ class WriteInputSpec(StageInputSpec):
     # another folder is no reason to compute anew; that a result is missing there is
     out_dir = traits.Str(mandatory=True, nohash=True, desc="derivative data set")
     sidecar = traits.Dict(mandatory=True, desc="what the JSON file beside the result says")
+    lps = traits.Bool(
+        False, usedefault=True, desc="write images with axes to the left, the back and the top"
+    )
     # so that a scan whose run fails leaves nothing half done behind
     wait_for = InputMultiPath(
         File(exists=True), mandatory=True, nohash=True, desc="what must be there before"
@@ -60,6 +63,13 @@ class WriteStage(Stage):
     def _path(self, name: str) -> Path:
         return Path(self.inputs.out_dir) / name
 
+    def _turned(self, grid: Any) -> tuple[Any, Any]:
+        """How axes are turned for writing (None: they are not), and the grid that is written."""
+        from dmri7t.io.orientation import turn_to
+
+        turn = turn_to(grid) if self.inputs.lps else None
+        return turn, turn.grid if turn else grid
+
     def _finish(self) -> None:
         self._results["out_files"] = [str(self._path(name)) for name in self._targets()]
 
@@ -87,31 +97,34 @@ class WriteDWIInputSpec(WriteInputSpec):
     quality = File(exists=True, mandatory=True, desc="figures of quality, .json, for the sidecar")
     repetition_time = traits.Float(0.0, usedefault=True, desc="seconds from volume to volume")
     out_file = traits.Str(mandatory=True, desc="name of the .nii.gz in the data set")
+    mrtrix_table = traits.Bool(False, usedefault=True, desc="write MRtrix's .b, too")
 
 
 class WriteDWI(WriteStage):
-    """Write a 4D image with bval, bvec and sidecar."""
+    """Write a 4D image with bval, bvec and sidecar, and MRtrix's table where it is asked for."""
 
     input_spec = WriteDWIInputSpec
 
     def _targets(self) -> list[str]:
         stem = self.inputs.out_file.removesuffix(".nii.gz")
-        return [self.inputs.out_file, *(stem + end for end in (".bval", ".bvec", ".json"))]
+        ends = [".bval", ".bvec", ".json", *([".b"] if self.inputs.mrtrix_table else [])]
+        return [self.inputs.out_file, *(stem + end for end in ends)]
 
     def _run_interface(self, runtime: Any) -> Any:
         from dmri7t.io.arrays import load_meta, open_array
-        from dmri7t.io.gradients import write_fsl
+        from dmri7t.io.gradients import write_fsl, write_mrtrix
         from dmri7t.io.images import masked_volumes, write_volumes
         from dmri7t.io.maps import load_mask
         from dmri7t.signal.gradients import GradientTable
 
         inputs = self.inputs
-        image, bval, bvec, sidecar = (self._path(name) for name in self._targets())
+        image, bval, bvec, sidecar, *grad_b = (self._path(name) for name in self._targets())
         mask_XYZ, grid = load_mask(inputs.mask)
+        turn, grid = self._turned(grid)
         dwi_NV = open_array(inputs.dwi)
         write_volumes(
             image,
-            masked_volumes(dwi_NV, mask_XYZ),
+            masked_volumes(dwi_NV, mask_XYZ, turn),
             (*grid.shape, len(dwi_NV)),
             grid.affine,
             threads=inputs.num_threads,
@@ -120,6 +133,8 @@ class WriteDWI(WriteStage):
         gradients = np.load(inputs.gradients)
         table = GradientTable(gradients["bvals"], gradients["directions"])
         write_fsl(table, grid.affine, bval, bvec)
+        for path in grad_b:
+            write_mrtrix(table, path)
         fitted = [load_meta(path) for path in inputs.representations]
         shells = [
             {
@@ -170,13 +185,14 @@ class WriteMaps(WriteStage):
 
         inputs = self.inputs
         mask_XYZ, grid = load_mask(inputs.mask)
+        turn, grid = self._turned(grid)
         sources = [load_tensors(path)[0] for path in inputs.sources]
         shape = (*grid.shape, len(sources)) if inputs.stacked else grid.shape
         for name, (field, row) in inputs.maps.items():
             rows = [s[field] if row < 0 else s[field][row] for s in sources]
             write_volumes(
                 self._path(name),
-                masked_volumes((values.float().numpy() for values in rows), mask_XYZ),
+                masked_volumes((values.float().numpy() for values in rows), mask_XYZ, turn),
                 shape,
                 grid.affine,
                 threads=inputs.num_threads,
@@ -206,8 +222,39 @@ class WriteMask(WriteStage):
         from dmri7t.io.maps import load_mask
 
         mask_XYZ, grid = load_mask(self.inputs.mask)
+        turn, grid = self._turned(grid)
+        inside = turn.volume(mask_XYZ) if turn else mask_XYZ
         image, sidecar = (self._path(name) for name in self._targets())
-        write_volumes(image, [mask_XYZ.astype(np.uint8)], grid.shape, grid.affine, dtype=np.uint8)
+        write_volumes(image, [inside.astype(np.uint8)], grid.shape, grid.affine, dtype=np.uint8)
+        _write_json(sidecar, dict(self.inputs.sidecar))
+        self._finish()
+        return runtime
+
+
+class WriteReferenceInputSpec(WriteInputSpec):
+    """Inputs of :class:`WriteReference`."""
+
+    volume = File(exists=True, mandatory=True, desc="one volume, zero outside the mask")
+    out_file = traits.Str(mandatory=True, desc="name of the .nii.gz in the data set")
+
+
+class WriteReference(WriteStage):
+    """Write one volume with its sidecar."""
+
+    input_spec = WriteReferenceInputSpec
+
+    def _targets(self) -> list[str]:
+        return [self.inputs.out_file, _sidecar_name(self.inputs.out_file)]
+
+    def _run_interface(self, runtime: Any) -> Any:
+        from dmri7t.io.images import write_volumes
+        from dmri7t.io.maps import load_map
+
+        volume_XYZ, grid = load_map(self.inputs.volume)
+        turn, grid = self._turned(grid)
+        image, sidecar = (self._path(name) for name in self._targets())
+        written = turn.volume(volume_XYZ) if turn else volume_XYZ
+        write_volumes(image, [written], grid.shape, grid.affine)
         _write_json(sidecar, dict(self.inputs.sidecar))
         self._finish()
         return runtime

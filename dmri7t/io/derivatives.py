@@ -23,10 +23,13 @@ class Output:
         What follows the source's entities in the name.
     text : str
         What it is, for the docs.
+    qsiprep : str
+        What follows the entities in QSIPrep's layout, if that has another name for it.
     """
 
     suffix: str
     text: str
+    qsiprep: str = ""
 
 
 def _rish(desc: str, text: str) -> dict[str, Output]:
@@ -42,8 +45,11 @@ OUTPUTS: dict[str, Output] = {
     "dwi": Output(
         "_desc-7Tlike_dwi.nii.gz",
         "7T-like scan on the new grid, with .bval, .bvec and .json; zero outside the brain",
+        "_desc-preproc_dwi.nii.gz",
     ),
-    "mask": Output("_desc-brain_mask.nii.gz", "brain mask on the new grid"),
+    "mask": Output(
+        "_desc-brain_mask.nii.gz", "brain mask on the new grid", "_desc-brain_mask.nii.gz"
+    ),
     **_rish("native", "RISH of order {order} of the input; fourth dimension: shells"),
     **_rish("7Tlike", "generated RISH of order {order}; fourth dimension: shells"),
     **_rish(
@@ -67,7 +73,17 @@ OUTPUTS: dict[str, Output] = {
 }
 """All results of a scan by key; names in the style of BEP016."""
 
+QSIPREP_ONLY: dict[str, Output] = {
+    "dwiref": Output("_dwiref.nii.gz", "mean b0 of the 7T-like scan", "_dwiref.nii.gz"),
+}
+"""What only QSIPrep's layout has. QSIPrep 26 says ``desc-preproc`` here, too; this older name is
+the one that all versions of QSIRecon find."""
+
+QSIPREP_SPACES = ("ACPC", "T1w")
+"""The spaces that QSIRecon looks for in names; it takes no scan without one of them."""
+
 DESCRIPTIONS = {
+    "preproc": "7T-like, synthetic; under the name that QSIPrep gives to a preprocessed scan",
     "7Tlike": "Made from a 3T scan to resemble a 7T one; synthetic",
     "native": "Of the 3T scan itself, on its own grid",
     "uncertainty": "Standard deviation of the error, as far as the model knows it",
@@ -81,6 +97,8 @@ IGNORED = (
     "*_dwimap.json",
     "*.bval",
     "*.bvec",
+    "*.b",
+    "*_dwiref.*",
     "*.toml",
     "*.html",
     "sub-*/figures",
@@ -92,7 +110,51 @@ IGNORED = (
 matched."""
 
 
-def output_path(out_dir: Path, scan: Any, key: str) -> Path:
+def qsiprep_space(scan: Any) -> str:
+    """Space that the name of a scan has in QSIPrep's layout.
+
+    It is the source's, where that has one. For a raw scan it is ACPC, since QSIRecon takes no
+    scan without a space; :func:`describe_space` says what is true of it.
+
+    Raises
+    ------
+    InputError
+        If the source is in a space for which QSIRecon does not look.
+    """
+    space = scan.entities.get("space", QSIPREP_SPACES[0])
+    if space not in QSIPREP_SPACES:
+        raise InputError(
+            f"{scan.dwi}: is in space-{space}, but QSIRecon reads only "
+            f"{' and '.join(QSIPREP_SPACES)}; leave out --output-layout qsiprep for this scan."
+        )
+    return space
+
+
+def describe_space(scan: Any, layout: str = "bids") -> dict[str, Any]:
+    """What sidecars say of the space of the results: always that of the source.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> scan = SimpleNamespace(entities={"sub": "1"}, sidecar={}, uri="bids:raw:sub-1_dwi.nii")
+    >>> describe_space(scan)
+    {}
+    >>> describe_space(scan, "qsiprep")["SpatialReference"]
+    'bids:raw:sub-1_dwi.nii'
+    """
+    if "space" in scan.entities:
+        return {"SpatialReference": scan.sidecar.get("SpatialReference", scan.uri)}
+    if layout != "qsiprep":
+        return {}
+    return {
+        "SpatialReference": scan.uri,
+        "SpaceDescription": "The scanner space of the source, which was neither aligned to the "
+        f"AC-PC line nor registered to anything. The name says space-{qsiprep_space(scan)} only "
+        "because QSIRecon takes no scan without it.",
+    }
+
+
+def output_path(out_dir: Path, scan: Any, key: str, layout: str = "bids") -> Path:
     """Path of a result of a scan.
 
     Parameters
@@ -102,12 +164,20 @@ def output_path(out_dir: Path, scan: Any, key: str) -> Path:
     scan : Scan
         Anything with ``entities`` and ``stem``.
     key : str
-        Of :data:`OUTPUTS`.
+        Of :data:`OUTPUTS`, or for QSIPrep's layout of :data:`QSIPREP_ONLY`.
+    layout : {"bids", "qsiprep"}
+        Whose names the 7T-like scan, its mask and its reference have.
     """
+    output = (OUTPUTS if layout == "bids" else OUTPUTS | QSIPREP_ONLY)[key]
+    stem, suffix = scan.stem, output.suffix
+    if layout == "qsiprep" and output.qsiprep:
+        suffix = output.qsiprep
+        if "space" not in scan.entities:
+            stem = f"{stem}_space-{qsiprep_space(scan)}"
     folder = Path(out_dir) / f"sub-{scan.entities['sub']}"
     if "ses" in scan.entities:
         folder = folder / f"ses-{scan.entities['ses']}"
-    return folder / "dwi" / f"{scan.stem}{OUTPUTS[key].suffix}"
+    return folder / "dwi" / f"{stem}{suffix}"
 
 
 def check_output(out_dir: Path) -> None:

@@ -153,6 +153,15 @@ def read_table(
     return GradientTable.from_fsl(bvals, np.nan_to_num(bvecs), affine)
 
 
+def write_mrtrix(table: GradientTable, path: Path | str) -> None:
+    """Write MRtrix's table: a row a volume of x, y, z in the scanner frame, and b in s/mm2."""
+    from dmri7t.io.images import whole_file
+
+    rows = np.column_stack([table.directions, table.bvals])
+    with whole_file(path) as part:
+        part.write_text("".join(f"{x:.8f} {y:.8f} {z:.8f} {b:g}\n" for x, y, z, b in rows))
+
+
 def write_fsl(table: GradientTable, affine: np.ndarray, bval: Path | str, bvec: Path | str) -> None:
     """Write bval and bvec for an image with this affine."""
     from dmri7t.io.images import whole_file

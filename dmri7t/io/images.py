@@ -16,6 +16,7 @@ import nibabel
 import numpy as np
 
 from dmri7t.errors import Dmri7tError, InputError
+from dmri7t.io.orientation import Turn
 from dmri7t.signal.grids import Grid
 
 BLOCK = 1 << 22
@@ -189,13 +190,18 @@ def _write_header(
     header.write_to(stream)
 
 
-def masked_volumes(values_NV: Iterable[np.ndarray], mask_XYZ: np.ndarray) -> Iterator[np.ndarray]:
+def masked_volumes(
+    values_NV: Iterable[np.ndarray], mask_XYZ: np.ndarray, turn: Turn | None = None
+) -> Iterator[np.ndarray]:
     """Lay rows of mask voxels (C order) into volumes, zero outside; flat, Fortran order.
 
-    One buffer is used for all volumes: take each before asking for the next.
+    With ``turn`` the volumes have their axes turned. One buffer is used for all volumes: take
+    each before asking for the next.
     """
-    x, y, z = np.nonzero(mask_XYZ)
-    places = np.ravel_multi_index((x, y, z), mask_XYZ.shape, order="F")
+    places_xyz, shape = np.nonzero(mask_XYZ), mask_XYZ.shape
+    if turn is not None:
+        places_xyz, shape = turn.indices(*places_xyz), turn.grid.shape
+    places = np.ravel_multi_index(places_xyz, shape, order="F")
     buffer = np.zeros(mask_XYZ.size, np.float32)
     for values_V in values_NV:
         buffer[places] = values_V

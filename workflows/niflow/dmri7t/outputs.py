@@ -8,12 +8,22 @@ from nipype import Node, Workflow
 from nipype.interfaces.utility import IdentityInterface
 
 from dmri7t.interfaces.collect import Collect
-from dmri7t.interfaces.write import WriteDWI, WriteMaps, WriteMask, WriteQuality
+from dmri7t.interfaces.write import (
+    WriteDWI,
+    WriteMaps,
+    WriteMask,
+    WriteQuality,
+    WriteReference,
+)
+from dmri7t.io.orientation import turn_to
 from dmri7t.settings import Settings
 from niflow.dmri7t.plan import ScanPlan
 
 ORDERS = (0, 2, 4)
 """Orders of the RISH maps."""
+
+VOXEL_AXES = ("i", "j", "k", "i-", "j-", "k-")
+"""Axes of an image as sidecars name them."""
 
 
 def init_outputs_wf(
@@ -43,6 +53,7 @@ def init_outputs_wf(
         inputnode -> ds_uncertainty_fa -> collect_others  (calibrated)
         inputnode -> ds_tensor -> collect_others
         inputnode -> ds_quality -> collect_others
+        inputnode -> ds_dwiref -> collect_others  (QSIPrep's layout)
         collect_others, ds_dwi -> collect_files -> outputnode
 
     Parameters
@@ -68,6 +79,8 @@ def init_outputs_wf(
         The derivative data set.
     dwi
         (volumes, voxels) array on the output's grid.
+    b0
+        Mean b0 on the output's grid.
     gradients
         Gradient table, scanner frame.
     mask
@@ -93,17 +106,20 @@ def init_outputs_wf(
         Everything that was written.
     """
     workflow = Workflow(name)
-    fields = ["dwi", "gradients", "mask", "mask_out", "representations", "generated"]
+    fields = ["dwi", "b0", "gradients", "mask", "mask_out", "representations", "generated"]
     computed = ["quality", "table", "tensor_native", "tensor_generated"]
     fields += [*computed, "anisotropy_sd"]
     sidecar = {**sidecar, **describe_shells(plan)}
     inputnode = Node(IdentityInterface(fields=["out_dir", *fields]), name="inputnode")
     outputnode = Node(IdentityInterface(fields=["out_files"]), name="outputnode")
+    as_qsiprep = settings.output_layout == "qsiprep"
+    whole = {**sidecar, "SkullStripped": True}
     ds_dwi = Node(
         WriteDWI(
             out_file=names["dwi"],
-            sidecar={**_still_true(acquisition or {}), **sidecar, "SkullStripped": True},
+            sidecar={**_still_true(acquisition or {}, plan, as_qsiprep), **whole},
             repetition_time=plan.repetition_time,
+            mrtrix_table=as_qsiprep,
         ),
         name="ds_dwi",
         n_procs=omp_nthreads,
@@ -182,6 +198,18 @@ def init_outputs_wf(
         taken = [("anisotropy_sd", "sources"), ("mask_out", "mask"), ("out_dir", "out_dir")]
         workflow.connect([(inputnode, node, taken)])
         writers.append(node)
+    if as_qsiprep:
+        ds_dwiref = Node(
+            WriteReference(out_file=names["dwiref"], sidecar=whole),
+            name="ds_dwiref",
+            mem_gb=0.3 + 3 * plan.image_gigabytes,
+        )
+        workflow.connect(inputnode, "b0", ds_dwiref, "volume")
+        workflow.connect(inputnode, "out_dir", ds_dwiref, "out_dir")
+        writers.append(ds_dwiref)
+        # QSIPrep's images have their axes so, and QSIRecon counts on it; ours all do as well
+        for node in (ds_dwi, *writers):
+            node.inputs.lps = True
     if calibrated:
         computed = [*computed, "anisotropy_sd"]
     collect_files = _order(workflow, computed, writers, ds_dwi)
@@ -226,9 +254,17 @@ def describe_shells(plan: ScanPlan) -> dict[str, Any]:
     }
 
 
-def _still_true(acquisition: dict[str, Any]) -> dict[str, Any]:
+def _still_true(acquisition: dict[str, Any], plan: ScanPlan, turned: bool) -> dict[str, Any]:
     """Fields of the source that hold on another grid too: slices are no longer what they were."""
-    return {key: value for key, value in acquisition.items() if not key.startswith("Slice")}
+    kept = {key: value for key, value in acquisition.items() if not key.startswith("Slice")}
+    if turned:
+        turn = turn_to(plan.grid)
+        for key, text in kept.items():
+            if key.startswith("PhaseEncoding") and str(text) in VOXEL_AXES:
+                new = turn.axis(text)
+                # an axis without a direction stays one
+                kept[key] = new if key == "PhaseEncodingDirection" else new[0]
+    return kept
 
 
 def _maps_node(

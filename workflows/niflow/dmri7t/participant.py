@@ -87,7 +87,7 @@ def init_participant_wf(
         scan_wf = init_scan_wf(
             plan,
             settings,
-            output_names(scan),
+            output_names(scan, settings.output_layout),
             describe_result(scan, settings, config.get("training", {})),
             config.get("ranges", {}),
             dict(scan.sidecar),

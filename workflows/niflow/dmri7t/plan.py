@@ -168,9 +168,12 @@ def plan_scan(scan: Any, settings: Settings) -> ScanPlan:
     """
     import nibabel
 
+    from dmri7t.io.derivatives import qsiprep_space
     from dmri7t.io.gradients import read_table
     from dmri7t.io.images import repetition_time
 
+    if settings.output_layout == "qsiprep":
+        qsiprep_space(scan)
     image = nibabel.load(scan.dwi)
     optional = [name for name in ("grad_b", "mask") if getattr(scan, name, None)]
     return plan_series(

@@ -12,6 +12,7 @@ from dmri7t import __version__
 from dmri7t.interfaces.collect import Collect
 from dmri7t.interfaces.report import FILES
 from dmri7t.interfaces.write import DIGEST
+from dmri7t.io.derivatives import describe_space
 from dmri7t.settings import Settings
 from niflow.dmri7t.harmonize import init_harmonize_wf
 from niflow.dmri7t.measure import init_measure_wf
@@ -159,7 +160,7 @@ def init_scan_wf(
                     ("outputnode.figures", "inputnode.figures"),
                 ],
             ),
-            (made, outputs_wf, [("outputnode.dwi", "inputnode.dwi")]),
+            (made, outputs_wf, [(f"outputnode.{f}", f"inputnode.{f}") for f in ("dwi", "b0")]),
             (inputnode, outputs_wf, [("out_dir", "inputnode.out_dir")]),
             (
                 measure_wf,
@@ -308,12 +309,14 @@ def describe_result(scan: Any, settings: Settings, training: Any) -> dict[str, A
         "SphericalHarmonicNormalization": "orthonormal",
         "RatioBounds": [settings.ratio_lower, settings.ratio_upper],
         "ConsistencyFraction": settings.consistency,
+        **describe_space(scan, settings.output_layout),
         DIGEST: settings.digest(),
     }
 
 
-def output_names(scan: Any) -> dict[str, str]:
+def output_names(scan: Any, layout: str = "bids") -> dict[str, str]:
     """Name of every output of a scan within the data set, by key."""
-    from dmri7t.io.derivatives import output_path
+    from dmri7t.io.derivatives import QSIPREP_ONLY, output_path
 
-    return {key: str(output_path(Path(), scan, key)) for key in KEYS}
+    keys = [*KEYS, *(QSIPREP_ONLY if layout == "qsiprep" else ())]
+    return {key: str(output_path(Path(), scan, key, layout)) for key in keys}
