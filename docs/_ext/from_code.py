@@ -112,12 +112,18 @@ class CommandOptions(_FromText):
 
 
 class OutputsTable(_FromText):
-    """Files of one scan."""
+    """Files of one scan; with the argument ``qsiprep`` those that QSIPrep's layout names."""
+
+    optional_arguments = 1
 
     def text(self) -> Iterator[str]:
-        from dmri7t.io.derivatives import OUTPUTS
+        from dmri7t.io.derivatives import OUTPUTS, QSIPREP_ONLY
 
-        rows = ((_code(o.suffix), _plain(o.text)) for o in OUTPUTS.values())
+        if self.arguments == ["qsiprep"]:
+            named = [o for o in (OUTPUTS | QSIPREP_ONLY).values() if o.qsiprep]
+            rows = ((_code(o.qsiprep), _plain(o.text)) for o in named)
+        else:
+            rows = ((_code(o.suffix), _plain(o.text)) for o in OUTPUTS.values())
         yield from table(["after the source's entities", "what it is"], rows)
 
 
