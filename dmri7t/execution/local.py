@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import shutil
 import traceback
@@ -80,9 +81,12 @@ class LocalPlugin(MultiProcPlugin):
         """Run a graph; whatever happens, no worker is left behind."""
         self._status.expect([node.fullname for node in graph.nodes()])
         warm_up(self._preload)
+        # nipype collects garbage twice a node: what is there by now need not be looked at again
+        gc.freeze()
         try:
             super().run(graph, config, updatehash=updatehash)
         finally:
+            gc.unfreeze()
             self._stop_workers()
 
     def _postrun_check(self) -> None:
