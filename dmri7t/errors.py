@@ -15,3 +15,7 @@ class ModelError(Dmri7tError):
 
 class DeviceError(Dmri7tError):
     """The computing device that was asked for is not there."""
+
+
+class Terminated(KeyboardInterrupt):
+    """The process was told to end (SIGTERM); like Ctrl-C, it is no mistake of anybody."""

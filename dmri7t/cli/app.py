@@ -12,14 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from dmri7t import __version__
-from dmri7t.cli.device import resolve_device
 from dmri7t.cli.parser import build_parser
-from dmri7t.errors import Dmri7tError, InputError
+from dmri7t.cli.where import Where, choose_plugin, choose_where
+from dmri7t.errors import Dmri7tError, InputError, Terminated
+from dmri7t.execution.plugin_file import Local
 from dmri7t.execution.status import RunStatus
 from dmri7t.execution.workers import warm_up
-
-MEMORY_SHARE = 0.9
-"""Part of the memory that is used unless --mem says otherwise."""
 
 
 def say(text: str) -> None:
@@ -240,6 +238,7 @@ def run(args: argparse.Namespace) -> int:
 
     check_folders(args)
     strict = not args.skip_bids_validation
+    plugin = choose_plugin(args)
     source = open_source(args.bids_dir, args.input_type, dict(args.derivatives), strict)
     labels = choose_participants(args, source)
     if args.analysis_level == "group":
@@ -247,7 +246,7 @@ def run(args: argparse.Namespace) -> int:
 
         return run_group(args, labels, say, complain)
     say(f"Input: {source.describe()}")
-    if not args.dry_run:
+    if not args.dry_run and isinstance(plugin, Local):
         # its imports take seconds: they go on while this process looks at the data set
         warm_up()
     with ThreadPoolExecutor(1) as beside:
@@ -255,7 +254,8 @@ def run(args: argparse.Namespace) -> int:
         skipped = Validation("skipped" if source.kind == "raw" else "not run: the input is not raw")
         look = validate_dataset if strict and source.kind == "raw" else lambda _: skipped
         running = beside.submit(look, args.bids_dir)
-        settings = make_settings(args, resolve_device(args.device))
+        where = choose_where(args, plugin)
+        settings = make_settings(args, where.device)
         validation = validate(args, running)
     say(
         f"dmri7t {__version__}, model {settings.model_name} {settings.model_version} "
@@ -272,7 +272,7 @@ def run(args: argparse.Namespace) -> int:
         return 2
     if args.dry_run:
         return status.exit_code
-    status = translate(args, source, scans, settings, status)
+    status = translate(args, source, scans, settings, status, where)
     status.write(args.out_dir.resolve() / "logs")
     say("\nSummary:\n" + status.summary())
     for label, participant in sorted(status.participants.items()):
@@ -282,10 +282,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def translate(
-    args: argparse.Namespace, source: Any, scans: list[Any], settings: Any, status: RunStatus
+    args: argparse.Namespace,
+    source: Any,
+    scans: list[Any],
+    settings: Any,
+    status: RunStatus,
+    where: Where,
 ) -> RunStatus:
     """Build the graph and run it."""
-    from dmri7t.execution.limits import memory_gb, processors
     from dmri7t.execution.run import run_workflow
     from dmri7t.io.derivatives import write_dataset_files
     from niflow.dmri7t import init_dmri7t_wf, participant_wf_name
@@ -293,24 +297,23 @@ def translate(
     out_dir = args.out_dir.resolve()
     model = {"name": settings.model_name, "version": settings.model_version}
     write_dataset_files(out_dir, source.links, {**model, "sha256": settings.model_sha256})
-    nprocs = args.nprocs or processors()
-    threads = min(args.omp_nthreads or nprocs, nprocs)
     command = shlex.join(["dmri7t", *args.argv])
     # the report tells of them by names within the data set: where that lies is no one's concern
     left = {
         label: [source.within(failure.reason) for failure in participant.failures]
         for label, participant in status.participants.items()
     }
-    workflow = init_dmri7t_wf(scans, settings, out_dir, threads, command, left)
+    workflow = init_dmri7t_wf(scans, settings, out_dir, where.threads, command, left)
     participants = {participant_wf_name(s.entities["sub"]): s.entities["sub"] for s in scans}
     return run_workflow(
         workflow,
         participants,
         work_dir=args.work_dir.resolve(),
         log_dir=out_dir / "logs",
-        nprocs=nprocs,
-        mem_gb=args.mem or MEMORY_SHARE * memory_gb(),
-        n_gpus=1 if settings.device == "cuda" else 0,
+        nprocs=where.n_procs,
+        mem_gb=where.memory_gb,
+        n_gpus=where.n_gpus,
+        where=where.plugin,
         stop_on_first_crash=args.stop_on_first_crash,
         write_graph=args.write_graph,
         verbose=args.verbose,
@@ -324,9 +327,9 @@ def main(argv: list[str] | None = None) -> None:
     args.argv = sys.argv[1:] if argv is None else argv
     try:
         code = run(args)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         complain("interrupted; the same command goes on where this one stopped.")
-        code = 130
+        code = 143 if isinstance(error, Terminated) else 130
     except Exception as error:
         if args.verbose > 1:
             raise

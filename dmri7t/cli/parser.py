@@ -225,6 +225,15 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="GB",
         help="memory for all; default: 90 %% of it",
     )
+    add(
+        "--use-plugin",
+        "--nipype-plugin-file",
+        dest="plugin_file",
+        type=Path,
+        metavar="YAML",
+        help="where nodes run, in Nipype's form: plugin: SLURM (a job a node) or MultiProc, and "
+        "plugin_args; default: this machine",
+    )
     add("--device", choices=["auto", "cpu", "cuda"], default="auto", help="for the networks")
     add("--stop-on-first-crash", action="store_true", help="stop all when one node fails")
     add("--write-graph", action="store_true", help="draw the graph into the work folder")

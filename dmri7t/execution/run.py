@@ -1,4 +1,4 @@
-"""Run a workflow on this machine and say truthfully how it ended."""
+"""Run a workflow, here or on a cluster, and say truthfully how it ended."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from dmri7t.execution.plugin_file import Local
+from dmri7t.execution.slurm_settings import SlurmSettings
 from dmri7t.execution.status import RunStatus
 from dmri7t.execution.workers import PRELOAD
 
@@ -44,6 +46,7 @@ def run_workflow(
     verbose: int = 0,
     status: RunStatus | None = None,
     preload: Sequence[str] = PRELOAD,
+    where: Local | SlurmSettings | None = None,
 ) -> RunStatus:
     """Run a workflow to its end.
 
@@ -66,6 +69,9 @@ def run_workflow(
         A record that already knows of participants that failed before the run.
     preload : sequence of str
         Modules that are loaded once for all workers.
+    where : Local or SlurmSettings, optional
+        What a plugin file says; default: this machine. On SLURM, ``nprocs``, ``mem_gb`` and
+        ``n_gpus`` have no meaning: every node's job asks for what the node declares.
 
     Returns
     -------
@@ -73,8 +79,6 @@ def run_workflow(
         No exception is raised for a node that failed: it is in the status.
     """
     from nipype import config
-
-    from dmri7t.execution.local import LocalPlugin
 
     work_dir, log_dir = Path(work_dir), Path(log_dir)
     status = status or RunStatus()
@@ -89,9 +93,17 @@ def run_workflow(
     workflow.base_dir = str(work_dir)
     if write_graph:
         _draw(workflow, status)
-    plugin = LocalPlugin(
-        nprocs, mem_gb, status, n_gpus=n_gpus, log_level=level, preload=tuple(preload)
-    )
+    if isinstance(where, SlurmSettings):
+        from dmri7t.execution.slurm import SlurmPlugin
+
+        plugin = SlurmPlugin(where, status, log_level=level)
+    else:
+        from dmri7t.execution.local import LocalPlugin
+
+        slots = 1 if where and where.one_by_one else nprocs
+        plugin = LocalPlugin(
+            slots, mem_gb, status, n_gpus=n_gpus, log_level=level, preload=tuple(preload)
+        )
     known = _count_failures(status)
     try:
         workflow.run(plugin=plugin)

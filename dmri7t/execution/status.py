@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+
+from dmri7t.execution.files import write_whole
 
 
 @dataclass
@@ -207,7 +208,7 @@ class RunStatus:
         Path(log_dir).mkdir(parents=True, exist_ok=True)
         for label, participant in self.participants.items():
             if label:
-                _write_whole(Path(log_dir) / f"sub-{label}_status.json", participant.to_json())
+                write_whole(Path(log_dir) / f"sub-{label}_status.json", participant.to_json())
 
     def _participant(self, label: str) -> ParticipantStatus:
         return self.participants.setdefault(label, ParticipantStatus(label))
@@ -228,14 +229,8 @@ class RunStatus:
             if owner != label or file is None:
                 continue
             file.parent.mkdir(parents=True, exist_ok=True)
-            _write_whole(file, self.participants[label].to_json())
-
-
-def _write_whole(file: Path, text: str) -> None:
-    """Whole or not at all: the report reads it while others write."""
-    partial = file.with_suffix(f".{os.getpid()}.tmp")
-    partial.write_text(text)
-    os.replace(partial, file)
+            # the report reads it while others write
+            write_whole(file, self.participants[label].to_json())
 
 
 def plain_reason(traceback: str) -> str:

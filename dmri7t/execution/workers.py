@@ -127,7 +127,7 @@ def _serve(connection: Any, cwd: str, log_level: int) -> None:
         # the driver reads results from the node's folder; this one need not pickle
         result["result"] = None
         result["seconds"] = time.perf_counter() - start
-        result["peak_gb"] = _peak_gb()
+        result["peak_gb"] = peak_gb()
         connection.send(result)
 
 
@@ -153,7 +153,7 @@ def _forget_peak() -> None:
         pass
 
 
-def _peak_gb() -> float:
+def peak_gb() -> float:
     """Largest resident memory since :func:`_forget_peak`, GiB; 0 where it is not known."""
     try:
         with open("/proc/self/status") as file:

@@ -220,9 +220,11 @@ def init_outputs_wf(
 def _order(workflow: Workflow, computed: list[str], writers: list[Node], last: Node) -> Node:
     """Let writers wait until all is computed, and one of them for the others; list the files."""
     inputnode = workflow.get_node("inputnode")
-    collect_computed = Node(Collect(len(computed)), name="collect_computed")
-    collect_others = Node(Collect(len(writers)), name="collect_others")
-    collect_files = Node(Collect(2), name="collect_files")
+    collect_computed = Node(
+        Collect(len(computed)), name="collect_computed", run_without_submitting=True
+    )
+    collect_others = Node(Collect(len(writers)), name="collect_others", run_without_submitting=True)
+    collect_files = Node(Collect(2), name="collect_files", run_without_submitting=True)
     for place, field in enumerate(computed, start=1):
         workflow.connect(inputnode, field, collect_computed, f"in{place}")
     for place, node in enumerate(writers, start=1):

@@ -66,7 +66,8 @@ def init_participant_wf(
     """
     workflow = Workflow(participant_wf_name(label))
     config = read_config(Path(settings.model))
-    collect_scans = Node(Collect(len(scans)), name="collect_scans")
+    # what costs nothing is no job of its own on a cluster
+    collect_scans = Node(Collect(len(scans)), name="collect_scans", run_without_submitting=True)
     report = Node(
         WriteReport(
             label=label,
@@ -105,6 +106,7 @@ def init_participant_wf(
                 stem=scan.stem, source=scan.uri, methods=scan_wf.__desc__, workflow=plan.name
             ),
             name=f"gather_{plan.name.removesuffix('_wf')}",
+            run_without_submitting=True,
         )
         workflow.connect(
             [

@@ -118,7 +118,9 @@ def init_scan_wf(
     )
     gather = {}
     for what in ("representations", "generated", "novelty"):
-        gather[what] = Node(Collect(len(plan.translated)), name=f"collect_{what}")
+        gather[what] = Node(
+            Collect(len(plan.translated)), name=f"collect_{what}", run_without_submitting=True
+        )
 
     workflow.connect([(inputnode, prepare_wf, [(f, f"inputnode.{f}") for f in fields])])
     for place, shell in enumerate(plan.translated, start=1):

@@ -1,0 +1,128 @@
+"""Nodes handed to worker processes of this machine, each of which may die."""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import dataclass
+from typing import Any
+
+from dmri7t.execution.status import RunStatus
+from dmri7t.execution.workers import Worker
+
+ATTEMPTS = 2
+"""How often a node is tried whose worker was killed."""
+
+
+@dataclass
+class _Task:
+    node: Any
+    updatehash: bool
+    worker: Worker | None = None
+    attempts: int = 0
+    error: str = ""
+
+
+class WorkerPool:
+    """Workers, and the nodes that they run.
+
+    A worker that is killed is noticed at once; its node is tried once more and has then failed.
+
+    Parameters
+    ----------
+    status : RunStatus
+        Told of workers that were killed.
+    log_level : int
+        Of nipype's loggers in the workers.
+    limit : int, optional
+        Workers at the same time; others wait.
+    """
+
+    def __init__(self, status: RunStatus, log_level: int, limit: int | None = None) -> None:
+        self._status = status
+        self._log_level = log_level
+        self._limit = limit
+        self._tasks: dict[int, _Task] = {}
+        self._idle: list[Worker] = []
+
+    def submit(self, taskid: int, node: Any, updatehash: bool) -> None:
+        """Take on a node under a number of the caller's."""
+        self._tasks[taskid] = _Task(node, updatehash)
+        if self._has_room():
+            self._dispatch(taskid, self._tasks[taskid])
+
+    def result(self, taskid: int) -> dict | None:
+        """Result of a node, or nothing yet.
+
+        Returns
+        -------
+        dict or None
+            ``traceback`` is None where all went well; then there are ``seconds`` and ``peak_gb``.
+        """
+        task = self._tasks[taskid]
+        if not task.worker and not task.error and self._has_room():
+            self._dispatch(taskid, task)
+        if task.error:
+            return {"result": None, "traceback": task.error.splitlines(keepends=True)}
+        if not task.worker:
+            return None
+        try:
+            result = task.worker.receive()
+        except EOFError:
+            self._bury(taskid, task)
+            return None
+        if result is not None:
+            self._idle.append(task.worker)
+            task.worker = None
+        return result
+
+    def node(self, taskid: int) -> Any:
+        """Node that was taken on under a number."""
+        return self._tasks[taskid].node
+
+    def forget(self, taskid: int) -> None:
+        """Drop a node whose result was taken."""
+        del self._tasks[taskid]
+
+    def stop(self) -> None:
+        """End all workers at once, whatever they are doing."""
+        busy = [task.worker for task in self._tasks.values() if task.worker]
+        for worker in [*self._idle, *busy]:
+            worker.stop()
+        self._idle.clear()
+        self._tasks.clear()
+
+    def _has_room(self) -> bool:
+        busy = sum(task.worker is not None for task in self._tasks.values())
+        return self._limit is None or busy < self._limit
+
+    def _dispatch(self, taskid: int, task: _Task) -> None:
+        """Hand a task to an idle worker, the warmest first, or to a new one."""
+        while True:
+            worker = self._idle.pop() if self._idle else Worker(self._log_level)
+            try:
+                worker.send(task.node, task.updatehash, taskid)
+            except OSError:
+                worker.stop()  # died while idle
+                continue
+            except Exception:
+                task.error = traceback.format_exc()
+                worker.stop()
+                return
+            task.worker = worker
+            task.attempts += 1
+            return
+
+    def _bury(self, taskid: int, task: _Task) -> None:
+        """Deal with a worker that died under a node: once more, then the node has failed."""
+        fate = task.worker.fate()
+        task.worker.stop()
+        task.worker = None
+        message = f"the process that ran {task.node.fullname} was {fate}"
+        if fate.startswith("ended"):
+            message = f"the process that ran {task.node.fullname} {fate}"
+        if task.attempts < ATTEMPTS:
+            self._status.echo(f"{message}; trying once more")
+            self._dispatch(taskid, task)
+            return
+        hint = " (out of memory?)" if "SIGKILL" in fate else ""
+        task.error = f"{message}, {task.attempts} times{hint}\n"

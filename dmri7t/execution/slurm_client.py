@@ -1,0 +1,238 @@
+"""SLURM's commands: submit, look, cancel; what they say is told apart by kind."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ENDED = frozenset(
+    "BOOT_FAIL CANCELLED COMPLETED DEADLINE FAILED NODE_FAIL OUT_OF_MEMORY PREEMPTED REVOKED "
+    "TIMEOUT".split()
+)
+"""States of a job that will not run any more, unless SLURM queues it again."""
+
+TEMPORARY = re.compile(
+    r"socket timed out|unable to contact|connection (refused|reset|timed out|failure)|"
+    r"connect failure|communication connection|temporarily unable|temporarily unavailable|"
+    r"not available at the moment|zero bytes were transmitted|not connected|"
+    r"in standby mode|authentication|munge|timed out|max\w*submit\w*limit|"
+    r"slurmctld.*(not|un)respon|unexpected message received",
+    re.IGNORECASE,
+)
+"""What sbatch says when the same words may succeed later: the controller is away, or a limit on
+jobs that are queued at the same time is reached."""
+
+KEPT = ("SLURM_CONF", "SLURM_JWT")
+"""Of the variables SLURM_*: those that say where the cluster is, not what an allocation has."""
+
+
+class Unreachable(Exception):
+    """The controller does not answer, or takes no more jobs for now."""
+
+
+class Rejected(Exception):
+    """The controller will never take this job."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job as squeue lists it."""
+
+    id: str
+    name: str
+    state: str
+    reason: str
+
+    @property
+    def ended(self) -> bool:
+        """Whether it does not run and will not."""
+        return self.state in ENDED
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a job ended, as far as SLURM still knows.
+
+    Parameters
+    ----------
+    state : str
+        One of :data:`ENDED`; empty where it is not known any more.
+    code, signal : int
+        Exit code of the job's script, and the signal that ended it.
+    log : str
+        Where SLURM wrote what the job printed; empty where it is not known.
+    """
+
+    state: str = ""
+    code: int = 0
+    signal: int = 0
+    log: str = ""
+
+
+class Slurm:
+    """The cluster of which this machine is a part.
+
+    Parameters
+    ----------
+    seconds : float
+        Longest time that one of SLURM's commands is waited for.
+    """
+
+    def __init__(self, seconds: float = 60.0) -> None:
+        self._seconds = seconds
+
+    def submit(self, options: Sequence[str], script: Path) -> str:
+        """Submit a script.
+
+        Returns
+        -------
+        str
+            Number of the job.
+
+        Raises
+        ------
+        Unreachable
+            If it may succeed later. The job may have been taken nevertheless.
+        Rejected
+            With sbatch's own words.
+        """
+        done = self._call(["sbatch", "--parsable", *options, str(script)])
+        lines = done.stdout.split()
+        number = lines[-1].split(";")[0] if lines else ""
+        if done.returncode == 0 and number.isdigit():
+            return number
+        words = _words(done)
+        raise (Unreachable if TEMPORARY.search(words) else Rejected)(words)
+
+    def jobs(self) -> dict[str, Job]:
+        """All jobs of this user that the controller remembers, by number.
+
+        Raises
+        ------
+        Unreachable
+            For any failure: that squeue fails does not mean that a job has ended.
+        """
+        command = ["squeue", f"--user={os.getuid()}", "--states=all", "--noheader"]
+        done = self._call([*command, "--format=%i|%T|%r|%j"])
+        if done.returncode:
+            raise Unreachable(_words(done))
+        jobs = {}
+        for line in done.stdout.splitlines():
+            number, state, reason, name = (part.strip() for part in line.split("|", 3))
+            jobs[number] = Job(number, name, state, reason)
+        return jobs
+
+    def cancel(self, numbers: Iterable[str]) -> None:
+        """Cancel jobs; those that have ended are no error.
+
+        Raises
+        ------
+        Unreachable
+        """
+        numbers = sorted(numbers)
+        if not numbers:
+            return
+        done = self._call(["scancel", *numbers])
+        if done.returncode and "Invalid job id" not in done.stderr:
+            raise Unreachable(_words(done))
+
+    def ending(self, number: str) -> Ending:
+        """How a job ended: from the controller, its accounting or its list of ended jobs.
+
+        Whatever fails here is only left unknown.
+        """
+        for source in (self._from_controller, self._from_accounting, self._from_completions):
+            try:
+                ending = source(number)
+            except (Unreachable, OSError, ValueError):
+                continue
+            if ending.state in ENDED:
+                return ending
+        return Ending()
+
+    def _from_controller(self, number: str) -> Ending:
+        told = _fields(self._call(["scontrol", "show", "job", "--oneliner", number]).stdout)
+        return _ending(told.get("JobState", ""), told.get("ExitCode", ""), told.get("StdOut", ""))
+
+    def _from_accounting(self, number: str) -> Ending:
+        command = ["sacct", "-nPX", "-j", number, "--format=State,ExitCode"]
+        lines = self._call(command).stdout.splitlines()
+        state, code = lines[-1].split("|") if lines else ("", "")
+        return _ending(state, code)
+
+    def _from_completions(self, number: str) -> Ending:
+        config = self._call(["scontrol", "show", "config"]).stdout
+        kind = re.search(r"^JobCompType\s*=\s*(\S+)", config, re.MULTILINE)
+        place = re.search(r"^JobCompLoc\s*=\s*(\S+)", config, re.MULTILINE)
+        if not (kind and place and kind[1] == "jobcomp/filetxt"):
+            return Ending()
+        with open(place[1], errors="replace") as file:
+            for line in file:
+                if line.startswith(f"JobId={number} "):
+                    told = _fields(line)
+                    return _ending(told.get("JobState", ""), told.get("ExitCode", ""))
+        return Ending()
+
+    def _call(self, command: list[str]) -> subprocess.CompletedProcess[str]:
+        try:
+            return subprocess.run(
+                command,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=self._seconds,
+                env=clean_environment(),
+                stdin=subprocess.DEVNULL,
+                # Ctrl-C reaches the driver only, which then cancels in good order
+                start_new_session=True,
+            )
+        except subprocess.TimeoutExpired:
+            said = f"{command[0]} did not answer within {self._seconds:g} s"
+            raise Unreachable(said) from None
+        except OSError as error:
+            raise Unreachable(f"{command[0]}: {error}") from error
+
+
+def has_slurm() -> bool:
+    """Whether SLURM's commands are here."""
+    return all(shutil.which(name) for name in ("sbatch", "squeue", "scancel", "scontrol"))
+
+
+def clean_environment() -> dict[str, str]:
+    """Our environment without what would bend SLURM's commands.
+
+    SQUEUE_FORMAT and its like change what is printed. The head may itself be a job: what its
+    allocation has (SLURM_*) must not be taken for what its own jobs ask for.
+
+    Examples
+    --------
+    >>> os.environ["SQUEUE_FORMAT"] = "%u"
+    >>> "SQUEUE_FORMAT" in clean_environment()
+    False
+    """
+    bending = re.compile(r"(SQUEUE|SACCT|SCANCEL|SCONTROL|SLURM)_|SBATCH_(ARRAY_INX|WAIT)$")
+    env = {k: v for k, v in os.environ.items() if k in KEPT or not bending.match(k)}
+    return env | {"LC_ALL": "C.UTF-8"}
+
+
+def _words(done: subprocess.CompletedProcess[str]) -> str:
+    """What a command said, in one line."""
+    said = done.stderr or done.stdout or f"{done.args[0]} ended with code {done.returncode}"
+    return " ".join(said.split())
+
+
+def _fields(line: str) -> dict[str, str]:
+    """Read ``Key=value`` pairs of scontrol and jobcomp/filetxt."""
+    return dict(part.split("=", 1) for part in line.split() if "=" in part)
+
+
+def _ending(state: str, code: str, log: str = "") -> Ending:
+    """Read a state such as ``CANCELLED by 0`` and an exit code such as ``0:9``."""
+    numbers = [int(n) for n in re.findall(r"\d+", code)] + [0, 0]
+    known = state.split()[0].rstrip("+") if state.split() else ""
+    return Ending(known, numbers[0], numbers[1], "" if log == "(null)" else log)
