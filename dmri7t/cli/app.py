@@ -13,6 +13,7 @@ from typing import Any
 
 from dmri7t import __version__
 from dmri7t.cli.parser import build_parser
+from dmri7t.cli.reports import PRELOAD, redraw, tell_redrawn, write_methods
 from dmri7t.cli.where import Where, choose_plugin, choose_where
 from dmri7t.errors import Dmri7tError, InputError, Terminated
 from dmri7t.execution.plugin_file import Local
@@ -246,7 +247,8 @@ def run(args: argparse.Namespace) -> int:
 
         return run_group(args, labels, say, complain)
     say(f"Input: {source.describe()}")
-    if not args.dry_run and isinstance(plugin, Local):
+    computes = not (args.dry_run or args.reports_only or args.boilerplate_only)
+    if computes and isinstance(plugin, Local):
         # its imports take seconds: they go on while this process looks at the data set
         warm_up()
     with ThreadPoolExecutor(1) as beside:
@@ -272,7 +274,15 @@ def run(args: argparse.Namespace) -> int:
         return 2
     if args.dry_run:
         return status.exit_code
-    status = translate(args, source, scans, settings, status, where)
+    workflow = build(args, source, scans, settings, status, where)
+    if args.boilerplate_only:
+        for path in write_methods(workflow, args.out_dir.resolve() / "logs"):
+            say(f"wrote: {path}")
+        return status.exit_code
+    told = {label: len(participant.failures) for label, participant in status.participants.items()}
+    status = translate(args, source, workflow, scans, settings, status, where)
+    if args.reports_only:
+        return tell_redrawn(status, told, args.out_dir.resolve(), say, complain)
     status.write(args.out_dir.resolve() / "logs")
     say("\nSummary:\n" + status.summary())
     for label, participant in sorted(status.participants.items()):
@@ -281,29 +291,50 @@ def run(args: argparse.Namespace) -> int:
     return status.exit_code
 
 
-def translate(
+def build(
     args: argparse.Namespace,
     source: Any,
     scans: list[Any],
     settings: Any,
     status: RunStatus,
     where: Where,
-) -> RunStatus:
-    """Build the graph and run it."""
-    from dmri7t.execution.run import run_workflow
-    from dmri7t.io.derivatives import write_dataset_files
-    from niflow.dmri7t import init_dmri7t_wf, participant_wf_name
+) -> Any:
+    """Build the graph."""
+    from niflow.dmri7t import init_dmri7t_wf
 
-    out_dir = args.out_dir.resolve()
-    model = {"name": settings.model_name, "version": settings.model_version}
-    write_dataset_files(out_dir, source.links, {**model, "sha256": settings.model_sha256})
-    command = shlex.join(["dmri7t", *args.argv])
+    # a report that is drawn anew tells of the run that computed
+    command = shlex.join(["dmri7t", *(a for a in args.argv if a != "--reports-only")])
     # the report tells of them by names within the data set: where that lies is no one's concern
     left = {
         label: [source.within(failure.reason) for failure in participant.failures]
         for label, participant in status.participants.items()
     }
-    workflow = init_dmri7t_wf(scans, settings, out_dir, where.threads, command, left)
+    out_dir = args.out_dir.resolve()
+    return init_dmri7t_wf(scans, settings, out_dir, where.threads, command, left)
+
+
+def translate(
+    args: argparse.Namespace,
+    source: Any,
+    workflow: Any,
+    scans: list[Any],
+    settings: Any,
+    status: RunStatus,
+    where: Where,
+) -> RunStatus:
+    """Run the graph; with ``--reports-only`` the reports alone."""
+    from dmri7t.execution.run import run_workflow
+    from dmri7t.io.derivatives import write_dataset_files
+    from niflow.dmri7t import participant_wf_name
+
+    out_dir = args.out_dir.resolve()
+    only: dict[str, Any] = {"stop_on_first_crash": args.stop_on_first_crash}
+    if args.reports_only:
+        only = {"may_run": redraw(workflow), "preload": PRELOAD}
+    else:
+        model = {"name": settings.model_name, "version": settings.model_version}
+        write_dataset_files(out_dir, source.links, {**model, "sha256": settings.model_sha256})
+        write_methods(workflow, out_dir / "logs")
     participants = {participant_wf_name(s.entities["sub"]): s.entities["sub"] for s in scans}
     return run_workflow(
         workflow,
@@ -314,10 +345,10 @@ def translate(
         mem_gb=where.memory_gb,
         n_gpus=where.n_gpus,
         where=where.plugin,
-        stop_on_first_crash=args.stop_on_first_crash,
         write_graph=args.write_graph,
         verbose=args.verbose,
         status=status,
+        **only,
     )
 
 

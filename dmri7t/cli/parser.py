@@ -237,6 +237,17 @@ def build_parser() -> argparse.ArgumentParser:
     add("--device", choices=["auto", "cpu", "cuda"], default="auto", help="for the networks")
     add("--stop-on-first-crash", action="store_true", help="stop all when one node fails")
     add("--write-graph", action="store_true", help="draw the graph into the work folder")
-    add("--dry-run", action="store_true", help="say what would be done, and stop")
+    only = group.add_mutually_exclusive_group().add_argument
+    only("--dry-run", action="store_true", help="say what would be done, and stop")
+    only(
+        "--reports-only",
+        action="store_true",
+        help="draw the reports anew from the work folder of a finished run with the same options",
+    )
+    only(
+        "--boilerplate-only",
+        action="store_true",
+        help="write the methods text (logs/CITATION.md and .bib), and stop",
+    )
     add("-v", "--verbose", action="count", default=0, help="-v: Nipype's log; -vv: debugging")
     return parser

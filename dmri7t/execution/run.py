@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,7 @@ def run_workflow(
     status: RunStatus | None = None,
     preload: Sequence[str] = PRELOAD,
     where: Local | SlurmSettings | None = None,
+    may_run: Callable[[Any], bool] | None = None,
 ) -> RunStatus:
     """Run a workflow to its end.
 
@@ -72,6 +73,9 @@ def run_workflow(
     where : Local or SlurmSettings, optional
         What a plugin file says; default: this machine. On SLURM, ``nprocs``, ``mem_gb`` and
         ``n_gpus`` have no meaning: every node's job asks for what the node declares.
+    may_run : callable, optional
+        Tells of a node whether it may run, on this machine; any other must have its result from
+        an earlier run, or its participant has failed.
 
     Returns
     -------
@@ -93,7 +97,12 @@ def run_workflow(
     workflow.base_dir = str(work_dir)
     if write_graph:
         _draw(workflow, status)
-    if isinstance(where, SlurmSettings):
+    options = {"n_gpus": n_gpus, "log_level": level, "preload": tuple(preload)}
+    if may_run:
+        from dmri7t.execution.redraw import RedrawPlugin
+
+        plugin = RedrawPlugin(may_run, nprocs, mem_gb, status, **options)
+    elif isinstance(where, SlurmSettings):
         from dmri7t.execution.slurm import SlurmPlugin
 
         plugin = SlurmPlugin(where, status, log_level=level)
@@ -101,9 +110,7 @@ def run_workflow(
         from dmri7t.execution.local import LocalPlugin
 
         slots = 1 if where and where.one_by_one else nprocs
-        plugin = LocalPlugin(
-            slots, mem_gb, status, n_gpus=n_gpus, log_level=level, preload=tuple(preload)
-        )
+        plugin = LocalPlugin(slots, mem_gb, status, **options)
     known = _count_failures(status)
     try:
         workflow.run(plugin=plugin)

@@ -128,6 +128,12 @@ class WriteReport(WriteStage):
     def _targets(self) -> list[str]:
         return [f"sub-{self.inputs.label}.html"]
 
+    def _is_there(self, path: Path) -> bool:
+        """Whether the page is there with all of its figures."""
+        from dmri7t import reports
+
+        return path.is_file() and all(p.is_file() for p in reports.page_pictures(path))
+
     def _run_interface(self, runtime: Any) -> Any:
         from dmri7t import reports
 

@@ -1,6 +1,6 @@
 """Figures and the HTML page of a participant."""
 
-from dmri7t.reports.page import write_report
+from dmri7t.reports.page import page_pictures, write_report
 from dmri7t.reports.records import (
     MapFile,
     ModelCard,
@@ -24,6 +24,7 @@ __all__ = [
     "ScanMaps",
     "ScanReport",
     "ShellFigures",
+    "page_pictures",
     "read_node_times",
     "software_versions",
     "stage_maps",

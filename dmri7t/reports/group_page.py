@@ -35,11 +35,12 @@ class GroupFigure:
 
 @dataclass(frozen=True)
 class Outlier:
-    """A scan that stands out in a figure."""
+    """A scan that stands out in a figure, by its value there."""
 
     scan: GroupScan
     column: Column
     score: float
+    value: float
 
 
 def render_group(group: Group, command: str = "") -> str:
@@ -97,21 +98,25 @@ def draw_column(
         mixed = Judged({}, "they are of several protocols")
         judged = mixed if protocol == REST else judge(values, column.skewed)
         dots = tuple(
-            Dot(value, scan.stem, scan.href, place in judged.scores)
+            Dot(column.factor * value, scan.stem, scan.href, place in judged.scores)
             for place, (scan, value) in enumerate(zip(scans, values, strict=True))
             if value is not None
         )
         if not dots:
             continue
         strips.append(Strip(protocol, dots))
-        outliers += [Outlier(scans[i], column, score) for i, score in judged.scores.items()]
+        outliers += [
+            Outlier(scans[i], column, score, column.factor * values[i])
+            for i, score in judged.scores.items()
+        ]
         if judged.why_not:
             not_judged.setdefault(judged.why_not, []).append(protocol)
     if not strips:
         return None
-    several = len(protocols) > 1
+    # what holds for all of them needs no names
     told = tuple(
-        f"{', '.join(names)}: {why}" if several else why for why, names in not_judged.items()
+        why if len(names) == len(strips) else f"{' and '.join(names)}: {why}"
+        for why, names in not_judged.items()
     )
     drawing = draw(strips, f"{column.title}, a dot for each of the scans")
     return GroupFigure(column.name, column.title, column.text, drawing, told), outliers

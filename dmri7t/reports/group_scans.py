@@ -38,6 +38,8 @@ class Column:
         Of its figure; empty where it has none.
     skewed : bool
         Whether its values crowd above zero and have a long tail.
+    factor : float
+        What the figure multiplies values by, for its units.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Column:
     units: str = ""
     title: str = ""
     skewed: bool = False
+    factor: float = 1
 
 
 def _by_order(name: str, text: str, title: str) -> list[Column]:
@@ -134,13 +137,15 @@ COLUMNS = (
         "md_median",
         "Median mean diffusivity of the output in its brain mask.",
         "mm^2/s",
-        "MD of the output, median, mm²/s",
+        "MD of the output, median, 10⁻³ mm²/s",
+        factor=1e3,
     ),
     Column(
         "md_iqr",
         "Interquartile range of mean diffusivity of the output in its brain mask.",
         "mm^2/s",
-        "MD of the output, interquartile range, mm²/s",
+        "MD of the output, interquartile range, 10⁻³ mm²/s",
+        factor=1e3,
     ),
     Column("software_version", "Version of dmri7t that made the result."),
     Column("model_name", "Name of the model."),

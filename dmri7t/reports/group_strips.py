@@ -16,6 +16,8 @@ TITLE = 20
 """What the name of a strip takes above it, where there are several."""
 AXIS = 30
 RADIUS = 4
+SAME = 1e-4
+"""Part of the values up to which their range is none: it would need ticks of many digits."""
 LETTER = 6.2
 """Width of a letter of a label, about."""
 
@@ -89,7 +91,7 @@ def _ticks(low: float, high: float, most: int = 6) -> list[float]:
     >>> _ticks(7.0, 7.0)
     [6.0, 6.5, 7.0, 7.5, 8.0]
     """
-    if high - low <= 1e-9 * max(abs(low), abs(high)):
+    if high - low <= SAME * max(abs(low), abs(high)):
         pad = abs(low) / 7 or 1.0
         low, high = low - pad, high + pad
     rough = (high - low) / (most - 1)
@@ -162,14 +164,18 @@ def _names(dots: Sequence[tuple[float, float, Dot]]) -> list[Markup]:
     parts = []
     for x, y, dot in sorted((d for d in dots if d[2].odd), key=lambda d: d[0]):
         width = LETTER * len(dot.name)
-        near = x + 2 * RADIUS, x - 2 * RADIUS
-        for left, start, end in ((0, near[0], near[0] + width), (1, near[1] - width, near[1])):
-            free = all(end < s or e < start or abs(y - at) > 11 for s, e, at in taken)
+        sides = (
+            (" left" if left else "", edge, edge - left * width, edge + (1 - left) * width, y + off)
+            for off in (0, -13, 13)
+            for left, edge in ((0, x + 2 * RADIUS), (1, x - 2 * RADIUS))
+        )
+        for side, edge, start, end, level in sides:
+            free = all(end < s or e < start or abs(level - at) > 11 for s, e, at in taken)
             if free and 0 <= start and end <= WIDTH:
-                taken.append((start, end, y))
+                taken.append((start, end, level))
                 parts.append(
                     Markup('<text class="name{}" x="{}" y="{}">{}</text>').format(
-                        " left" if left else "", round(near[left], 1), round(y + 4, 1), dot.name
+                        side, round(edge, 1), round(level + 4, 1), dot.name
                     )
                 )
                 break

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -148,6 +149,12 @@ def render_template(name: str, **values: Any) -> str:
     parts = resources.files("dmri7t.reports")
     template = environment.from_string(parts.joinpath(name).read_text("utf-8"))
     return template.render(style=Markup(parts.joinpath("page.css").read_text("utf-8")), **values)
+
+
+def page_pictures(page: str | Path) -> list[Path]:
+    """Pictures that a page shows, wherever it lies now."""
+    text = Path(page).read_text(encoding="utf-8")
+    return [Path(page).parent / name for name in re.findall(r'<img[^>]* src="([^"]+)"', text)]
 
 
 def _save(

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from dmri7t.interfaces.report import FILES, GatherScan, read_manifest
+from dmri7t.interfaces.report import FILES, GatherScan, WriteReport, read_manifest
 
 
 @pytest.fixture
@@ -53,3 +53,17 @@ def test_manifest_follows_content_and_not_place(gathered, tmp_path):
     shutil.move(tmp_path / "moved", folder)
     (folder / "b0.bin").write_text("another scan")
     assert open(gather()).read() != first
+
+
+def test_page_without_one_of_its_figures_is_written_again(tmp_path):
+    stage = WriteReport(label="01", out_dir=str(tmp_path))
+    assert stage.always_run
+    figure = tmp_path / "sub-01/figures/sub-01_b0_before.png"
+    figure.parent.mkdir(parents=True)
+    figure.write_bytes(b"x")
+    name = figure.relative_to(tmp_path)
+    page = f'<a href="{name}"><img src="{name}" alt=""><img class="over" src="{name}"></a>'
+    (tmp_path / "sub-01.html").write_text(page)
+    assert not stage.always_run
+    figure.unlink()
+    assert stage.always_run

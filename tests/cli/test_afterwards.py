@@ -1,4 +1,4 @@
-"""The level group of the command line, on a run of the command line."""
+"""What is done after a run of the command line: the group, reports drawn anew, the methods text."""
 
 from __future__ import annotations
 
@@ -70,3 +70,53 @@ def test_nothing_to_gather_ends_with_2(study, where):
     run = dmri7t(study.bids, folder, "group", "--participant-label", "03")
     assert run.returncode == 2 and "no results of sub-03" in run.stderr
     assert len(run.stderr.splitlines()) == 1 and sorted(folder.rglob("*")) == before
+
+
+def stamps(folder: Path) -> dict[Path, int]:
+    return {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()}
+
+
+def test_reports_are_drawn_anew_without_computing(study):
+    page = study.out / "sub-02.html"
+    figures = sorted((study.out / "sub-02/figures").iterdir())
+    results = stamps(study.out / "sub-02/dwi")
+    figures[0].unlink()
+    page.write_text("old")
+    run = dmri7t(*study.asked, *study.opts, "--reports-only")
+    # sub-01 has no scan to draw from, as in the run before
+    assert run.returncode == 1, run.stdout + run.stderr
+    assert f"report: {page}" in run.stdout and "sub-02" not in run.stderr
+    assert sorted((study.out / "sub-02/figures").iterdir()) == figures
+    started = [line.split()[2] for line in run.stdout.splitlines() if line.endswith(" started")]
+    assert started == ["report"]
+    assert stamps(study.out / "sub-02/dwi") == results
+    text = page.read_text()
+    assert 'id="sub-02"' in text and "from an earlier run" in text
+    # the command is that of the run that computed
+    assert "--reports-only" not in text and "--samples 1" in text
+
+
+def test_reports_of_what_was_not_computed_are_refused(study):
+    before = stamps(study.root)
+    asked = (study.bids, study.out, "participant", "--participant-label", "02")
+    run = dmri7t(*asked, *study.opts, "--reports-only", "--random-seed", 7)
+    assert run.returncode == 2, run.stdout + run.stderr
+    (line,) = run.stderr.splitlines()
+    assert line.startswith("dmri7t: sub-02: ") and "run without --reports-only" in line
+    assert "Traceback" not in run.stdout and "started" not in run.stdout
+    kept = {p: t for p, t in stamps(study.root).items() if p.name != "status.json"}
+    assert kept == {p: t for p, t in before.items() if p.name != "status.json"}
+
+
+def test_methods_text_is_that_of_the_run(study, tmp_path):
+    asked = (study.bids, tmp_path / "out", "participant", "--participant-label", "02")
+    run = dmri7t(*asked, *study.opts, "--boilerplate-only", "-w", tmp_path / "work")
+    assert run.returncode == 0, run.stderr
+    written = tmp_path / "out/logs"
+    assert f"wrote: {written / 'CITATION.md'}" in run.stdout
+    assert {p.name for p in tmp_path.rglob("*") if p.is_file()} == {"CITATION.md", "CITATION.bib"}
+    text = (written / "CITATION.md").read_text()
+    assert "spherical harmonics" in text and "1. " in text[text.index("# References") :]
+    assert (written / "CITATION.bib").read_text().count("@") >= 5
+    for name in ("CITATION.md", "CITATION.bib"):
+        assert (study.out / "logs" / name).read_text() == (written / name).read_text()
