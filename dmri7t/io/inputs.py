@@ -134,7 +134,7 @@ class Kind:
     Parameters
     ----------
     name : str
-        What becomes :attr:`Scan.kind`.
+        What becomes ``kind`` of a scan.
     link : str
         Name of the data set in BIDS URIs.
     why_left : callable

@@ -14,7 +14,7 @@ import nibabel
 import numpy as np
 
 from dmri7t.errors import InputError
-from dmri7t.io.derivatives import OUTPUTS
+from dmri7t.io.derivatives import OUTPUTS, QSIPREP_SPACES
 from dmri7t.io.maps import load_map, load_mask
 
 WHOLE = "dwi"
@@ -232,17 +232,17 @@ def read_scan(record: Path) -> GroupScan:
     stem = record.name.removesuffix(OUTPUTS["quality_json"].suffix)
     entities = dict(part.split("-", 1) for part in stem.split("_") if "-" in part)
     place = record.parent / stem
-    if not Path(f"{place}{OUTPUTS[WHOLE].suffix}").exists():
+    if _find(place, WHOLE) is None:
         raise InputError(f"{stem}: the 7T-like scan is missing; run the participant again.")
     try:
         told = json.loads(record.read_text())
-        settings = tomllib.loads(Path(f"{place}{OUTPUTS['settings'].suffix}").read_text())
+        settings = tomllib.loads(_present(place, "settings").read_text())
         values = {
             "bids_name": f"{stem}_dwi",
             "participant_id": f"sub-{entities['sub']}",
             "session_id": f"ses-{entities['ses']}" if "ses" in entities else None,
             **_figures(told),
-            **_of_maps(str(place)),
+            **_of_maps(place),
             "software_version": told["SoftwareVersion"],
             "model_name": told["ModelName"],
             "model_version": told["ModelVersion"],
@@ -319,10 +319,27 @@ def _protocol(told: dict[str, Any], voxel_size: float) -> str:
     return f"{voxel_size:.1f} mm, {', '.join(shells)}"
 
 
-def _of_maps(place: str) -> dict[str, float]:
+def _find(place: Path, key: str) -> Path | None:
+    """A result of a scan, in either layout; None where it is not there."""
+    output = OUTPUTS[key]
+    names = [f"{place}{output.suffix}"]
+    if output.qsiprep:
+        stems = (str(place), *(f"{place}_space-{space}" for space in QSIPREP_SPACES))
+        names += [f"{stem}{output.qsiprep}" for stem in stems]
+    return next((Path(name) for name in names if Path(name).is_file()), None)
+
+
+def _present(place: Path, key: str) -> Path:
+    found = _find(place, key)
+    if found is None:
+        raise FileNotFoundError(f"{place.name}{OUTPUTS[key].suffix} is missing")
+    return found
+
+
+def _of_maps(place: Path) -> dict[str, float]:
     """Voxel sizes, and FA and MD in the brain mask."""
-    mask_XYZ, grid = load_mask(f"{place}{OUTPUTS['mask'].suffix}")
-    before = nibabel.load(f"{place}{OUTPUTS['rish0_native'].suffix}")
+    mask_XYZ, grid = load_mask(_present(place, "mask"))
+    before = nibabel.load(_present(place, "rish0_native"))
     sizes = nibabel.affines.voxel_sizes(before.affine)
     values = {
         "voxel_size_in": round(float(np.prod(sizes) ** (1 / 3)), 4),
@@ -330,7 +347,7 @@ def _of_maps(place: str) -> dict[str, float]:
     }
     for name in ("fa", "md"):
         low, middle, high = np.percentile(
-            load_map(f"{place}{OUTPUTS[name].suffix}")[0][mask_XYZ], (25, 50, 75)
+            load_map(_present(place, name))[0][mask_XYZ], (25, 50, 75)
         )
         values |= {f"{name}_median": float(middle), f"{name}_iqr": float(high - low)}
     return values

@@ -181,6 +181,16 @@ def test_scan_that_was_not_finished_is_no_result(tmp_path):
         gather_group(tmp_path, ["01"])
 
 
+@pytest.mark.parametrize("stem", ["sub-01", "sub-01_space-ACPC"])
+def test_results_in_qsipreps_layout_are_found(tmp_path, stem):
+    record = write_results(tmp_path, "sub-01")
+    for key, kind in (("desc-7Tlike_dwi", "desc-preproc_dwi"), ("desc-brain_mask",) * 2):
+        old = record.with_name(f"sub-01_{key}.nii.gz")
+        old.rename(old.with_name(f"{stem}_{kind}.nii.gz"))
+    (scan,) = gather_group(tmp_path, ["01"]).scans
+    assert scan.stem == "sub-01" and scan.values["fa_median"] == pytest.approx(0.3)
+
+
 def test_nothing_to_gather_is_an_error(tmp_path):
     with pytest.raises(InputError, match="no results of sub-01, sub-02; run the level"):
         gather_group(tmp_path, ["01", "02"])
