@@ -116,6 +116,9 @@ COLUMNS = (
         True,
     ),
     Column("novelty_ml", "Volume above that threshold; highest of the shells.", "mL"),
+    Column(
+        "compared", "Whether the model could compare all translated shells with its training data."
+    ),
     Column("flagged", "Whether anything about the scan is unlike what the model was trained on."),
     Column("mask_volume", "Volume of the brain mask.", "mL", "Brain mask, ml"),
     Column("input_nonfinite", "Values of the input that were not finite and were set to zero."),
@@ -282,6 +285,7 @@ def _figures(told: dict[str, Any]) -> dict[str, Any]:
         "nmse_b0": told["nmse"].get("b0"),
         "novelty": _highest(n.get("score") for n in novelty),
         "novelty_ml": _highest(n.get("volume_ml") for n in novelty),
+        "compared": told["compared"],
         "flagged": told["flagged"],
         "mask_volume": told["mask_volume_ml"],
         **{name: told["repaired"][name] for name in told["repaired"] if name in REPAIRED},

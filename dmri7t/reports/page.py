@@ -125,6 +125,7 @@ def render(report: ParticipantReport, scans: Sequence[dict[str, Any]]) -> str:
         report=report,
         scans=scans,
         warnings=[s for s in scans if s["warnings"]],
+        uncompared=_uncompared(report.scans),
         misfits=[s for s in scans if s["orientation"] and s["orientation"].suspicious],
         methods=methods,
         references=[reference.text for reference in references],
@@ -214,6 +215,15 @@ def _grid(mask: Path) -> tuple[str, str]:
 def _passed_remarks(passed: Iterable[ShellFigures]) -> list[str]:
     names = ", ".join(s.name + (f" ({s.reason})" if s.reason else "") for s in passed)
     return [f"Interpolated only, without the model: {names}."] if names else []
+
+
+def _uncompared(scans: Iterable[ScanReport]) -> list[str]:
+    """Scans, each with its shells that the model could not compare with its training data."""
+    found = {
+        scan.stem: [s.name for s in scan.quality.shells if s.translated and not s.novelty]
+        for scan in scans
+    }
+    return [f"{stem} ({', '.join(names)})" for stem, names in found.items() if names]
 
 
 def _comparison(shells: Iterable[ShellFigures]) -> list[str]:

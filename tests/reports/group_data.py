@@ -54,6 +54,7 @@ def write_results(
         "nmse": {"b0": 0.001, "all": 0.02},
         "repaired": {"input_nonfinite": 0, "input_negative": 3, "output_negative": 40},
         "mask_volume_ml": 1400.0,
+        "compared": True,
         "flagged": False,
         "outside_training": [],
         **{k: v for k, v in changes.items() if "setting_" not in k},

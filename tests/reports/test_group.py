@@ -131,6 +131,14 @@ def _anchors(out, page):
     return {p.name.split("_desc-")[0] for p in out.glob(f"{label}/*/dwi/*_desc-quality_dwi.json")}
 
 
+def test_scan_that_was_not_compared_is_not_called_within(tmp_path):
+    write_results(tmp_path, "sub-01")
+    write_results(tmp_path, "sub-02", compared=False)
+    text, _ = read_page(write_group(gather_group(tmp_path, ["01", "02"]), tmp_path)[2])
+    table = text[text.index("Distance from training") : text.index("All columns are in")]
+    assert table.count("within") == 1 and table.count("not compared") == 1
+
+
 def test_choice_of_participants_and_sessions_is_said(many, tmp_path):
     out, _, _ = many
     group = gather_group(out, ["00"], ["b"], restricted=True)

@@ -362,3 +362,18 @@ def test_in_a_browser(page, tmp_path, width):
     assert seen["images"] == seen["loaded"] >= 23
     assert seen["wide"] <= 0
     assert seen["height"] > 3000
+
+
+def test_what_could_not_be_compared_or_gains_nothing_is_said(participant, tmp_path):
+    """No warning must not read as no cause for one; a forecast above 1 speaks against the model."""
+    scan = participant.scans[0]
+    shell, other = scan.quality.shells
+    expected = {"R0": {"ratio": 0.8, "low": 0.5, "high": 1.2}}
+    expected["FA"] = {"ratio": 1.2, "low": 0.5, "high": 1.9}
+    for novelty in ({}, {"score": 0.4, "volume_ml": 0.0, "flagged": False}):
+        shells = (replace(shell, novelty=novelty, expected=expected), other)
+        changed = replace(scan, quality=replace(scan.quality, shells=shells))
+        page = write_report(replace(participant, scans=(changed,)), tmp_path)[0]
+        text, _ = read_page(page)
+        assert ("Not compared with the training data: sub-01 (b1000)." in text) == (not novelty)
+        assert page.read_text().count('class="n odd"') == 1
