@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -145,16 +146,25 @@ def _dot(dot: Dot, x: float, y: float) -> Markup:
     ).format(dot.href, "dot odd" if dot.odd else "dot", x, round(y, 1), RADIUS + dot.odd, told)
 
 
-def _spread(xs: Sequence[float], room: float = 28) -> list[float]:
-    """Offsets from the middle that keep dots of like values apart, as far as there is room."""
-    columns: dict[int, list[int]] = {}
-    for place in np.argsort(xs, kind="stable"):
-        columns.setdefault(int(xs[place] // (2 * RADIUS)), []).append(int(place))
+def _spread(xs: Sequence[float], room: int = 28, looked_at: int = 30) -> list[float]:
+    """Offsets from the middle that keep dots apart, as far as there is room.
+
+    Examples
+    --------
+    >>> _spread([0.0, 100.0, 1.0])
+    [0.0, 0.0, 8.0]
+    """
+    levels = sorted(range(-room, room + 1, 2), key=lambda level: (abs(level), -level))
     offsets = [0.0] * len(xs)
-    for places in columns.values():
-        gap = min(2 * RADIUS, 2 * room / max(len(places) - 1, 1))
-        for n, place in enumerate(places):
-            offsets[place] = (n - (len(places) - 1) / 2) * gap
+    placed: list[tuple[float, int]] = []
+    for place in np.argsort(xs, kind="stable"):
+        x = xs[place]
+        near = [(x - other, at) for other, at in placed[-looked_at:] if x - other < 2 * RADIUS]
+        gaps = {n: min((math.hypot(d, n - at) for d, at in near), default=99.0) for n in levels}
+        free = (n for n in levels if gaps[n] >= 2 * RADIUS)
+        level = next(free, max(levels, key=gaps.__getitem__))
+        placed.append((x, level))
+        offsets[place] = float(level)
     return offsets
 
 
