@@ -159,7 +159,8 @@ def test_tensor_is_that_of_dwi2tensor(scan, iterations):
     fa, md = load(f"{stem}_fa.nii").ravel(), load(f"{stem}_md.nii").ravel()
     # where noise makes an eigenvalue negative MRtrix lets FA pass 1; ours is held there
     np.testing.assert_allclose(fractional_anisotropy(ours), fa.clip(0, 1), atol=1e-3)
-    np.testing.assert_allclose(mean_diffusivity(ours), md, atol=2e-7)
+    # as near as the elements that it is the mean of: sums in float32 hang on the threads
+    np.testing.assert_allclose(mean_diffusivity(ours), md, rtol=2e-3, atol=2e-7)
 
 
 @needs_mrtrix
