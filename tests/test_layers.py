@@ -35,7 +35,7 @@ LIGHT = ("cli", "niflow", "interfaces", "execution", "reports", "settings")
 
 HEAVY = {"torch", "monai", "lightning", "pytorch_lightning"}
 
-TORCH_FREE_SIGNAL = {"gradients", "grids"}
+TORCH_FREE_SIGNAL = {"gradients", "grids", "spaces"}
 """The modules of signal that are NumPy only."""
 
 TOP_LEVEL = {"dmri7t", "workflows", "bids_examples", "tests", "docs", ".ci"}

@@ -27,7 +27,7 @@ FILES = (
 )
 """Files of a scan that the report draws from."""
 
-WORDS = ("stem", "source", "methods", "workflow")
+WORDS = ("stem", "source", "methods", "workflow", "kind")
 """What the report says of a scan beside its files."""
 
 
@@ -58,6 +58,7 @@ class GatherScanInputSpec(StageInputSpec):
     source = traits.Str(mandatory=True, desc="BIDS URI of the source")
     methods = traits.Str(mandatory=True, desc="methods text")
     workflow = traits.Str(mandatory=True, desc="name of the scan's workflow")
+    kind = traits.Str("", usedefault=True, desc="what the source is: raw, qsiprep, hcp, derivative")
 
 
 class GatherScanOutputSpec(TraitedSpec):
@@ -168,4 +169,5 @@ class WriteReport(WriteStage):
             methods=found["methods"],
             source=found["source"],
             nodes=found["workflow"],
+            kind=found.get("kind", ""),
         )

@@ -8,9 +8,7 @@ from pathlib import Path
 import attrs
 
 from dmri7t.io.inputs import split_name
-
-TISSUES = ("GM", "WM", "CSF")
-"""Order of tissues everywhere."""
+from dmri7t.signal.spaces import TISSUES
 
 LABELS = {"fmriprep": (1, 2, 3), "qsiprep": (2, 3, 1)}
 """Values of grey matter, white matter and CSF in a program's ``dseg``: fMRIPrep's are BIDS' own,
@@ -34,6 +32,8 @@ class Anatomy:
         Who made it, for sentences.
     uri : str
         BIDS URI of the first file.
+    same_space : bool
+        Whether the names say that the scan lies in the same space.
     """
 
     files: tuple[Path, ...]
@@ -41,6 +41,7 @@ class Anatomy:
     mask: Path
     maker: str
     uri: str
+    same_space: bool = True
 
 
 def find_anatomy(root: Path, program: str, entities: dict[str, str]) -> Anatomy | None:
@@ -72,7 +73,8 @@ def find_anatomy(root: Path, program: str, entities: dict[str, str]) -> Anatomy 
             if found:
                 files, labels = found
                 uri = f"bids:{program}:{files[0].relative_to(root).as_posix()}"
-                return Anatomy(files, labels, mask, MAKERS[program], uri)
+                same = entities.get("space", "T1w") == named.get("space", "T1w")
+                return Anatomy(files, labels, mask, MAKERS[program], uri, same)
     return None
 
 

@@ -46,6 +46,35 @@ class Reference:
 
 
 REFERENCES = {
+    "Cieslak et al. 2021": Reference(
+        "cieslak2021",
+        "article",
+        {
+            "author": "Cieslak, Matthew and Cook, Philip A. and He, Xiaosong and Yeh, Fang-Cheng "
+            "and Dhollander, Thijs and Adebimpe, Azeez and others",
+            "title": "QSIPrep: an integrative platform for preprocessing and reconstructing "
+            "diffusion MRI data",
+            "journal": "Nature Methods",
+            "volume": "18",
+            "pages": "775--778",
+            "year": "2021",
+            "doi": "10.1038/s41592-021-01185-5",
+        },
+    ),
+    "Glasser et al. 2013": Reference(
+        "glasser2013",
+        "article",
+        {
+            "author": "Glasser, Matthew F. and Sotiropoulos, Stamatios N. and Wilson, J. Anthony "
+            "and Coalson, Timothy S. and Fischl, Bruce and Andersson, Jesper L. and others",
+            "title": "The minimal preprocessing pipelines for the Human Connectome Project",
+            "journal": "NeuroImage",
+            "volume": "80",
+            "pages": "105--124",
+            "year": "2013",
+            "doi": "10.1016/j.neuroimage.2013.04.127",
+        },
+    ),
     "Zhu et al. 2024": Reference(
         "zhu2024",
         "inproceedings",

@@ -42,10 +42,30 @@ REPAIRS = {
     "output_negative": "negative values of the output",
 }
 
-UNCORRECTED = (
-    "No correction for motion, eddy currents or susceptibility distortion was made in these steps."
-)
-"""Said in every methods text: readers expect these corrections of a diffusion pipeline."""
+CAME_FROM = {
+    "raw": (
+        "It was not corrected for motion and distortion",
+        "The scan came from a raw data set, and dmri7t corrects no motion, eddy currents or "
+        "susceptibility distortion: what of them is in the input is in the output too. Run QSIPrep "
+        "first and give its results to dmri7t.",
+    ),
+    "qsiprep": (
+        "It was corrected before",
+        "The scan came from QSIPrep's results. dmri7t itself corrects no motion, eddy currents or "
+        "distortion: what QSIPrep left is in the output too.",
+    ),
+    "hcp": (
+        "It was corrected before",
+        "The scan came from the Human Connectome Project's pipelines. dmri7t itself corrects no "
+        "motion, eddy currents or distortion: what they left is in the output too.",
+    ),
+    "": (
+        "It was taken as it is",
+        "dmri7t corrects no motion, eddy currents or susceptibility distortion: what of them is in "
+        "the input is in the output too. Correct them before, where it matters.",
+    ),
+}
+"""What the page says of corrections, by where a scan came from."""
 
 METHOD_NAMES = {
     "interpolation": "interpolation only",
@@ -126,6 +146,7 @@ def render(report: ParticipantReport, scans: Sequence[dict[str, Any]]) -> str:
         scans=scans,
         warnings=[s for s in scans if s["warnings"]],
         uncompared=_uncompared(report.scans),
+        came_from=_came_from(report.scans),
         misfits=[s for s in scans if s["orientation"] and s["orientation"].suspicious],
         methods=methods,
         references=[reference.text for reference in references],
@@ -193,6 +214,17 @@ def _describe_scan(scan: ScanReport, figures: list[PageFigure]) -> dict[str, Any
         "comparison": _comparison(quality.shells),
         "remarks": [*_passed_remarks(passed), *_bounded_remarks(quality.shells)],
     }
+
+
+def _came_from(scans: Sequence[ScanReport]) -> list[tuple[str, str, str]]:
+    """Head, sentence and scans of each kind of source; no scans where all are of one."""
+    kinds: dict[str, list[str]] = {}
+    for scan in scans:
+        kinds.setdefault(scan.kind if scan.kind in CAME_FROM else "", []).append(scan.stem)
+    return [
+        (*CAME_FROM[kind], ", ".join(stems) if len(kinds) > 1 else "")
+        for kind, stems in kinds.items()
+    ]
 
 
 def _orientation(scan: ScanReport) -> OrientationCheck | None:
@@ -288,8 +320,6 @@ def methods_text(scans: Sequence[tuple[str, str]], versions: dict[str, str]) -> 
         part if len(stems) == len(told) else f"({_some(stems)}) {part}"
         for part, stems in owners.items()
     ]
-    if paragraphs:
-        paragraphs.append(UNCORRECTED)
     by_name = {
         "nipype": ("Nipype", "Gorgolewski et al. 2011"),
         "monai": ("MONAI", "Cardoso et al. 2022"),

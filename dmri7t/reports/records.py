@@ -215,6 +215,8 @@ class Quality:
     outside_training : tuple of str
         Sentences that say where the input lies outside what the model was trained on.
     mask_volume_ml : float, optional
+    tissues : dict
+        Of :func:`dmri7t.signal.tissues.tissue_record`; empty without a segmentation.
     """
 
     n_b0: int
@@ -224,6 +226,7 @@ class Quality:
     repaired: dict[str, int]
     outside_training: tuple[str, ...] = ()
     mask_volume_ml: float | None = None
+    tissues: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def read(cls, path: str | Path) -> Quality:
@@ -244,6 +247,7 @@ class Quality:
                 repaired=record["repaired"],
                 outside_training=tuple(record["outside_training"]),
                 mask_volume_ml=record.get("mask_volume_ml"),
+                tissues=record.get("tissues", {}),
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(
@@ -389,6 +393,8 @@ class ScanReport:
         BIDS URI of the scan that came in.
     nodes : str
         Name with which this scan's nodes begin, such as ``dir_AP_wf``.
+    kind : str
+        What it came from: "raw", "qsiprep", "hcp", "derivative"; empty: unknown.
     """
 
     stem: str
@@ -398,6 +404,7 @@ class ScanReport:
     methods: str
     source: str = ""
     nodes: str = ""
+    kind: str = ""
 
 
 @dataclass(frozen=True)

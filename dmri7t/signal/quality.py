@@ -26,6 +26,10 @@ COMPARED = 16
 """Volumes of a shell that are brought back and compared; more do not change the figure."""
 
 
+BY_TISSUE = ("volume_ml", "fa_native", "fa_7tlike", "md_native", "md_7tlike")
+"""Columns of the table that are of tissues only."""
+
+
 def repair(volume: np.ndarray) -> tuple[np.ndarray, int, int]:
     """Set what is not finite or below zero to zero.
 
@@ -225,11 +229,11 @@ def _unlike(row: dict[str, Any]) -> list[str]:
 
 
 def quality_table(record: dict[str, Any]) -> str:
-    """One row a group as TSV, n/a where a figure does not apply (as BIDS wants it)."""
+    """One row a group, and one a tissue, as TSV; n/a where a figure does not apply, as in BIDS."""
     columns = ["group", "n_volumes", "translated", "bval", "sh_order", "snr", "nmse"]
     by_order = ("difference", "noise", "beyond", "bounded")
     columns += [f"{name}_r{order}" for name in by_order for order in (0, 2, 4)]
-    columns += ["novelty", "novelty_ml", "flagged"]
+    columns += ["novelty", "novelty_ml", "flagged", *BY_TISSUE]
     lines = ["\t".join(columns)]
     b0 = {"name": "b0", "translated": False, **record["b0"]}
     for row in [b0, *record["shells"]]:
@@ -246,8 +250,12 @@ def quality_table(record: dict[str, Any]) -> str:
             *figures,
             *(row.get("novelty", {}).get(name) for name in ("score", "volume_ml")),
             record["flagged"] if row is b0 else bool(_unlike(row)),
+            *[None] * len(BY_TISSUE),
         ]
         lines.append("\t".join(_cell(value) for value in values))
+    for row in record.get("tissues", {}).get("figures", []):
+        known = {"group": row["name"], **row}
+        lines.append("\t".join(_cell(known.get(column)) for column in columns))
     return "\n".join(lines) + "\n"
 
 

@@ -47,6 +47,11 @@ def hcp(tiny_model, tmp_path_factory) -> SimpleNamespace:
     return ran("good/hcp", tmp_path_factory.mktemp("hcp"), tiny_model)
 
 
+@pytest.fixture(scope="module")
+def fmriprep(tiny_model, tmp_path_factory) -> SimpleNamespace:
+    return ran("good/fmriprep", tmp_path_factory.mktemp("fmriprep"), tiny_model)
+
+
 def read_json(path: Path) -> dict:
     return json.loads(path.read_text())
 
@@ -110,7 +115,68 @@ def test_qsiprep_mask_is_used(qsiprep):
     assert quality["mask_volume_ml"] == pytest.approx(volume, rel=1e-3)
 
 
-@pytest.mark.parametrize("which", ["qsiprep", "hcp"])
+def by_tissue(run: SimpleNamespace, stem: str) -> dict:
+    return read_json(run.out / f"{stem}_desc-quality_dwi.json").get("tissues", {})
+
+
+def check_figures(tissues: dict) -> None:
+    """FA and MD of the examples' head: free water, fibres, and neither."""
+    assert tissues["left_out"] == "" and tissues["dice"] > 0.9
+    rows = {row["name"]: row for row in tissues["figures"]}
+    assert list(rows) == ["GM", "WM", "CSF"]
+    assert rows["GM"]["md_native"] == pytest.approx(0.85e-3, rel=0.15)
+    assert rows["WM"]["md_native"] == pytest.approx((3 * 0.35e-3 + 1.3e-3) / 3, rel=0.15)
+    assert rows["CSF"]["md_native"] > 1.8e-3
+    assert rows["WM"]["fa_native"] > 0.5 > rows["GM"]["fa_native"]
+    assert all(0 < row["nmse"] < 1 and row["fa_7tlike"] > 0 for row in rows.values())
+
+
+def test_figures_by_tissue_where_the_spaces_are_the_same(fmriprep):
+    stem = "sub-same/ses-a/dwi/sub-same_ses-a"
+    tissues = by_tissue(fmriprep, stem)
+    check_figures(tissues)
+    assert tissues["source"] == "bids:fmriprep:sub-same/anat/sub-same_dseg.nii.gz"
+    links = read_json(fmriprep.out / "dataset_description.json")["DatasetLinks"]
+    assert links.keys() == {"raw", "fmriprep"}
+    lines = (fmriprep.out / f"{stem}_desc-quality_dwi.tsv").read_text().splitlines()
+    head, *rows = (line.split("\t") for line in lines)
+    assert [row[0] for row in rows] == ["b0", "b1000", "GM", "WM", "CSF"]
+    assert {len(row) for row in rows} == {len(head)}
+    white = dict(zip(head, rows[3], strict=True))
+    figures = tissues["figures"][1]
+    assert float(white["fa_native"]) == pytest.approx(figures["fa_native"], rel=1e-4)
+    assert white["n_volumes"] == "n/a"
+    page = (fmriprep.out / "sub-same.html").read_text()
+    assert "By tissue" in page and "It was not corrected for motion and distortion" in page
+    assert "none is known of before them" in page
+
+
+def test_another_space_gives_a_sentence_and_no_figures(fmriprep):
+    tissues = by_tissue(fmriprep, "sub-elsewhere/dwi/sub-elsewhere")
+    assert tissues["figures"] == [] and tissues["dice"] < tissues["dice_needed"]
+    assert tissues["left_out"] in (fmriprep.out / "sub-elsewhere.html").read_text()
+
+
+def test_tissues_are_never_required(fmriprep):
+    assert by_tissue(fmriprep, "sub-without/dwi/sub-without") == {}
+    assert "sub-without: no figures by tissue" in fmriprep.said
+    assert "By tissue" not in (fmriprep.out / "sub-without.html").read_text()
+    assert "3 scans are raw: neither motion nor distortion was corrected" in fmriprep.said
+
+
+def test_tissues_of_qsiprep_are_used_as_it_labels_them(qsiprep):
+    for acquisition in ("lps", "ras"):
+        tissues = by_tissue(qsiprep, f"sub-01/dwi/sub-01_acq-{acquisition}_space-ACPC")
+        check_figures(tissues)
+        assert tissues["maker"] == "QSIPrep"
+    # the head of the oblique scan is a larger one
+    assert by_tissue(qsiprep, "sub-01/dwi/sub-01_acq-oblique_space-ACPC")["left_out"]
+    page = (qsiprep.out / "sub-01.html").read_text()
+    assert "It was corrected before" in page and "preprocessed by QSIPrep" in page
+    assert "It was not corrected" not in page and "none is known of before them" not in page
+
+
+@pytest.mark.parametrize("which", ["qsiprep", "hcp", "fmriprep"])
 def test_output_is_valid(which, request):
     validation = validate_dataset(request.getfixturevalue(which).out)
     assert validation.remark == "no errors", validation.errors

@@ -106,7 +106,7 @@ def test_numbers_and_words_appear(page):
         "It is synthetic.",
         "It is not for diagnosis",
         "dmri7t corrects no motion, eddy currents or susceptibility distortion",
-        "No correction for motion, eddy currents or susceptibility distortion was made",
+        "It was taken as it is. dmri7t corrects no motion, eddy currents",
         "Radiological convention",
         "0.0135 ± 0.0020",
         "12 simulated test subjects",

@@ -8,6 +8,7 @@ from nipype import Node, Workflow
 from nipype.interfaces.utility import IdentityInterface
 
 from dmri7t.interfaces.measure import FitTensor, Quality, SpreadAnisotropy
+from dmri7t.interfaces.tissues import FigureTissues
 from niflow.dmri7t.plan import ScanPlan
 
 TENSOR_BVAL = 1000.0
@@ -39,6 +40,7 @@ def init_measure_wf(
         inputnode -> tensor_generated -> outputnode
         inputnode, tensor_generated -> anisotropy_sd -> outputnode  (calibrated models)
         inputnode -> quality -> outputnode
+        quality, tensor_native, tensor_generated -> tissues -> outputnode  (with a segmentation)
 
     Parameters
     ----------
@@ -75,6 +77,8 @@ def init_measure_wf(
         How unlike training the same shells are.
     generated
         7T-like RISH of the same shells, and their errors.
+    segmentation, anatomy_mask
+        Tissues and the brain mask of their space, where the scan has them.
 
     Outputs
     -------
@@ -95,9 +99,9 @@ def init_measure_wf(
     workflow.__desc__ = METHODS
     compared = ["dwi", "dwi_out", "b0", "mask", "mask_out", "checks", "figures"]
     compared += ["representations", "novelty"]
-    fields = ["gradients", "generated", *compared]
+    fields = ["gradients", "generated", *compared, "segmentation", "anatomy_mask"]
     inputnode = Node(IdentityInterface(fields=fields), name="inputnode")
-    figures = ("quality", "table", "departures")
+    figures = ["quality", "table", "departures"]
     outputs = ["tensor_native", "tensor_generated", "anisotropy_sd", *figures]
     outputnode = Node(IdentityInterface(fields=outputs), name="outputnode")
     volumes = plan.tensor_volumes
@@ -133,9 +137,11 @@ def init_measure_wf(
             (inputnode, quality, [(field, field) for field in compared]),
             (tensor_native, outputnode, [("tensor", "tensor_native")]),
             (tensor_generated, outputnode, [("tensor", "tensor_generated")]),
-            (quality, outputnode, [(f, f) for f in figures]),
+            (quality, outputnode, [("departures", "departures")]),
         ]
     )
+    last = _connect_tissues(workflow, plan, omp_nthreads) if plan.tissues else quality
+    workflow.connect([(last, outputnode, [("quality", "quality"), ("table", "table")])])
     if calibration:
         bvals = [shell.bval for shell in plan.translated]
         # FA is mostly of the shell nearest to the tensor's usual b-value
@@ -153,3 +159,30 @@ def init_measure_wf(
             ]
         )
     return workflow
+
+
+def _connect_tissues(workflow: Workflow, plan: ScanPlan, omp_nthreads: int) -> Node:
+    """Add the node that completes the figures of quality by those of tissues."""
+    tissues = Node(
+        FigureTissues(
+            labels=list(plan.tissues.labels),
+            maker=plan.tissues.maker,
+            source=plan.tissues.uri,
+            dice_needed=plan.tissues.dice_needed,
+            groups=plan.groups,
+        ),
+        name="tissues",
+        n_procs=omp_nthreads,
+        # a T1w of 256 voxels an edge takes 0.3 GiB as probabilities, and as much on the way
+        mem_gb=1.2 + 12 * plan.image_gigabytes + plan.gigabytes(20) + plan.gigabytes(15, out=True),
+    )
+    files = ["segmentation", "anatomy_mask", "dwi", "dwi_out", "mask", "mask_out"]
+    workflow.connect(
+        [
+            (workflow.get_node("inputnode"), tissues, [(f, f) for f in files]),
+            (workflow.get_node("quality"), tissues, [("quality", "quality")]),
+            (workflow.get_node("tensor_native"), tissues, [("tensor", "tensor_native")]),
+            (workflow.get_node("tensor_generated"), tissues, [("tensor", "tensor_generated")]),
+        ]
+    )
+    return tissues

@@ -100,10 +100,17 @@ def init_participant_wf(
             path = getattr(scan, name, None)
             if path:
                 setattr(inputnode.inputs, name, str(path))
+        if plan.tissues:
+            inputnode.inputs.segmentation = [str(path) for path in scan.segmentation]
+            inputnode.inputs.anatomy_mask = str(scan.anatomy_mask)
         inputnode.inputs.out_dir = str(out_dir)
         gather = Node(
             GatherScan(
-                stem=scan.stem, source=scan.uri, methods=scan_wf.__desc__, workflow=plan.name
+                stem=scan.stem,
+                source=scan.uri,
+                methods=scan_wf.__desc__,
+                workflow=plan.name,
+                kind=plan.kind,
             ),
             name=f"gather_{plan.name.removesuffix('_wf')}",
             run_without_submitting=True,

@@ -13,6 +13,7 @@ from dmri7t.models.bundle import model_checksum, read_config, resolve_model
 from dmri7t.settings import Settings
 from dmri7t.signal.gradients import GradientTable, Shell, count_distinct, find_shells
 from dmri7t.signal.grids import Grid, default_output_voxel, refine
+from dmri7t.signal.spaces import MIN_DICE, MIN_DICE_NAMED
 
 MIN_DIRECTIONS = 6
 """Fewer different directions do not carry a fit of order 2, nor a tensor."""
@@ -26,6 +27,28 @@ is not Gaussian."""
 
 BRAIN_SHARE = 0.45
 """Share of the image that a brain mask fills at most, for estimates of memory."""
+
+
+@attrs.frozen
+class Tissues:
+    """A segmentation that comes with a scan; holds no paths.
+
+    Parameters
+    ----------
+    labels : tuple of int
+        Values of GM, WM and CSF in one image; empty: there are three, of their probabilities.
+    maker : str
+        Who made it, for sentences.
+    uri : str
+        BIDS URI.
+    dice_needed : float
+        Overlap of the two brain masks from which on the spaces are taken to be the same.
+    """
+
+    labels: tuple[int, ...]
+    maker: str
+    uri: str
+    dice_needed: float = MIN_DICE
 
 
 @attrs.frozen(eq=False)
@@ -58,6 +81,10 @@ class ScanPlan:
         Optional input files that the scan has: ``grad_b``, ``mask``.
     repetition_time : float
         Seconds from volume to volume, as the header has it; 0: unknown.
+    kind : str
+        What the source is, see :class:`dmri7t.io.inputs.Scan`; empty: unknown.
+    tissues : Tissues, optional
+        What is known of the tissues that come with the scan.
     """
 
     name: str
@@ -73,6 +100,8 @@ class ScanPlan:
     reasons: dict[str, str] = attrs.field(factory=dict)
     optional: tuple[str, ...] = ()
     repetition_time: float = 0.0
+    kind: str = ""
+    tissues: Tissues | None = None
 
     @property
     def interpolated(self) -> list[int]:
@@ -176,6 +205,7 @@ def plan_scan(scan: Any, settings: Settings) -> ScanPlan:
         qsiprep_space(scan)
     image = nibabel.load(scan.dwi)
     optional = [name for name in ("grad_b", "mask") if getattr(scan, name, None)]
+    anatomy = getattr(scan, "anatomy", None)
     return plan_series(
         scan.stem,
         Grid(image.shape, image.affine),
@@ -184,7 +214,14 @@ def plan_scan(scan: Any, settings: Settings) -> ScanPlan:
         optional=tuple(optional),
         repetition_time=repetition_time(image),
         source=str(scan.dwi),
+        kind=getattr(scan, "kind", ""),
+        tissues=_tissues(anatomy) if anatomy else None,
     )
+
+
+def _tissues(anatomy: Any) -> Tissues:
+    needed = MIN_DICE if anatomy.same_space else MIN_DICE_NAMED
+    return Tissues(anatomy.labels, anatomy.maker, anatomy.uri, needed)
 
 
 def plan_series(
@@ -196,6 +233,8 @@ def plan_series(
     optional: tuple[str, ...] = (),
     repetition_time: float = 0.0,
     source: str = "",
+    kind: str = "",
+    tissues: Tissues | None = None,
 ) -> ScanPlan:
     """Plan a scan that need not be there yet: an earlier node of the same workflow will make it.
 
@@ -218,6 +257,10 @@ def plan_series(
         Seconds from volume to volume; 0: unknown.
     source : str
         What messages call the scan; default: its stem.
+    kind : str
+        What the source is, see :class:`dmri7t.io.inputs.Scan`; empty: unknown.
+    tissues : Tissues, optional
+        Of a segmentation that will come with it.
 
     Raises
     ------
@@ -248,6 +291,8 @@ def plan_series(
         reasons={name: why for name, why in told.items() if why},
         optional=optional,
         repetition_time=repetition_time,
+        kind=kind,
+        tissues=tissues,
     )
 
 

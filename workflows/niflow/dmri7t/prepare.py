@@ -9,6 +9,21 @@ from dmri7t.interfaces.prepare import DefineGrid, PrepareScan
 from dmri7t.settings import Settings
 from niflow.dmri7t.plan import ScanPlan
 
+_HERE = (
+    "o correction for motion, eddy currents or susceptibility distortion was made in these steps"
+)
+
+CORRECTED = {
+    "": f"N{_HERE}.",
+    "raw": f"The scan came from a raw data set: n{_HERE}, and none is known of before them.",
+    "qsiprep": f"The scan had been preprocessed by QSIPrep [Cieslak et al. 2021]; n{_HERE}.",
+    "hcp": "The scan had been preprocessed by the pipelines of the Human Connectome Project "
+    f"[Glasser et al. 2013]; n{_HERE}.",
+    "derivative": "The scan came from the results of another program, whose corrections are not "
+    f"known here; n{_HERE}.",
+}
+"""Methods text by the kind of the source: readers expect these corrections of a pipeline."""
+
 
 def init_prepare_wf(
     plan: ScanPlan, settings: Settings, omp_nthreads: int = 1, name: str = "prepare_wf"
@@ -56,7 +71,7 @@ def init_prepare_wf(
         Values that had to be repaired.
     """
     workflow = Workflow(name)
-    workflow.__desc__ = _describe(plan, settings)
+    workflow.__desc__ = f"{_describe(plan, settings)}\n\n{CORRECTED[plan.kind]}"
     inputnode = Node(
         IdentityInterface(fields=["dwi", "bval", "bvec", "grad_b", "mask"]), name="inputnode"
     )

@@ -84,6 +84,8 @@ def init_scan_wf(
         Gradients in the scanner frame, where the scan has them.
     mask
         Brain mask, where the scan has one.
+    segmentation, anatomy_mask
+        Tissues of the same head and the brain mask of their space, where there are any.
     out_dir
         The derivative data set.
 
@@ -108,7 +110,8 @@ def init_scan_wf(
     """
     workflow = Workflow(plan.name)
     fields = ["dwi", "bval", "bvec", "grad_b", "mask"]
-    inputnode = Node(IdentityInterface(fields=[*fields, "out_dir"]), name="inputnode")
+    anatomy = ["segmentation", "anatomy_mask"]
+    inputnode = Node(IdentityInterface(fields=[*fields, *anatomy, "out_dir"]), name="inputnode")
     outputnode = Node(IdentityInterface(fields=["out_files", *FILES]), name="outputnode")
     prepare_wf = init_prepare_wf(plan, settings, omp_nthreads)
     harmonize_wf = init_harmonize_wf(plan, settings, omp_nthreads)
@@ -183,6 +186,8 @@ def init_scan_wf(
             (outputs_wf, outputnode, [("outputnode.out_files", "out_files")]),
         ]
     )
+    if plan.tissues:
+        workflow.connect([(inputnode, measure_wf, [(f, f"inputnode.{f}") for f in anatomy])])
     if calibration:
         workflow.connect(
             measure_wf, "outputnode.anisotropy_sd", outputs_wf, "inputnode.anisotropy_sd"
@@ -291,12 +296,9 @@ def describe_result(scan: Any, settings: Settings, training: Any) -> dict[str, A
     training : anything JSON can hold
         What the model was trained on, from its config.
     """
-    # a name that says in which space it is must say what that space is
-    space = {"SpatialReference": scan.uri} if "space" in scan.entities else {}
     return {
         "Synthetic": True,
         "Sources": [scan.uri],
-        **space,
         "SoftwareName": "dmri7t",
         "SoftwareVersion": __version__,
         "ModelName": settings.model_name,
