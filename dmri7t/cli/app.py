@@ -12,6 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from dmri7t import __version__
+from dmri7t.cli.config import apply_config, config_file_of
+from dmri7t.cli.lifecycle import (
+    announce_need,
+    clean_after,
+    termination_as_exception,
+    write_resources,
+)
 from dmri7t.cli.parser import build_parser
 from dmri7t.cli.reports import PRELOAD, redraw, tell_redrawn, write_methods
 from dmri7t.cli.where import Where, choose_plugin, choose_where
@@ -280,15 +287,25 @@ def run(args: argparse.Namespace) -> int:
             say(f"wrote: {path}")
         return status.exit_code
     told = {label: len(participant.failures) for label, participant in status.participants.items()}
-    status = translate(args, source, workflow, scans, settings, status, where)
+    try:
+        status = translate(args, source, workflow, scans, settings, status, where)
+    except KeyboardInterrupt:
+        if not args.reports_only:
+            conclude(args, status)
+        raise
     if args.reports_only:
         return tell_redrawn(status, told, args.out_dir.resolve(), say, complain)
+    conclude(args, status)
+    return status.exit_code
+
+
+def conclude(args: argparse.Namespace, status: RunStatus) -> None:
+    """Write the record of the run and print what it says."""
     status.write(args.out_dir.resolve() / "logs")
     say("\nSummary:\n" + status.summary())
     for label, participant in sorted(status.participants.items()):
         if participant.done or participant.others_done:
             say(f"report: {args.out_dir.resolve() / f'sub-{label}.html'}")
-    return status.exit_code
 
 
 def build(
@@ -332,32 +349,68 @@ def translate(
     if args.reports_only:
         only = {"may_run": redraw(workflow), "preload": PRELOAD}
     else:
+        _announce(args, workflow, scans, settings, where)
         model = {"name": settings.model_name, "version": settings.model_version}
         write_dataset_files(out_dir, source.links, {**model, "sha256": settings.model_sha256})
         write_methods(workflow, out_dir / "logs")
     participants = {participant_wf_name(s.entities["sub"]): s.entities["sub"] for s in scans}
-    return run_workflow(
-        workflow,
-        participants,
-        work_dir=args.work_dir.resolve(),
-        log_dir=out_dir / "logs",
-        nprocs=where.n_procs,
-        mem_gb=where.memory_gb,
-        n_gpus=where.n_gpus,
-        where=where.plugin,
-        write_graph=args.write_graph,
-        verbose=args.verbose,
-        status=status,
-        **only,
-    )
+    try:
+        run_workflow(
+            workflow,
+            participants,
+            work_dir=args.work_dir.resolve(),
+            log_dir=out_dir / "logs",
+            # with one processor to give away, nodes take turns
+            nprocs=1 if args.low_mem else where.n_procs,
+            mem_gb=where.memory_gb,
+            n_gpus=where.n_gpus,
+            where=where.plugin,
+            write_graph=args.write_graph,
+            verbose=args.verbose,
+            status=status,
+            **only,
+        )
+    finally:
+        if args.resource_monitor and not args.reports_only:
+            write_resources(workflow, status, out_dir / "logs" / "resources.tsv")
+            say(f"resources: {out_dir / 'logs' / 'resources.tsv'}")
+    if args.clean_workdir and not args.reports_only:
+        clean_after(workflow, status, args, say)
+    return status
+
+
+def _announce(
+    args: argparse.Namespace, workflow: Any, scans: list[Any], settings: Any, where: Where
+) -> None:
+    """Say what the run needs, before it leaves any trace."""
+    from niflow.dmri7t.plan import plan_scan
+
+    plans = [plan_scan(scan, settings) for scan in scans]
+    # a job on a cluster gets what its node declares
+    memory = where.memory_gb if isinstance(where.plugin, Local) else float("inf")
+    announce_need(workflow, plans, args, memory, settings.samples, say, complain)
+
+
+def parse(words: list[str]) -> argparse.Namespace:
+    """Read the command line and the file of options that it names; a mistake in it ends here."""
+    parser = build_parser()
+    try:
+        if path := config_file_of(words):
+            apply_config(parser, path)
+    except InputError as error:
+        complain(str(error))
+        sys.exit(2)
+    return parser.parse_args(words)
 
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command; whatever goes wrong is one line."""
-    args = build_parser().parse_args(argv)
-    args.argv = sys.argv[1:] if argv is None else argv
+    words = sys.argv[1:] if argv is None else argv
+    args = parse(words)
+    args.argv = words
     try:
-        code = run(args)
+        with termination_as_exception():
+            code = run(args)
     except KeyboardInterrupt as error:
         complain("interrupted; the same command goes on where this one stopped.")
         code = 143 if isinstance(error, Terminated) else 130

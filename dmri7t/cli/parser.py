@@ -53,6 +53,21 @@ def _positive(text: str) -> int:
     return number
 
 
+def _gigabytes(text: str) -> float:
+    """Read an amount of memory in GiB: 16, 16G, 16000M."""
+    number, unit = text.strip().upper().removesuffix("B"), 1.0
+    if number and number[-1] in "MGT":
+        number, unit = number[:-1], {"M": 1 / 1024, "G": 1.0, "T": 1024.0}[number[-1]]
+    elif float(number) >= 1000:
+        raise argparse.ArgumentTypeError(f"{text}: GiB or MiB? Write {text}G or {text}M")
+    return _above_zero(number) * unit
+
+
+def _megabytes(text: str) -> float:
+    """Read an amount of memory in GiB from a number of MiB."""
+    return _gigabytes(text if text.strip()[-1:].isalpha() else f"{text}M")
+
+
 def _above_zero(text: str) -> float:
     number = float(text)
     if not 0 < number < float("inf"):
@@ -79,7 +94,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "dmri7t",
         description="Make a 7T-like diffusion scan of every 3T one of a BIDS data set.",
-        epilog="Exit codes: 0 all done; 1 some participant failed; 2 bad usage or input.",
+        epilog="Exit codes: 0 all done; 1 some participant failed; 2 bad usage or input; "
+        "130 interrupted; 143 terminated.",
     )
     add = parser.add_argument
     add("bids_dir", type=Path, help="root of a BIDS data set, QSIPrep's results or HCP's folders")
@@ -213,6 +229,8 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--nprocs",
         "--nthreads",
+        "--n-cpus",
+        "--n_cpus",
         type=_positive,
         metavar="N",
         help="processors for all; default: what this process may use",
@@ -221,9 +239,23 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--mem",
         "--mem-gb",
-        type=_above_zero,
+        type=_gigabytes,
         metavar="GB",
-        help="memory for all; default: 90 %% of it",
+        help="memory for all, such as 16, 16G or 16000M; default: 90 %% of it",
+    )
+    add(
+        "--mem-mb",
+        "--mem_mb",
+        dest="mem",
+        type=_megabytes,
+        metavar="MB",
+        help="the same in MiB",
+    )
+    add(
+        "--low-mem",
+        action="store_true",
+        help="one node at a time, and networks in overlapping tiles: less memory, more time, "
+        "the same result up to rounding",
     )
     add(
         "--use-plugin",
@@ -236,6 +268,24 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add("--device", choices=["auto", "cpu", "cuda"], default="auto", help="for the networks")
     add("--stop-on-first-crash", action="store_true", help="stop all when one node fails")
+    add(
+        "--clean-workdir",
+        action="store_true",
+        help="once all results are found whole, remove what this run put into the work folder",
+    )
+    add(
+        "--resource-monitor",
+        action="store_true",
+        help="write logs/resources.tsv: time, memory and processors of every node",
+    )
+    add(
+        "--config-file",
+        "--config_file",
+        type=Path,
+        metavar="TOML",
+        help="options from a file, by their names; the command line goes first",
+    )
+    add("--notrack", action="store_true", help="accepted: nothing is ever tracked")
     add("--write-graph", action="store_true", help="draw the graph into the work folder")
     only = group.add_mutually_exclusive_group().add_argument
     only("--dry-run", action="store_true", help="say what would be done, and stop")

@@ -46,6 +46,10 @@ class WriteStage(Stage):
         """Whether the files are missing or stem from other settings."""
         return not all(self._is_there(Path(self.inputs.out_dir) / n) for n in self._targets())
 
+    def targets(self) -> list[str]:
+        """Files that it writes, relative to the data set."""
+        return self._targets()
+
     def _targets(self) -> list[str]:
         """Files that will be written, relative to the data set."""
         raise NotImplementedError

@@ -1,0 +1,97 @@
+"""What is done around a run: the estimate before it, the table and the cleaning after it."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from dmri7t.errors import Terminated
+from dmri7t.execution.cleanup import clean
+from dmri7t.execution.estimate import check_memory, check_room, estimate, size_gb
+from dmri7t.execution.status import RunStatus
+from dmri7t.io.images import whole_file
+
+Say = Callable[[str], None]
+
+
+@contextmanager
+def termination_as_exception() -> Iterator[None]:
+    """Turn SIGTERM into :class:`Terminated`, so that workers end and the record is written."""
+
+    def end(number: int, frame: Any) -> None:
+        # once is enough: a second one must not interrupt the end
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise Terminated(f"signal {number}")
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def all_nodes(workflow: Any) -> dict[str, Any]:
+    """Every node of a workflow and of those within it, by full name."""
+    return {f"{workflow.name}.{n}": workflow.get_node(n) for n in workflow.list_node_names()}
+
+
+def announce_need(
+    workflow: Any, plans: list[Any], args: Any, memory_gb: float, samples: int, say: Say, warn: Say
+) -> None:
+    """Print what the run needs; warn where that may be too much.
+
+    Raises
+    ------
+    InputError
+        If there is certainly too little room on disk.
+    """
+    need = estimate(all_nodes(workflow), plans, samples)
+    say(f"The run {need.describe()}")
+    present = size_gb(args.work_dir.resolve() / workflow.name)
+    room = check_room(need, args.work_dir.resolve(), args.out_dir.resolve(), present)
+    for warning in [*room, *check_memory(need, memory_gb, args.low_mem)]:
+        warn(f"warning: {warning}")
+
+
+def write_resources(workflow: Any, status: RunStatus, path: Path) -> None:
+    """Write what every node took, and what it had declared, as a table."""
+    declared = {status.split(name): node for name, node in all_nodes(workflow).items()}
+    rows = ["participant\tnode\tstate\tseconds\tpeak_gb\tdeclared_gb\tn_procs"]
+    for label, participant in sorted(status.participants.items()):
+        for record in participant.nodes.values():
+            node = declared.get((label, record.name))
+            asked = (f"{node.mem_gb:.3f}", str(node.n_procs)) if node else ("n/a", "n/a")
+            took = (record.state, f"{record.seconds:.3f}", f"{record.peak_gb:.3f}")
+            rows.append("\t".join((f"sub-{label}", record.name, *took, *asked)))
+    with whole_file(path) as part:
+        part.write_text("\n".join(rows) + "\n")
+
+
+def clean_after(workflow: Any, status: RunStatus, args: Any, say: Say) -> None:
+    """Remove the nodes' folders once every result is known to be whole.
+
+    A result that is not makes its participant a failed one, and the work folder stays.
+    """
+    from dmri7t.io.verify import find_fault
+
+    if status.exit_code != 0:
+        say("--clean-workdir: not all is done, so the work folder stays as it is.")
+        return
+    out_dir, work_dir = args.out_dir.resolve(), args.work_dir.resolve()
+    nodes = all_nodes(workflow)
+    written = {name: n.interface for name, n in nodes.items() if hasattr(n.interface, "targets")}
+    count = 0
+    for name, interface in written.items():
+        for target in interface.targets():
+            count += 1
+            if fault := find_fault(out_dir / target, work_dir):
+                label, _ = status.split(name)
+                status.fail_before(label, f"{fault}; delete it and run the command again")
+    if status.exit_code != 0:
+        say("--clean-workdir: not all results are whole, so the work folder stays as it is.")
+        return
+    freed = clean(nodes, work_dir)
+    say(f"--clean-workdir: {count} results are whole; {freed:.2g} GiB freed in {work_dir}")

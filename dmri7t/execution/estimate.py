@@ -1,0 +1,177 @@
+"""What a run will need, before it runs: memory of its largest node, room on disk."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from dmri7t.errors import InputError
+
+SURE_SHARE = 0.1
+"""Every brain fills this share of its image at least: less room than that needs is too little."""
+
+FULL_SHARE = 0.45
+"""A brain that nearly fills its image: what is printed as needed at most."""
+
+ON_INPUT_GRID = 70
+"""float32 values a voxel and shell that nodes leave on the input's grid beside volumes:
+coefficients, RISH and noise (31), features and latents (30), decoded RISH (9)."""
+
+ON_OUTPUT_GRID = 6
+"""float32 values a voxel and shell on the output's grid: mean and spread of three orders."""
+
+TENSORS = 6
+"""float32 values a voxel of a tensor fit and its uncertainty."""
+
+
+@attrs.frozen
+class Need:
+    """What a run needs.
+
+    Parameters
+    ----------
+    memory_gb : float
+        Of the largest node, GiB; nodes side by side share what --mem allows.
+    node : str
+        Name of that node.
+    work_gb, out_gb : float
+        Room in the work folder and for the results, GiB, at most.
+    sure_work_gb, sure_out_gb : float
+        Less than this cannot do.
+    """
+
+    memory_gb: float
+    node: str
+    work_gb: float
+    out_gb: float
+    sure_work_gb: float
+    sure_out_gb: float
+
+    def describe(self) -> str:
+        """Write as a line."""
+        return (
+            f"needs about {self.memory_gb:.1f} GiB of memory (largest node: {self.node}), "
+            f"up to {self.work_gb:.2g} GiB in the work folder, up to {self.out_gb:.2g} GiB for "
+            "results"
+        )
+
+
+def estimate(nodes: Mapping[str, Any], plans: Iterable[Any], samples: int) -> Need:
+    """Estimate a run.
+
+    Parameters
+    ----------
+    nodes : dict of nipype Node
+        Of the whole graph, by full name.
+    plans : iterable of ScanPlan
+        Of all scans.
+    samples : int
+        Drawn by the model.
+    """
+    name, largest = max(nodes.items(), key=lambda item: item[1].mem_gb)
+    plans = list(plans)
+    rooms = [
+        [sum(side(plan, share, samples) for plan in plans) for side in (_work_gb, _out_gb)]
+        for share in (FULL_SHARE, SURE_SHARE)
+    ]
+    return Need(largest.mem_gb, name.split(".", 1)[-1], *rooms[0], *rooms[1])
+
+
+def _work_gb(plan: Any, share: float, samples: int) -> float:
+    inside, outside = (math.prod(g.shape) for g in (plan.grid, plan.grid_out))
+    shells = plan.translated
+    before = plan.n_volumes + TENSORS
+    before += sum(len(s) + ON_INPUT_GRID + 6 * samples for s in shells)
+    after = plan.n_volumes + TENSORS + ON_OUTPUT_GRID * len(shells)
+    masked = share * (inside * before + outside * after)
+    # b0 images and masks are whole volumes
+    return (masked + 2 * (inside + outside)) * 4 / 2**30
+
+
+def _out_gb(plan: Any, share: float, samples: int) -> float:
+    inside, outside = (math.prod(g.shape) for g in (plan.grid, plan.grid_out))
+    orders = 3 * len(plan.translated)
+    values = inside * orders + outside * (plan.n_volumes + 2 * orders + 3)
+    # noisy float32 values hardly shrink: 0.9 of their size was measured
+    return 0.9 * share * values * 4 / 2**30
+
+
+def find_free(path: Path) -> tuple[int, float]:
+    """Device on which a folder lies or will lie, and its free room in GiB."""
+    present = next(p for p in (path, *path.parents) if p.exists())
+    return os.stat(present).st_dev, shutil.disk_usage(present).free / 2**30
+
+
+def size_gb(folder: Path) -> float:
+    """Size of all files below a folder, GiB."""
+    total = 0
+    for root, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += os.lstat(os.path.join(root, name)).st_size
+            except OSError:
+                continue
+    return total / 2**30
+
+
+def check_room(need: Need, work_dir: Path, out_dir: Path, present_gb: float = 0.0) -> list[str]:
+    """Hold the need against the free room on disk.
+
+    Parameters
+    ----------
+    need : Need
+    work_dir, out_dir : Path
+    present_gb : float
+        What an earlier run of the same left in the work folder.
+
+    Returns
+    -------
+    list of str
+        Warnings.
+
+    Raises
+    ------
+    InputError
+        If there is certainly too little room.
+    """
+    rooms: dict[int, list[Any]] = {}
+    work = (work_dir, need.work_gb - present_gb, need.sure_work_gb - present_gb)
+    for path, most, least in (work, (out_dir, need.out_gb, need.sure_out_gb)):
+        device, free = find_free(path)
+        room = rooms.setdefault(device, [path, free, 0.0, 0.0])
+        room[2] += max(most, 0.0)
+        room[3] += max(least, 0.0)
+    warnings = []
+    for path, free, most, least in rooms.values():
+        if least > free:
+            raise InputError(
+                f"{path}: {_gb(free)} GiB are free, and this run needs {_gb(least)} GiB at least; "
+                "make room, choose another -w, or run fewer participants at a time."
+            )
+        if most > free:
+            warnings.append(
+                f"{path}: {_gb(free)} GiB are free, and this run may need {_gb(most)} GiB; make "
+                "room or run fewer participants at a time."
+            )
+    return warnings
+
+
+def check_memory(need: Need, allowed_gb: float, low_mem: bool) -> list[str]:
+    """Warn where the largest node needs more than is allowed."""
+    if need.memory_gb <= allowed_gb:
+        return []
+    hint = "" if low_mem else " --low-mem needs less, and takes longer:"
+    return [
+        f"{need.node} may need {need.memory_gb:.1f} GiB of memory, and {allowed_gb:.1f} GiB are "
+        f"allowed;{hint} allow more by --mem where the machine has it."
+    ]
+
+
+def _gb(value: float) -> str:
+    return f"{value:.2g}" if value < 100 else f"{value:.0f}"
