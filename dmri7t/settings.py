@@ -18,8 +18,9 @@ _CHOICES = {
     "output_layout": ("bids", "qsiprep"),
 }
 
-_NOT_DECISIVE = ("model", "device")
-"""Where the model lies and what computes do not change what is computed (within tolerance)."""
+_NOT_DECISIVE = ("model", "device", "low_mem")
+"""Where the model lies, what computes and in how many pieces do not change what is computed
+(within tolerance)."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,8 @@ class Settings:
     upsampling : {"model", "bspline"}
         How generated RISH is brought to the finer grid.
     device : {"cpu", "cuda"}
+    low_mem : bool
+        Networks run in overlapping tiles: less memory, the same result up to rounding.
     precision : {"auto", "float32"}
         ``"auto"``: mixed precision where the device gains from it.
     ratio_lower, ratio_upper : float
@@ -81,6 +84,7 @@ class Settings:
     output_resolution: str | tuple[float, ...] = "auto"
     upsampling: str = "model"
     device: str = "cpu"
+    low_mem: bool = False
     precision: str = "auto"
     ratio_lower: float = 0.05
     ratio_upper: float = 4.0

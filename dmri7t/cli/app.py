@@ -85,6 +85,7 @@ def make_settings(args: argparse.Namespace, device: str) -> Any:
         output_layout=args.output_layout,
         upsampling=args.upsampling,
         device=device,
+        low_mem=args.low_mem,
         precision=args.precision,
     )
     return settings

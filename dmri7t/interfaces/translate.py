@@ -27,6 +27,7 @@ class ModelInputSpec(StageInputSpec):
     model_sha256 = traits.Str(mandatory=True, desc="checksum of the model")
     device = traits.Enum("cpu", "cuda", usedefault=True, nohash=True, desc="what computes")
     use_gpu = traits.Bool(False, usedefault=True, nohash=True, desc="counts as a GPU node")
+    low_mem = traits.Bool(False, usedefault=True, nohash=True, desc="run networks in tiles")
     precision = traits.Enum("auto", "float32", usedefault=True, desc="of the networks")
 
 
@@ -35,8 +36,14 @@ class ModelStage(Stage):
 
     def _model(self) -> Any:
         self._pin_threads()
+        from dmri7t.models.tiles import EDGE
+
         inputs = self.inputs
-        return _load_model(inputs.model, inputs.model_sha256, inputs.device, inputs.precision)
+        model = _load_model(inputs.model, inputs.model_sha256, inputs.device, inputs.precision)
+        if inputs.low_mem:
+            # smaller ones stay, where memory ran out before
+            model.tiled.edge = min(model.tiled.edge or EDGE, EDGE)
+        return model
 
 
 class EncodeInputSpec(ModelInputSpec):

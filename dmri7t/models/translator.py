@@ -23,6 +23,8 @@ from dmri7t.models import inputs, sampler
 from dmri7t.models.box import Box
 from dmri7t.models.bundle import check_bundle
 from dmri7t.models.networks import build, codebook, quantize
+from dmri7t.models.precision import cast, fast_cpu
+from dmri7t.models.tiles import Tiler, reach_of
 from dmri7t.models.uncertainty import TERMS, rish_sd, root_sd, terms
 from dmri7t.signal.describe import Description
 from dmri7t.signal.grids import Grid
@@ -36,12 +38,6 @@ KINDS = {
     "super_resolution": "super_resolution",
 }
 """Networks of a model and how each is built."""
-
-
-def fast_cpu() -> bool:
-    """Whether this processor multiplies bfloat16 itself."""
-    capability = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-    return bool(capability and capability())
 
 
 class Translator:
@@ -75,6 +71,7 @@ class Translator:
             for name, net in networks.items()
         }
         self.scale = torch.tensor(config["scale"], device=self.device)
+        self.tiled = Tiler()
 
     @classmethod
     def load(cls, folder: Path, device: str = "cpu", precision: str = "auto") -> Translator:
@@ -133,6 +130,9 @@ class Translator:
         if self.precision == "float32":
             return nullcontext()
         return torch.autocast(self.device.type, torch.bfloat16)
+
+    def _reach(self, name: str) -> tuple[int, int]:
+        return reach_of(name, self.config["networks"][name])
 
     def _run(self, name: str, x: torch.Tensor) -> torch.Tensor:
         x = x.contiguous(memory_format=torch.channels_last_3d)
@@ -202,10 +202,9 @@ class Translator:
 
     def quantized(self, stack: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Codes (B, c, x, y, z) of features (B, 19, X, Y, Z), and how far off each (B, x, y, z)."""
-        root = inputs.encoder_image(stack)
         encoder = self.networks["vqvae_3t"]
-        with self._autocast():
-            raw = encoder.encode(root.contiguous(memory_format=torch.channels_last_3d)).float()
+        encode = cast(encoder.encode, self._autocast)
+        raw = self.tiled(encode, inputs.encoder_image(stack), self._reach("vqvae_3t"))
         latent = quantize(raw, codebook(encoder))
         return latent, (raw - latent).norm(dim=1)
 
@@ -215,6 +214,9 @@ class Translator:
         A head and its mirror image are equally likely; where the model's ``mirrors`` asks for it,
         the answers to both (along one, two or three axes) are averaged.
         """
+        return self.tiled(lambda part: self._mean(part, described), stack, self._reach("mean"))
+
+    def _mean(self, stack: torch.Tensor, described: torch.Tensor) -> torch.Tensor:
         sees = self.config.get("sees", "all")
         seen = inputs.regression_input(stack, described, sees)
         axes = range(2, 2 + self.config.get("mirrors", 0))
@@ -281,9 +283,13 @@ class Translator:
         """Sample once for a batch of 3T latents; training calls this too."""
         settings = self.config["sampler"]
         scheduler = sampler.make_scheduler(settings["scheduler"])
-        denoise = sampler.guided(
-            _cast(self.networks["diffusion"], self._autocast), condition, settings["guidance"]
-        )
+        network = cast(self.networks["diffusion"], self._autocast)
+        reach, part = self._reach("diffusion"), 1 / self.factor
+
+        def answer(x: torch.Tensor, **known: torch.Tensor) -> torch.Tensor:
+            return self.tiled(lambda tile: network(tile, **known), x, reach, part)
+
+        denoise = sampler.guided(answer, condition, settings["guidance"])
         if settings["start"] == "inversion":
             noise = sampler.invert_ddim(denoise, self.normalize(latent, "7t"), steps, scheduler)
         noise = noise * settings.get("temperature", 1.0)
@@ -323,8 +329,8 @@ class Translator:
         """Decode latents (B, c, x, y, z) to what the 7T VQ-VAE carries, (B, 3, X, Y, Z)."""
         decoder = self.networks["vqvae_7t"]
         codes = quantize(latent, codebook(decoder))
-        with self._autocast():
-            return decoder.decode(codes.contiguous(memory_format=torch.channels_last_3d)).float()
+        reach, part = self._reach("vqvae_7t")[0] // self.factor + 1, 1 / self.factor
+        return self.tiled(cast(decoder.decode, self._autocast), codes, (reach, 1), part)
 
     def combine(self, images: torch.Tensor, mean: torch.Tensor | None) -> torch.Tensor:
         """Make one estimate of decoded samples; training calls this too.
@@ -448,8 +454,14 @@ class Translator:
         ratios : list of B floats
             Output over input voxel size.
         """
-        stack = refinement_stack(root, noise, inside, described, ratios)
-        return (root + self._run("super_resolution", stack)).clamp_min(0)
+
+        def finer(part: torch.Tensor) -> torch.Tensor:
+            seen = (part[:, :3], part[:, 3:6], part[:, 6:])
+            stack = refinement_stack(*seen, described, ratios)
+            return (seen[0] + self._run("super_resolution", stack)).clamp_min(0)
+
+        seen = torch.cat([root, noise, inside.to(root)], 1)
+        return self.tiled(finer, seen, self._reach("super_resolution"))
 
 
 def refinement_stack(
@@ -485,14 +497,3 @@ class _Refiner:
 
     def __call__(self, values_TV: torch.Tensor) -> torch.Tensor:
         return interpolate(extend(values_TV, self.inside), self.source, self.target).clamp_min(0)
-
-
-def _cast(network: nn.Module, autocast: Any) -> Any:
-    """Run a network under autocast and give its answer as float32."""
-
-    def call(x: torch.Tensor, **kwargs: torch.Tensor) -> torch.Tensor:
-        x = x.contiguous(memory_format=torch.channels_last_3d)
-        with autocast():
-            return network(x, **kwargs).float()
-
-    return call

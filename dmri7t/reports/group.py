@@ -18,7 +18,7 @@ from dmri7t.reports.group_scans import COLUMNS, GroupScan, read_scans, scan_reco
 STEM = "group_dwi"
 """Name of the table, its dictionary and the page, at the root of the data set."""
 
-PLACES = ("model", "device")
+PLACES = ("model", "device", "low_mem")
 """Settings that do not decide a result."""
 
 STATUS = "sub-{label}_status.json"

@@ -57,6 +57,7 @@ def init_translate_wf(
         "device": settings.device,
         "use_gpu": settings.device == "cuda",
         "precision": settings.precision,
+        "low_mem": settings.low_mem,
     }
     n_procs = 1 if settings.device == "cuda" else omp_nthreads
     encode = Node(Encode(**model), name="encode", n_procs=n_procs, mem_gb=1.0 + plan.gigabytes(150))

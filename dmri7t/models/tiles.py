@@ -1,0 +1,180 @@
+"""Networks over an image that does not fit into memory: overlapping tiles, equal to the whole.
+
+No network here normalises over the image, so a voxel's answer depends on its surroundings only
+up to the reach of the convolutions. A tile that is run with a margin of that reach, and cut back
+to its core, has the answer of the whole; only rounding differs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import product
+from typing import Any
+
+import torch
+
+EDGE = 48
+"""Edge of a tile's core in voxels of the image where little memory is asked for."""
+
+EDGES = (128, 96, 64, 48, 32, 16)
+"""Edges that are tried one after another when a device is out of memory."""
+
+
+def reach_of(name: str, settings: dict[str, Any]) -> tuple[int, int]:
+    """How far an answer of a network looks, and what tiles must be multiples of.
+
+    Parameters
+    ----------
+    name : str
+        A network of a translator.
+    settings : dict
+        Of its builder.
+
+    Returns
+    -------
+    reach, multiple : int
+        In voxels of the network's input. A VQ-VAE's are given in voxels of the image, of its
+        encoder or of its decoder, whichever is more.
+
+    Examples
+    --------
+    >>> reach_of("super_resolution", {"blocks": 2})
+    (6, 1)
+    >>> reach_of("mean", {"kind": "unet", "channels": [32, 64, 128]})
+    (26, 4)
+    """
+    if name.startswith("vqvae"):
+        return _reach_of_vqvae(settings)
+    if name == "diffusion":
+        return _reach_of_diffusion(settings)
+    if settings.get("kind") == "unet":
+        return _reach_of_unet(settings)
+    # the first convolution, two a block, the head
+    return 2 + 2 * settings["blocks"], 1
+
+
+def _reach_of_unet(settings: dict[str, Any]) -> tuple[int, int]:
+    steps, units = len(settings["channels"]) - 1, settings.get("res_units", 2)
+    reach = units * 2**steps
+    for level in range(steps):
+        fine, coarse = 2**level, 2 ** (level + 1)
+        # down: one convolution that strides, the rest beyond it; up: transposed, then one
+        reach += fine + (units - 1) * coarse + coarse + fine
+    return reach, 2**steps
+
+
+def _reach_of_vqvae(settings: dict[str, Any]) -> tuple[int, int]:
+    steps, layers = len(settings["channels"]), settings.get("res_layers", 1)
+    reach = 2**steps
+    for level in range(steps):
+        # four taps over two voxels, then two convolutions a residual layer
+        reach += 2 * 2**level + 2 * layers * 2 ** (level + 1)
+    return reach, 2**steps
+
+
+def _reach_of_diffusion(settings: dict[str, Any]) -> tuple[int, int]:
+    steps, blocks = len(settings["channels"]) - 1, settings.get("res_blocks", 1)
+    # in and out; two residual blocks of two convolutions in the middle
+    reach = 2 + 4 * 2**steps
+    for level in range(steps + 1):
+        # going down: so many blocks; coming up: one more
+        reach += (2 * blocks + 2 * (blocks + 1)) * 2**level
+        if level < steps:
+            # the step down, and the convolution after the step up
+            reach += 2**level + 2 * 2**level
+    return reach, 2**steps
+
+
+class Tiler:
+    """Run a network over the whole image, or in tiles where that is asked for or needed.
+
+    Parameters
+    ----------
+    edge : int, optional
+        Edge of a tile's core, voxels of the image; None: the whole, unless memory runs out.
+        Then smaller and smaller tiles are tried, and kept for what follows.
+    """
+
+    def __init__(self, edge: int | None = None) -> None:
+        self.edge = edge
+
+    def __call__(
+        self,
+        network: Callable[[torch.Tensor], torch.Tensor],
+        x: torch.Tensor,
+        reach: tuple[int, int],
+        per_voxel: float = 1.0,
+    ) -> torch.Tensor:
+        """Apply a network.
+
+        Parameters
+        ----------
+        network : callable
+            Takes and gives a tensor (B, C, X, Y, Z); the answer may be on a finer or a coarser
+            grid.
+        x : Tensor (B, C, X, Y, Z)
+            Its input.
+        reach : tuple of int
+            From :func:`reach_of`, in voxels of ``x``.
+        per_voxel : float
+            Voxels of ``x`` per voxel of the image and axis.
+
+        Raises
+        ------
+        torch.OutOfMemoryError
+            If the smallest tiles do not fit either.
+        """
+        if torch.is_grad_enabled():
+            # in training: patches are small, and what is needed backwards cannot be cut
+            return network(x)
+        while True:
+            try:
+                if self.edge is None:
+                    return network(x)
+                return _in_tiles(network, x, max(1, round(self.edge * per_voxel)), *reach)
+            except torch.OutOfMemoryError:
+                self._shrink(x, per_voxel)
+
+    def _shrink(self, x: torch.Tensor, per_voxel: float) -> None:
+        """Go to the next smaller tiles; raises the error again when there are none."""
+        now = self.edge or max(x.shape[2:]) / per_voxel
+        smaller = [edge for edge in EDGES if edge < now]
+        if not smaller:
+            raise
+        self.edge = smaller[0]
+        if x.is_cuda:
+            torch.cuda.empty_cache()
+
+
+def _in_tiles(
+    network: Callable[[torch.Tensor], torch.Tensor],
+    x: torch.Tensor,
+    edge: int,
+    reach: int,
+    multiple: int,
+) -> torch.Tensor:
+    """Run every tile with its margin, and put the cores together."""
+    edge, margin = (-(-n // multiple) * multiple for n in (edge, reach))
+    whole = None
+    for core in product(*(list(_pieces(n, edge)) for n in x.shape[2:])):
+        wide = [
+            (max(0, a - margin), min(n, b + margin))
+            for (a, b), n in zip(core, x.shape[2:], strict=True)
+        ]
+        answer = network(x[(..., *(slice(*span) for span in wide))])
+        ratio = answer.shape[2] / (wide[0][1] - wide[0][0])
+        if whole is None:
+            shape = [round(n * ratio) for n in x.shape[2:]]
+            whole = answer.new_empty(*answer.shape[:2], *shape)
+        put = [slice(round(a * ratio), round(b * ratio)) for a, b in core]
+        take = [
+            slice(round((a - start) * ratio), round((b - start) * ratio))
+            for (a, b), (start, _) in zip(core, wide, strict=True)
+        ]
+        whole[(..., *put)] = answer[(..., *take)]
+    return whole
+
+
+def _pieces(length: int, edge: int) -> Iterator[tuple[int, int]]:
+    """Cut an axis into pieces of an edge; the last may be shorter."""
+    return ((start, min(start + edge, length)) for start in range(0, length, edge))
