@@ -118,7 +118,7 @@ def test_no_folder_is_hashed(plan_and_settings):
         node = workflow.get_node(name)
         if isinstance(node.interface, IdentityInterface):
             continue
-        for field in ("out_dir", "model", "device", "num_threads", "use_gpu"):
+        for field in ("out_dir", "model", "device", "num_threads", "use_gpu", "low_mem"):
             trait = node.inputs.trait(field)
             assert trait is None or trait.nohash, f"{name}.{field}"
 
