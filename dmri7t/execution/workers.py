@@ -154,7 +154,7 @@ def _forget_peak() -> None:
 
 
 def peak_gb() -> float:
-    """Largest resident memory since :func:`_forget_peak`, GiB; 0 where it is not known."""
+    """Largest resident memory since ``_forget_peak``, GiB; 0 where it is not known."""
     try:
         with open("/proc/self/status") as file:
             for line in file:
