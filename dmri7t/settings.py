@@ -68,6 +68,8 @@ class Settings:
         the input's Nyquist frequency; 0: it is not.
     output_layout : {"bids", "qsiprep"}
         How the results are named and their axes ordered, see :mod:`dmri7t.io.derivatives`.
+    denoise, gibbs : bool
+        Whether noise and Gibbs ringing are taken out of raw scans first.
     """
 
     model: str
@@ -92,6 +94,8 @@ class Settings:
     laplace_beltrami: float | None = None
     consistency: float = 0.0
     output_layout: str = "bids"
+    denoise: bool = False
+    gibbs: bool = False
 
     def __post_init__(self) -> None:
         # lists come from TOML; frozen, so the way round __setattr__

@@ -83,6 +83,8 @@ def make_settings(args: argparse.Namespace, device: str) -> Any:
         consistency=args.consistency,
         output_resolution=args.output_resolution,
         output_layout=args.output_layout,
+        denoise=args.denoise,
+        gibbs=args.gibbs,
         upsampling=args.upsampling,
         device=device,
         low_mem=args.low_mem,

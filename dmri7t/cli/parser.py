@@ -168,6 +168,11 @@ def build_parser() -> argparse.ArgumentParser:
         "training; others are interpolated",
     )
 
+    group = parser.add_argument_group("what is done to raw scans first")
+    add = group.add_argument
+    add("--denoise", action="store_true", help="take out noise by MP-PCA")
+    add("--gibbs", action="store_true", help="take out Gibbs ringing, after --denoise")
+
     group = parser.add_argument_group("what is made")
     add = group.add_argument
     add("--model", default="default", help="name of a model that ships, or a model's folder")

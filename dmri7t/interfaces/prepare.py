@@ -84,6 +84,9 @@ class PrepareScan(Stage):
         save_map(out["mask"], mask_XYZ, grid)
         np.savez(out["gradients"], bvals=table.bvals, directions=table.directions)
         checks["mask_volume_ml"] = float(mask_XYZ.sum() * np.prod(grid.voxel_sizes) / 1000)
+        if cleaning := optional(getattr(inputs, "cleaning", None)):
+            with open(cleaning) as file:
+                checks["cleaning"] = json.load(file)
         with open(out["checks"], "w") as file:
             json.dump(checks, file)
         self._results = out
@@ -106,6 +109,18 @@ class PrepareScan(Stage):
                 f"{inputs.bval}: its b0s and shells are other volumes than the graph was planned "
                 "for; plan the scan with the b-values that it will have"
             )
+
+
+class PrepareCleanedInputSpec(PrepareScanInputSpec):
+    """Inputs of :class:`PrepareCleaned`."""
+
+    cleaning = File(exists=True, mandatory=True, desc="what was done to the scan before, .json")
+
+
+class PrepareCleaned(PrepareScan):
+    """The same for a scan that comes from :class:`dmri7t.interfaces.clean.CleanScan`."""
+
+    input_spec = PrepareCleanedInputSpec
 
 
 class DefineGridInputSpec(StageInputSpec):

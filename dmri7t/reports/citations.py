@@ -30,7 +30,7 @@ class Reference:
         f = self.fields
         names = f["author"].split(" and ")
         authors = "; ".join(names[:6]) + (" et al." if len(names) > 6 else "")
-        where = f.get("journal") or f.get("booktitle") or f.get("publisher", "")
+        where = f.get("journal") or f.get("booktitle") or f.get("publisher") or f.get("school", "")
         volume = f" {f['volume']}" if "volume" in f else ""
         pages = f":{f['pages'].replace('--', '–')}" if "pages" in f else ""
         doi = f" doi:{f['doi']}" if "doi" in f else ""
@@ -163,6 +163,45 @@ REFERENCES = {
             "pages": "8",
             "year": "2014",
             "doi": "10.3389/fninf.2014.00008",
+        },
+    ),
+    "Veraart et al. 2016": Reference(
+        "veraart2016",
+        "article",
+        {
+            "author": "Veraart, Jelle and Novikov, Dmitry S. and Christiaens, Daan and "
+            "Ades-aron, Benjamin and Sijbers, Jan and Fieremans, Els",
+            "title": "Denoising of diffusion MRI using random matrix theory",
+            "journal": "NeuroImage",
+            "volume": "142",
+            "pages": "394--406",
+            "year": "2016",
+            "doi": "10.1016/j.neuroimage.2016.08.016",
+        },
+    ),
+    "Kellner et al. 2016": Reference(
+        "kellner2016",
+        "article",
+        {
+            "author": "Kellner, Elias and Dhital, Bibek and Kiselev, Valerij G. and Reisert, Marco",
+            "title": "Gibbs-ringing artifact removal based on local subvoxel-shifts",
+            "journal": "Magnetic Resonance in Medicine",
+            "volume": "76",
+            "pages": "1574--1581",
+            "year": "2016",
+            "doi": "10.1002/mrm.26054",
+        },
+    ),
+    "Neto Henriques 2018": Reference(
+        "netohenriques2018",
+        "phdthesis",
+        {
+            "author": "Neto Henriques, Rafael",
+            "title": "Advanced Methods for Diffusion MRI Data Analysis and their Application to "
+            "the Healthy Ageing Brain",
+            "school": "University of Cambridge",
+            "year": "2018",
+            "doi": "10.17863/CAM.29356",
         },
     ),
     "Gorgolewski et al. 2011": Reference(

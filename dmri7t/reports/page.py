@@ -212,7 +212,11 @@ def _describe_scan(scan: ScanReport, figures: list[PageFigure]) -> dict[str, Any
         "orientation": orientation,
         "agreement": _agreement(quality.shells),
         "comparison": _comparison(quality.shells),
-        "remarks": [*_passed_remarks(passed), *_bounded_remarks(quality.shells)],
+        "remarks": [
+            *_cleaning_remarks(quality.cleaning),
+            *_passed_remarks(passed),
+            *_bounded_remarks(quality.shells),
+        ],
     }
 
 
@@ -242,6 +246,21 @@ def _grid(mask: Path) -> tuple[str, str]:
     if len(set(sizes)) == 1:
         return sizes[0], f"isotropic, {shape}"
     return " × ".join(sizes), shape
+
+
+def _cleaning_remarks(cleaning: dict[str, Any]) -> list[str]:
+    """Sentences on noise and ringing that were taken out of the scan before all else."""
+    sentences = []
+    if cleaning.get("denoised"):
+        sentences.append(
+            f"Noise was taken out of the scan first, by {cleaning['denoised']}; it found a "
+            f"standard deviation of {cleaning['noise_sd']:.3g} in the units of the image. That "
+            "scan is the input from here on. What is called noise on this page, signal-to-noise "
+            "included, is what was left of it, which is no longer independent from voxel to voxel."
+        )
+    if cleaning.get("gibbs"):
+        sentences.append("Gibbs ringing was taken out of the scan before the fit.")
+    return sentences
 
 
 def _passed_remarks(passed: Iterable[ShellFigures]) -> list[str]:

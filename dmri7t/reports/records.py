@@ -217,6 +217,9 @@ class Quality:
     mask_volume_ml : float, optional
     tissues : dict
         Of :func:`dmri7t.signal.tissues.tissue_record`; empty without a segmentation.
+    cleaning : dict
+        What was taken out of the scan first: ``denoised``, ``gibbs``, ``noise_sd``; empty:
+        nothing.
     """
 
     n_b0: int
@@ -227,6 +230,7 @@ class Quality:
     outside_training: tuple[str, ...] = ()
     mask_volume_ml: float | None = None
     tissues: dict[str, Any] = field(default_factory=dict)
+    cleaning: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def read(cls, path: str | Path) -> Quality:
@@ -248,6 +252,7 @@ class Quality:
                 outside_training=tuple(record["outside_training"]),
                 mask_volume_ml=record.get("mask_volume_ml"),
                 tissues=record.get("tissues", {}),
+                cleaning=record.get("cleaning", {}),
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(

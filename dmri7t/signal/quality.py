@@ -165,7 +165,8 @@ def quality_record(
     nmse : dict
         From :func:`compare_groups`.
     checks, figures : dict
-        Repairs of the input; fractions bounded and repairs of the output.
+        Repairs of the input, and ``cleaning`` where noise or ringing were taken out of it;
+        fractions bounded and repairs of the output.
     voxel_sizes : list of float (3,)
         Of the input, mm.
     ranges : dict
@@ -209,6 +210,7 @@ def quality_record(
             "output_negative": figures["output_negative"],
         },
         "mask_volume_ml": checks["mask_volume_ml"],
+        **({"cleaning": checks["cleaning"]} if "cleaning" in checks else {}),
         "compared": all(row.get("novelty") for row in translated),
         "flagged": bool(outside),
         "outside_training": outside,

@@ -85,6 +85,8 @@ class ScanPlan:
         What the source is, see :class:`dmri7t.io.inputs.Scan`; empty: unknown.
     tissues : Tissues, optional
         What is known of the tissues that come with the scan.
+    slice_axis : int
+        Axis of the image along which slices were acquired.
     """
 
     name: str
@@ -102,6 +104,7 @@ class ScanPlan:
     repetition_time: float = 0.0
     kind: str = ""
     tissues: Tissues | None = None
+    slice_axis: int = 2
 
     @property
     def interpolated(self) -> list[int]:
@@ -193,7 +196,7 @@ def plan_scan(scan: Any, settings: Settings) -> ScanPlan:
     Raises
     ------
     InputError
-        If no shell is left for the model.
+        If no shell is left for the model, or the settings do not go with the scan.
     """
     import nibabel
 
@@ -203,6 +206,8 @@ def plan_scan(scan: Any, settings: Settings) -> ScanPlan:
 
     if settings.output_layout == "qsiprep":
         qsiprep_space(scan)
+    if settings.denoise or settings.gibbs:
+        _check_raw(scan)
     image = nibabel.load(scan.dwi)
     optional = [name for name in ("grad_b", "mask") if getattr(scan, name, None)]
     anatomy = getattr(scan, "anatomy", None)
@@ -213,6 +218,7 @@ def plan_scan(scan: Any, settings: Settings) -> ScanPlan:
         settings,
         optional=tuple(optional),
         repetition_time=repetition_time(image),
+        slice_axis=_slice_axis(scan.sidecar, image.header),
         source=str(scan.dwi),
         kind=getattr(scan, "kind", ""),
         tissues=_tissues(anatomy) if anatomy else None,
@@ -224,6 +230,23 @@ def _tissues(anatomy: Any) -> Tissues:
     return Tissues(anatomy.labels, anatomy.maker, anatomy.uri, needed)
 
 
+def _check_raw(scan: Any) -> None:
+    """Both corrections want the scan as it was acquired: on its grid, its noise not smoothed."""
+    kind = getattr(scan, "kind", "raw")
+    if kind != "raw":
+        raise InputError(
+            f"{scan.dwi}: comes from {'another program' if kind == 'derivative' else kind}, which "
+            "resampled it; --denoise and --gibbs are for raw scans: leave them out."
+        )
+
+
+def _slice_axis(sidecar: dict[str, Any], header: Any) -> int:
+    """Axis of the slices: by the sidecar, or by the header, or else the last."""
+    name = str(sidecar.get("SliceEncodingDirection", ""))[:1]
+    told = header.get_dim_info()[2]
+    return "ijk".index(name) if name in ("i", "j", "k") else 2 if told is None else int(told)
+
+
 def plan_series(
     stem: str,
     grid: Grid,
@@ -232,6 +255,7 @@ def plan_series(
     *,
     optional: tuple[str, ...] = (),
     repetition_time: float = 0.0,
+    slice_axis: int = 2,
     source: str = "",
     kind: str = "",
     tissues: Tissues | None = None,
@@ -255,6 +279,8 @@ def plan_series(
         Which of ``grad_b`` and ``mask`` will come with it.
     repetition_time : float
         Seconds from volume to volume; 0: unknown.
+    slice_axis : int
+        Axis along which slices are acquired, 0 to 2.
     source : str
         What messages call the scan; default: its stem.
     kind : str
@@ -293,6 +319,7 @@ def plan_series(
         repetition_time=repetition_time,
         kind=kind,
         tissues=tissues,
+        slice_axis=slice_axis,
     )
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 from nipype import Node, Workflow
 from nipype.interfaces.utility import IdentityInterface
 
-from dmri7t.interfaces.prepare import DefineGrid, PrepareScan
+from dmri7t.interfaces.clean import CleanScan
+from dmri7t.interfaces.prepare import DefineGrid, PrepareCleaned, PrepareScan
 from dmri7t.settings import Settings
 from niflow.dmri7t.plan import ScanPlan
 
@@ -35,6 +38,7 @@ def init_prepare_wf(
     .. code-block:: text
 
         inputnode -> prepare -> define_grid -> outputnode
+        inputnode -> clean -> prepare  (where the settings ask for it)
 
     Parameters
     ----------
@@ -79,8 +83,9 @@ def init_prepare_wf(
         IdentityInterface(fields=["dwi", "b0", "mask", "mask_out", "gradients", "checks"]),
         name="outputnode",
     )
+    cleaned = settings.denoise or settings.gibbs
     prepare = Node(
-        PrepareScan(
+        (PrepareCleaned if cleaned else PrepareScan)(
             b0_threshold=settings.b0_threshold,
             shape=list(plan.grid.shape),
             affine=[float(value) for value in plan.grid.affine.ravel()],
@@ -98,7 +103,18 @@ def init_prepare_wf(
         name="define_grid",
         mem_gb=0.3 + 6 * plan.image_gigabytes,
     )
-    fields = ["dwi", "bval", "bvec", *plan.optional]
+    fields = ["bval", "bvec", *plan.optional]
+    if cleaned:
+        clean = _clean_node(plan, settings)
+        taken = ["dwi", "bval", *(["mask"] if "mask" in plan.optional else [])]
+        workflow.connect(
+            [
+                (inputnode, clean, [(field, field) for field in taken]),
+                (clean, prepare, [("dwi", "dwi"), ("cleaning", "cleaning")]),
+            ]
+        )
+    else:
+        fields.append("dwi")
     workflow.connect(
         [
             (inputnode, prepare, [(field, field) for field in fields]),
@@ -114,6 +130,36 @@ def init_prepare_wf(
     return workflow
 
 
+def _clean_node(plan: ScanPlan, settings: Settings) -> Node:
+    """Node that takes noise and ringing out; DIPY's code for both runs on one processor."""
+    image = math.prod(plan.grid.shape) * plan.n_volumes * 4 / 2**30
+    return Node(
+        CleanScan(
+            b0_threshold=settings.b0_threshold,
+            denoise=settings.denoise,
+            gibbs=settings.gibbs,
+            slice_axis=plan.slice_axis,
+        ),
+        name="clean",
+        mem_gb=0.5 + (6 if settings.denoise else 1.5) * image,
+    )
+
+
+def _describe_cleaning(settings: Settings) -> str:
+    """What the methods say of noise and ringing; ends in a space, or is empty."""
+    noise = (
+        "Noise was taken out of the scan by principal component analysis in patches, with the "
+        "threshold of random-matrix theory (MP-PCA) [Veraart et al. 2016]. "
+    )
+    ringing = (
+        "Gibbs ringing was taken out slice by slice by local subvoxel shifts [Kellner et al. 2016; "
+        "Neto Henriques 2018]. "
+    )
+    text = (noise if settings.denoise else "") + (ringing if settings.gibbs else "")
+    by = "Both were done by" if settings.denoise and settings.gibbs else "This was done by"
+    return f"{text}{by} DIPY [Garyfallidis et al. 2014]. " if text else ""
+
+
 def _describe(plan: ScanPlan, settings: Settings) -> str:
     where = "x".join(f"{mm:.3g}" for mm in plan.grid.voxel_sizes)
     mask = (
@@ -124,6 +170,7 @@ def _describe(plan: ScanPlan, settings: Settings) -> str:
         "profile."
     )
     return (
-        f"The scan has {plan.n_volumes} volumes of {where} mm voxels, {len(plan.b0)} of them "
-        f"with b <= {settings.b0_threshold:g} s/mm2, which count as b = 0. {mask}"
+        f"{_describe_cleaning(settings)}The scan has {plan.n_volumes} volumes of {where} mm "
+        f"voxels, {len(plan.b0)} of them with b <= {settings.b0_threshold:g} s/mm2, which count as "
+        f"b = 0. {mask}"
     )

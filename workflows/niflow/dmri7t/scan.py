@@ -313,6 +313,8 @@ def describe_result(scan: Any, settings: Settings, training: Any) -> dict[str, A
         "SphericalHarmonicNormalization": "orthonormal",
         "RatioBounds": [settings.ratio_lower, settings.ratio_upper],
         "ConsistencyFraction": settings.consistency,
+        **({"Denoised": "MP-PCA"} if settings.denoise else {}),
+        **({"GibbsCorrected": True} if settings.gibbs else {}),
         **describe_space(scan, settings.output_layout),
         DIGEST: settings.digest(),
     }
