@@ -95,9 +95,8 @@ def test_what_is_done_is_declared_cited_and_said(scan, settings):
         assert text in workflow.__desc__
     said = describe_result(scan, asked, {})
     assert said["Denoised"] == "MP-PCA" and said["GibbsCorrected"] is True
-    assert (
-        len({replace(settings, denoise=d, gibbs=g).digest() for d in (0, 1) for g in (0, 1)}) == 4
-    )
+    every = [replace(settings, denoise=d, gibbs=g) for d in (False, True) for g in (False, True)]
+    assert len({each.digest() for each in every}) == 4
 
 
 def test_slices_lie_where_the_sidecar_says(scan, settings):
