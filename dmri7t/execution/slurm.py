@@ -19,7 +19,7 @@ from dmri7t.execution.recorded import Recorded, is_whole
 from dmri7t.execution.slurm_client import Ending, Job, Rejected, Slurm, Unreachable
 from dmri7t.execution.slurm_fate import Fate, judge, never_starts
 from dmri7t.execution.slurm_job import JobFiles
-from dmri7t.execution.slurm_options import node_options, replace_by_name, uses_gpu
+from dmri7t.execution.slurm_options import node_options, replace_by_name, split_options, uses_gpu
 from dmri7t.execution.slurm_queue import Queue
 from dmri7t.execution.slurm_settings import SlurmSettings
 from dmri7t.execution.status import RunStatus
@@ -187,8 +187,12 @@ class SlurmPlugin(Recorded, DistributedPluginBase):
         return [*replace_by_name(ours, [*settings.directives, *theirs]), *theirs]
 
     def _users_options(self, node: Any) -> list[str]:
+        """Options from the plugin file, and those that a node carries in Nipype's way."""
         settings = self._settings
-        return [*settings.sbatch_args, *(settings.gpu_sbatch_args if uses_gpu(node) else ())]
+        own = node.plugin_args or {}
+        options = [] if own.get("overwrite") else list(settings.sbatch_args)
+        options += settings.gpu_sbatch_args if uses_gpu(node) else ()
+        return [*options, *split_options(own.get("sbatch_args", ""))]
 
     def _memory_is_ours(self, node: Any) -> bool:
         theirs = [*self._settings.directives, *self._users_options(node)]
