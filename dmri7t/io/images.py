@@ -5,6 +5,8 @@ from __future__ import annotations
 import glob
 import math
 import os
+import socket
+import time
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -21,6 +23,9 @@ from dmri7t.signal.grids import Grid
 
 BLOCK = 1 << 22
 """Bytes that are decompressed at once."""
+
+STALE_SECONDS = 3600
+"""A part that nobody has written to for so long was left by a process that was killed."""
 
 
 def open_volumes(path: Path | str, scratch: Path | str) -> Any:
@@ -110,16 +115,33 @@ def whole_file(path: Path | str) -> Iterator[Path]:
     """Give a name beside ``path`` to write to; it takes the final name only when all went well."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # left by a process that was killed
-    for stale in path.parent.glob(f".part-*-{glob.escape(path.name)}"):
-        stale.unlink(missing_ok=True)
+    for part in path.parent.glob(f".part-*-{glob.escape(path.name)}"):
+        if _is_left_over(part, path.name):
+            part.unlink(missing_ok=True)
     # the ending stays, for those who choose a format by it
-    part = path.with_name(f".part-{os.getpid()}-{path.name}")
+    part = path.with_name(f".part-{socket.gethostname()}.{os.getpid()}-{path.name}")
     try:
         yield part
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _is_left_over(part: Path, name: str) -> bool:
+    """Whether the process that wrote a part was killed; others may be writing the same file.
+
+    Of a process on another machine only the age of what it wrote last can be known.
+    """
+    writer = part.name.removeprefix(".part-").removesuffix(f"-{name}")
+    host, _, pid = writer.rpartition(".")
+    try:
+        if host == socket.gethostname() and pid.isdigit():
+            os.kill(int(pid), 0)
+        return time.time() - part.stat().st_mtime > STALE_SECONDS
+    except PermissionError:
+        return False
+    except (ProcessLookupError, FileNotFoundError):
+        return True
 
 
 def write_volumes(

@@ -44,10 +44,10 @@ MinJobAge=300
 MessageTimeout=5
 ReturnToService=2
 GresTypes=gpu
-NodeName={host} NodeAddr=127.0.0.1 CPUs=8 RealMemory=16000 Gres=gpu:1
+NodeName={host} NodeAddr=127.0.0.1 CPUs=16 RealMemory=16000 Gres=gpu:1
 PartitionName=test Nodes={host} Default=YES State=UP
 """
-"""The node says that it has eight processors: most nodes of the tests only sleep."""
+"""The node says that it has 16 processors: most nodes of the tests only sleep."""
 
 
 def missing() -> list[str]:

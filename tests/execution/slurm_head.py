@@ -45,13 +45,16 @@ def eat(number):
     return number
 
 
-def sleep(number, seconds, marker):
-    """Count how often this ran, in files, and take a while."""
+def wait(number, marker):
+    """Count how often this ran, in files, and wait for word to end, five minutes at most."""
+    import os
     import tempfile
     import time
 
     tempfile.mkstemp(dir=marker)
-    time.sleep(seconds)
+    deadline = time.monotonic() + 300
+    while not os.path.exists(marker + "-go") and time.monotonic() < deadline:
+        time.sleep(0.1)
     return number + 1
 
 
@@ -76,7 +79,7 @@ def faults(folder, number):
     marker = str(folder / "marker")
 
     def slow(name):
-        return node(sleep, name, number=1, seconds=300, marker=marker)
+        return node(wait, name, number=1, marker=marker)
 
     chains = {
         "good": [node(add_one, "first", number=1), node(add_one, "second")],
@@ -95,9 +98,9 @@ def faults(folder, number):
 
 
 def chain(folder, number):
-    """Two nodes that take a while."""
+    """Two nodes, the first of which waits for word to end."""
     (folder / "marker").mkdir(exist_ok=True)
-    slow = node(sleep, "slow", number=number, seconds=6, marker=str(folder / "marker"))
+    slow = node(wait, "slow", number=number, marker=str(folder / "marker"))
     return participants(a=[slow, node(add_one, "second")])
 
 
@@ -155,6 +158,10 @@ class Head:
         """Wait until the slow node of a chain has begun to run."""
         marker = self.folder / "marker"
         self.wait_for(lambda: marker.is_dir() and len(os.listdir(marker)) > more_than)
+
+    def let_go(self) -> None:
+        """Let the slow node come to its end."""
+        (self.folder / "marker-go").touch()
 
     def record(self) -> dict:
         """What it wrote at its end."""

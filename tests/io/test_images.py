@@ -1,7 +1,10 @@
 """Images and arrays on disk: exact, whole, or not there."""
 
 import gzip
+import os
+import socket
 import struct
+import subprocess
 
 import nibabel
 import numpy as np
@@ -56,11 +59,21 @@ def test_large_image_survives_the_threads(tmp_path):
     np.testing.assert_array_equal(data, np.stack(volumes, -1))
 
 
-def test_what_a_killed_process_left_is_cleared(tmp_path):
-    (tmp_path / ".part-123-a.nii.gz").write_bytes(b"half")
-    (tmp_path / ".part-123-b.nii.gz").write_bytes(b"of another")
+def test_what_a_killed_process_left_is_cleared_and_nothing_else(tmp_path):
+    host = socket.gethostname()
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    left = [f".part-{host}.{dead.pid}-a.nii.gz", ".part-elsewhere.7-a.nii.gz"]
+    kept = [
+        f".part-{host}.{os.getppid()}-a.nii.gz",  # being written, by another process
+        ".part-elsewhere.8-a.nii.gz",  # perhaps being written, on another machine
+        f".part-{host}.{dead.pid}-b.nii.gz",  # of another file
+    ]
+    for name in left + kept:
+        (tmp_path / name).write_bytes(b"half")
+    os.utime(tmp_path / left[1], (0, 0))
     write_volumes(tmp_path / "a.nii.gz", [np.zeros(SHAPE, np.float32)], SHAPE, AFFINE)
-    assert {p.name for p in tmp_path.iterdir()} == {"a.nii.gz", ".part-123-b.nii.gz"}
+    assert {p.name for p in tmp_path.iterdir()} == {"a.nii.gz", *kept}
 
 
 @pytest.mark.parametrize("trouble", ["nan", "too few", "wrong size", "reader fails"])
