@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -55,35 +57,52 @@ def program(name: str, package: str) -> str:
     return found
 
 
-@pytest.fixture(scope="session")
-def written(tiny_model, tmp_path_factory) -> dict[str, Written]:
+LAYOUTS = {"bids": ("", "7Tlike"), "qsiprep": ("_space-ACPC", "preproc")}
+"""What the names of the 7T-like scan say of space and description, by layout."""
+
+NAME = f"sub-01/ses-a/dwi/{STEM}_dwi"
+"""Of the scan within its data set."""
+
+
+def write_both(root: Path, model: Path) -> None:
     """Write the same scan in both layouts: oblique, axes to the right, the front and the top."""
-    root = tmp_path_factory.mktemp("interop")
     description = {"Name": "interop", "BIDSVersion": "1.10.0", "DatasetType": "raw"}
-    (root / "in").mkdir()
+    (root / "in").mkdir(parents=True)
     (root / "in/dataset_description.json").write_text(json.dumps(description))
     (root / "in/README").write_text("A phantom.\n")
-    name = f"sub-01/ses-a/dwi/{STEM}_dwi"
-    make.write_scan(root / "in", {"name": name, "tilt": 12, "flip": [1, 1, 1]}, 0)
-    sidecar = root / f"in/{name}.json"
+    make.write_scan(root / "in", {"name": NAME, "tilt": 12, "flip": [1, 1, 1]}, 0)
+    sidecar = root / f"in/{NAME}.json"
     fields = {"PhaseEncodingDirection": "j-", "SliceTiming": [0.0] * 20}
     sidecar.write_text(json.dumps({**json.loads(sidecar.read_text()), **fields}))
-    found = {}
-    for layout in ("bids", "qsiprep"):
-        out = root / layout
-        options = ("--model", tiny_model, "--samples", 1, "--output-layout", layout)
-        command = (sys.executable, "-m", "dmri7t.cli.app", root / "in", out, "participant")
+    for layout in LAYOUTS:
+        options = ("--model", model, "--samples", 1, "--output-layout", layout, "--nprocs", 2)
+        command = (sys.executable, "-m", "dmri7t.cli.app", root / "in", root / layout)
         # with one work folder the second run only writes
-        said = run(*command, *options, "-w", root / "work", "--nprocs", 2)
+        said = run(*command, "participant", *options, "-w", root / "work")
         assert ("not aligned" in said) == (layout == "qsiprep")
-        folder = out / "sub-01/ses-a/dwi"
-        space, desc = ("_space-ACPC", "preproc") if layout == "qsiprep" else ("", "7Tlike")
+    (root / "written").touch()
+
+
+@pytest.fixture(scope="session")
+def written(tiny_model, tmp_path_factory) -> dict[str, Written]:
+    """The scan in both layouts; several processes of one test run share what the first made."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    root = shared / "interop"
+    with open(shared / "interop.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (root / "written").exists():
+            write_both(root, tiny_model)
+    found = {}
+    for layout, (space, desc) in LAYOUTS.items():
+        folder = root / layout / "sub-01/ses-a/dwi"
         found[layout] = Written(
-            out,
+            root / layout,
             folder / f"{STEM}{space}_desc-{desc}_dwi.nii.gz",
             folder / f"{STEM}{space}_desc-brain_mask.nii.gz",
             folder / f"{STEM}_model-tensor_param-fa_desc-7Tlike_dwimap.nii.gz",
-            root / f"in/{name}.nii.gz",
+            root / f"in/{NAME}.nii.gz",
         )
     return found
 
