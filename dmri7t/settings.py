@@ -10,6 +10,10 @@ from pathlib import Path
 
 from dmri7t.errors import InputError
 
+CONSISTENCY = 0.25
+"""Fraction of the input's Nyquist frequency below which a result that is held to the measurement
+is held: a patch four voxels wide, over which noise has averaged out."""
+
 _CHOICES = {
     "model_form": ("residual", "direct", "regression"),
     "upsampling": ("model", "bspline"),

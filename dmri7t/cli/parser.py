@@ -7,10 +7,7 @@ from pathlib import Path
 
 from dmri7t import __version__
 from dmri7t.io.find import DERIVATIVES, KINDS
-
-CONSISTENCY = 0.25
-"""Fraction of the input's Nyquist frequency below which --consistency holds the result: a patch
-four voxels wide, over which noise has averaged out."""
+from dmri7t.settings import CONSISTENCY
 
 
 def _label(prefix: str):

@@ -8,6 +8,7 @@ import torch
 
 from dmri7t.models.translator import Translator
 from dmri7t.signal.coherence import coherent_rish
+from dmri7t.signal.consistency import LowPass, hold
 from dmri7t.signal.describe import Description, describe
 from dmri7t.signal.grids import Grid
 from dmri7t.signal.harmonics import synthesize
@@ -124,6 +125,19 @@ def regress_shell(translator: Translator, scan: ShellScan, rep: Representation) 
     rish_3V = box.pick(from_root(encoded["mean"], translator.scale), scan.mask)
     decoded = {"rish": rish_3V[None], "estimate": rish_3V}
     return harmonized(translator, scan, rep, encoded, decoded, "model")
+
+
+def hold_shell(made: Estimate, scan: ShellScan, rep: Representation, fraction: float) -> Estimate:
+    """Hold an estimate to the scan at low spatial frequencies, as ``--consistency`` does."""
+    regrid = scan.regrid()
+    lowpass = LowPass(scan.mask_out, scan.grid_out.voxel_sizes, scan.grid.voxel_sizes, fraction)
+    b0_V = regrid(scan.b0_V[None])[0].clamp_min(0)
+    sh_CV = hold(made.sh_CV, regrid(rep.sh_CV), b0_V, lowpass)
+    held_LV, before_LV = rish(sh_CV)[:3], rish(made.sh_CV)[:3]
+    # what the coefficients cannot show (bounds, orders that were not fitted) stays as it was
+    rish_3V = made.rish_3V.clone()
+    rish_3V[: len(held_LV)] = (rish_3V[: len(held_LV)] + held_LV - before_LV).clamp_min(0)
+    return Estimate(rish_3V, sh_CV)
 
 
 def harmonized(

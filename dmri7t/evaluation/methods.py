@@ -11,11 +11,13 @@ from dmri7t.evaluation.case import Case
 from dmri7t.evaluation.chain import (
     Estimate,
     ShellScan,
+    hold_shell,
     interpolate_shell,
     regress_shell,
     translate_shell,
 )
 from dmri7t.models.translator import Translator
+from dmri7t.settings import CONSISTENCY
 from dmri7t.signal.represent import Representation
 from dmri7t.signal.rish import harmonize
 
@@ -88,8 +90,8 @@ def model_methods(translator: Translator, sweep: bool = False) -> list[Method]:
     """Rows of one model.
 
     The paper's form gives ``ldm-ft`` and ``ldm-ft-sr``, or ``ldm`` where its 7T VQ-VAE was not
-    fine-tuned; the default's form its regression alone and a B-spline in place of its
-    super-resolution, too.
+    fine-tuned; the default's form its regression alone, a B-spline in place of its
+    super-resolution, and the result held to the scan by ``--consistency``, too.
 
     Parameters
     ----------
@@ -114,6 +116,14 @@ def model_methods(translator: Translator, sweep: bool = False) -> list[Method]:
             Method(
                 f"{name}, regression alone",
                 lambda scan, rep, seed: regress_shell(translator, scan, rep),
+            )
+        )
+        rows.append(
+            Method(
+                f"{name}, held",
+                lambda scan, rep, seed: hold_shell(
+                    translate_shell(translator, scan, rep, seed=seed), scan, rep, CONSISTENCY
+                ),
             )
         )
     if sweep and translator.samples_drawn:

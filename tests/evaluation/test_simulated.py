@@ -12,7 +12,7 @@ import torch
 
 from dmri7t.cli.model import main
 from dmri7t.evaluation.case import figures_of
-from dmri7t.evaluation.chain import interpolate_shell
+from dmri7t.evaluation.chain import Estimate, hold_shell, interpolate_shell
 from dmri7t.evaluation.measure import KEYS
 from dmri7t.evaluation.methods import fit_linear, scale_linearly
 from dmri7t.evaluation.simulated import FIRST_FIT_SEED, FIRST_TEST_SEED, case_of
@@ -78,15 +78,29 @@ def test_command_writes_tables_and_records_them(tiny_model, tmp_path, capsys):
     main(command.split())
     rows = (out / "table.tsv").read_text().splitlines()
     assert rows[0].split("\t")[:6] == ["method", "map", "metric", "mean", "sd", "n"]
-    for method in ("interpolation", "linear", "tiny", "tiny, regression alone", "tiny, B-spline"):
+    forms = ("tiny", "tiny, B-spline", "tiny, regression alone", "tiny, held")
+    for method in ("interpolation", "linear", *forms):
         assert any(row.startswith(f"{method}\tR4\tNMSE") for row in rows), method
     assert "| tiny |" in capsys.readouterr().out
     subjects = pd.read_csv(out / "subjects.tsv", sep="\t")
-    assert len(subjects) == 2 * 5 and subjects["subject"].nunique() == 2
+    assert len(subjects) == 2 * 6 and subjects["subject"].nunique() == 2
     assert (out / "figure.png").stat().st_size > 20_000
     config = check_bundle(model)
     assert np.isfinite(config["figures"]["nmse"]["tiny"]["FA"]["mean"])
     assert "| NMSE | R0 | R2 | R4 | FA |" in (model / "README.md").read_text()
+
+
+def test_held_twice_is_held_once_and_the_scan_itself_stays(case):
+    rep = case.scan.represent()
+    plain = interpolate_shell(case.scan, rep)
+    brighter = Estimate(1.44 * plain.rish_3V, 1.2 * plain.sh_CV)
+    same, once = (hold_shell(made, case.scan, rep, 0.25) for made in (plain, brighter))
+    twice = hold_shell(once, case.scan, rep, 0.25)
+    near = {"rtol": 0, "atol": 1e-3 * float(plain.sh_CV.abs().max())}
+    torch.testing.assert_close(same.sh_CV, plain.sh_CV, **near)
+    torch.testing.assert_close(twice.sh_CV, once.sh_CV, **near)
+    before, after = ((made.rish_3V - plain.rish_3V)[0].mean() for made in (brighter, once))
+    assert after.abs() < 0.2 * before
 
 
 def test_summary_is_mean_spread_and_median_over_subjects():
