@@ -13,7 +13,7 @@ from dmri7t.signal.describe import Description, describe
 from dmri7t.signal.grids import Grid
 from dmri7t.signal.harmonics import synthesize
 from dmri7t.signal.regrid import Regrid
-from dmri7t.signal.represent import Representation, represent
+from dmri7t.signal.represent import Representation, floor_b0, represent
 from dmri7t.signal.rish import debias, harmonize, rish, scale_factors
 from dmri7t.signal.tensor import fit_tensor, fractional_anisotropy
 
@@ -131,7 +131,7 @@ def hold_shell(made: Estimate, scan: ShellScan, rep: Representation, fraction: f
     """Hold an estimate to the scan at low spatial frequencies, as ``--consistency`` does."""
     regrid = scan.regrid()
     lowpass = LowPass(scan.mask_out, scan.grid_out.voxel_sizes, scan.grid.voxel_sizes, fraction)
-    b0_V = regrid(scan.b0_V[None])[0].clamp_min(0)
+    b0_V = floor_b0(regrid(scan.b0_V[None])[0])
     sh_CV = hold(made.sh_CV, regrid(rep.sh_CV), b0_V, lowpass)
     held_LV, before_LV = rish(sh_CV)[:3], rish(made.sh_CV)[:3]
     # what the coefficients cannot show (bounds, orders that were not fitted) stays as it was
