@@ -85,3 +85,23 @@ def test_versions_agree() -> None:
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert citation["version"] == __version__
     assert f"## {__version__}" in (ROOT / "CHANGES.md").read_text()
+
+
+@pytest.mark.parametrize("recipe", ["Dockerfile", "apptainer.def"])
+def test_containers_take_what_is_there_and_start_the_command(recipe: str) -> None:
+    """None is built in a test; what they copy and start is held against the tree."""
+    lines = [line.strip() for line in (ROOT / recipe).read_text().splitlines()]
+    if recipe == "Dockerfile":
+        copied = [name for line in lines if line.startswith("COPY ") for name in line.split()[1:-1]]
+        assert 'ENTRYPOINT ["dmri7t"]' in lines
+    else:
+        start = lines.index("%files") + 1
+        copied = [line.split()[0] for line in lines[start : lines.index("", start)]]
+        assert 'exec dmri7t "$@"' in lines
+    # all that the wheel is built from
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    packages = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    needed = {"pyproject.toml", "constraints.txt", project["project"]["readme"]}
+    needed |= {*project["project"]["license-files"], *(p.split("/")[0] for p in packages)}
+    assert set(copied) == needed and all((ROOT / name).exists() for name in copied)
+    assert "dmri7t" in project["project"]["scripts"]
