@@ -103,8 +103,15 @@ def build_parser() -> argparse.ArgumentParser:
         help="participant: translate scans; group: one table and page of all results in out_dir",
     )
     add("--version", action="version", version=f"dmri7t {__version__}")
+    _which_scans(parser.add_argument_group("which scans"))
+    _cleaning(parser.add_argument_group("what is done to raw scans first"))
+    _what_is_made(parser.add_argument_group("what is made"))
+    _how_it_is_run(parser.add_argument_group("how it is run"))
+    return parser
 
-    group = parser.add_argument_group("which scans")
+
+def _which_scans(group: argparse._ArgumentGroup) -> None:
+    """Options that choose scans."""
     add = group.add_argument
     add(
         "--participant-label",
@@ -165,12 +172,16 @@ def build_parser() -> argparse.ArgumentParser:
         "training; others are interpolated",
     )
 
-    group = parser.add_argument_group("what is done to raw scans first")
+
+def _cleaning(group: argparse._ArgumentGroup) -> None:
+    """Options for scans that nothing was done to."""
     add = group.add_argument
     add("--denoise", action="store_true", help="take out noise by MP-PCA")
     add("--gibbs", action="store_true", help="take out Gibbs ringing, after --denoise")
 
-    group = parser.add_argument_group("what is made")
+
+def _what_is_made(group: argparse._ArgumentGroup) -> None:
+    """Options that decide the result."""
     add = group.add_argument
     add("--model", default="default", help="name of a model that ships, or a model's folder")
     add(
@@ -218,7 +229,9 @@ def build_parser() -> argparse.ArgumentParser:
         help="auto: bfloat16 where the device has it; float32 is the reference",
     )
 
-    group = parser.add_argument_group("how it is run")
+
+def _how_it_is_run(group: argparse._ArgumentGroup) -> None:
+    """Options that do not change the result."""
     add = group.add_argument
     add(
         "-w",
@@ -302,4 +315,3 @@ def build_parser() -> argparse.ArgumentParser:
         help="write the methods text (logs/CITATION.md and .bib), and stop",
     )
     add("-v", "--verbose", action="count", default=0, help="-v: Nipype's log; -vv: debugging")
-    return parser
