@@ -11,7 +11,7 @@ def test_what_scans_share_is_said_once_and_the_rest_names_them():
     assert paragraphs[1].startswith("(sub-00, sub-02, ") and paragraphs[1].endswith(
         "sub-14 and 7 more) Even."
     )
-    assert paragraphs[2].endswith(") Odd.") and len(paragraphs) == 4
+    assert paragraphs[2].endswith(") Odd.") and len(paragraphs) == 3
 
 
 def test_files_hold_the_works_that_are_cited(tmp_path):

@@ -202,12 +202,12 @@ def test_quality_record_and_table():
     assert len(record["outside_training"]) == 1 and "6 mm" in record["outside_training"][0]
     lines = [line.split("\t") for line in quality_table(record).splitlines()]
     assert len({len(line) for line in lines}) == 1
-    shell, passed = (dict(zip(lines[0], line, strict=True)) for line in lines[2:])
+    b0, shell, passed = (dict(zip(lines[0], line, strict=True)) for line in lines[1:])
     assert shell["group"] == "b1000" and shell["bounded_r4"] == "0.2"
     assert passed["translated"] == "false" and passed["bounded_r4"] == "n/a"
     # the voxels are thick: the scan as a whole is flagged, none of its shells
     assert record["flagged"] and not record["compared"]
-    assert lines[1][-1] == "true" and shell["flagged"] == passed["flagged"] == "false"
+    assert b0["flagged"] == "true" and shell["flagged"] == passed["flagged"] == "false"
     assert shell["novelty"] == "n/a"
 
 
