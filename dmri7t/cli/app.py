@@ -16,7 +16,6 @@ from dmri7t.cli.config import apply_config, config_file_of
 from dmri7t.cli.lifecycle import (
     announce_need,
     clean_after,
-    termination_as_exception,
     write_resources,
 )
 from dmri7t.cli.parser import build_parser
@@ -25,6 +24,7 @@ from dmri7t.cli.where import Where, choose_plugin, choose_where
 from dmri7t.errors import Dmri7tError, InputError, Terminated
 from dmri7t.execution.plugin_file import Local
 from dmri7t.execution.status import RunStatus
+from dmri7t.execution.stop import told_to_stop
 from dmri7t.execution.workers import warm_up
 
 
@@ -412,7 +412,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parse(words)
     args.argv = words
     try:
-        with termination_as_exception():
+        with told_to_stop():
             code = run(args)
     except KeyboardInterrupt as error:
         complain("interrupted; the same command goes on where this one stopped.")

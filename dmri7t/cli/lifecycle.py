@@ -2,35 +2,16 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dmri7t.errors import Terminated
 from dmri7t.execution.cleanup import clean
 from dmri7t.execution.estimate import check_memory, check_room, estimate, size_gb
 from dmri7t.execution.status import RunStatus
 from dmri7t.io.images import whole_file
 
 Say = Callable[[str], None]
-
-
-@contextmanager
-def termination_as_exception() -> Iterator[None]:
-    """Turn SIGTERM into :class:`Terminated`, so that workers end and the record is written."""
-
-    def end(number: int, frame: Any) -> None:
-        # once is enough: a second one must not interrupt the end
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        raise Terminated(f"signal {number}")
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def all_nodes(workflow: Any) -> dict[str, Any]:

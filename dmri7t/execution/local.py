@@ -11,6 +11,7 @@ from nipype.pipeline.plugins.multiproc import MultiProcPlugin
 from dmri7t.execution.pool import WorkerPool
 from dmri7t.execution.recorded import Recorded
 from dmri7t.execution.status import RunStatus
+from dmri7t.execution.stop import stop_if_told
 from dmri7t.execution.workers import PRELOAD, warm_up
 
 
@@ -85,6 +86,7 @@ class LocalPlugin(Recorded, MultiProcPlugin):
         return self._taskid
 
     def _get_result(self, taskid: int) -> dict | None:
+        stop_if_told()
         node = self._workers.node(taskid)
         result = self._workers.result(taskid)
         if result is not None and "seconds" in result:

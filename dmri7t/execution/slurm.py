@@ -13,7 +13,6 @@ from typing import Any
 
 from nipype.pipeline.plugins.base import DistributedPluginBase
 
-from dmri7t.errors import Terminated
 from dmri7t.execution.pool import WorkerPool
 from dmri7t.execution.recorded import Recorded, is_whole
 from dmri7t.execution.slurm_client import Ending, Job, Rejected, Slurm, Unreachable
@@ -23,6 +22,7 @@ from dmri7t.execution.slurm_options import node_options, replace_by_name, split_
 from dmri7t.execution.slurm_queue import Queue
 from dmri7t.execution.slurm_settings import SlurmSettings
 from dmri7t.execution.status import RunStatus
+from dmri7t.execution.stop import stop_if_told, told_to_stop
 from dmri7t.execution.workers import warm_up
 
 HEAD_PRELOAD = ("nipype.pipeline.engine",)
@@ -88,7 +88,7 @@ class SlurmPlugin(Recorded, DistributedPluginBase):
                 self._here.add(node.fullname)
         warm_up(HEAD_PRELOAD)
         try:
-            with _told_to_end():
+            with told_to_stop():
                 super().run(graph, config, updatehash=updatehash)
         finally:
             self._workers.stop()
@@ -117,6 +117,7 @@ class SlurmPlugin(Recorded, DistributedPluginBase):
 
     def _get_result(self, taskid: int) -> dict | None:
         """Result of a node, or nothing yet; never an exception, which Nipype would mishandle."""
+        stop_if_told()
         task = self._tasks[taskid]
         try:
             if task.node.fullname in self._here:
@@ -287,23 +288,6 @@ class SlurmPlugin(Recorded, DistributedPluginBase):
 
 def _failure(text: str) -> dict:
     return {"result": None, "traceback": text.splitlines(keepends=True)}
-
-
-@contextmanager
-def _told_to_end() -> Iterator[None]:
-    """Turn SIGTERM into an exception, so that jobs are cancelled on the way out."""
-
-    def end(number: int, frame: Any) -> None:
-        raise Terminated(f"signal {number}")
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

@@ -1,0 +1,58 @@
+"""Signals are never missed, not even where a library swallows what they raise."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import pytest
+from nipype import Node, Workflow
+from nipype.interfaces.utility import Function
+
+from dmri7t.errors import Terminated
+from dmri7t.execution.run import run_workflow
+from dmri7t.execution.status import RunStatus
+from dmri7t.execution.stop import stop_if_told, told_to_stop
+
+
+def wait(seconds):
+    import time
+
+    time.sleep(seconds)
+    return seconds
+
+
+@pytest.mark.parametrize(
+    ("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)]
+)
+def test_a_signal_whose_exception_is_swallowed_ends_the_run(number, raised, tmp_path):
+    def swallow(line):
+        if "started" in line:
+            try:
+                os.kill(os.getpid(), number)
+                time.sleep(0.1)
+            except BaseException:
+                told.append(line)
+
+    told = []
+    workflow = Workflow("wf")
+    node = Node(Function(["seconds"], ["out"], wait), name="node")
+    node.inputs.seconds = 60.0
+    workflow.add_nodes([node])
+    begun = time.monotonic()
+    with pytest.raises(raised), told_to_stop():
+        run_workflow(
+            workflow,
+            {"wf": "01"},
+            work_dir=tmp_path / "work",
+            log_dir=tmp_path / "logs",
+            nprocs=1,
+            mem_gb=4,
+            status=RunStatus(echo=swallow),
+            preload=("nipype.pipeline.engine",),
+        )
+    assert told and time.monotonic() - begun < 50
+    # what was said to one run is not said to the next, and the handlers are as before
+    stop_if_told()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
