@@ -124,5 +124,6 @@ class WorkerPool:
             self._status.echo(f"{message}; trying once more")
             self._dispatch(taskid, task)
             return
-        hint = " (out of memory?)" if "SIGKILL" in fate else ""
+        hints = {"SIGKILL": " (out of memory?)", "SIGBUS": " (disk full?)"}
+        hint = next((text for name, text in hints.items() if name in fate), "")
         task.error = f"{message}, {task.attempts} times{hint}\n"

@@ -7,15 +7,33 @@ named tensors are .safetensors, whose metadata holds numbers and words as JSON.
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from dmri7t.errors import Dmri7tError
+
 
 def create_array(path: Path | str, shape: tuple[int, ...]) -> np.memmap:
-    """Make a float32 .npy file to be filled in place."""
-    return np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+    """Make a float32 .npy file to be filled in place.
+
+    Raises
+    ------
+    Dmri7tError
+        If there is no room for it: a disk that is full while a page is written kills the process.
+    """
+    array = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+    try:
+        with open(path, "r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, array.offset + array.nbytes)
+    except OSError as error:
+        raise Dmri7tError(
+            f"{path}: cannot be written ({error.strerror}); make room for "
+            f"{array.nbytes / 2**30:.2g} GiB and run the command again"
+        ) from error
+    return array
 
 
 def open_array(path: Path | str) -> np.ndarray:

@@ -167,6 +167,29 @@ def _group_lives(group):
     return False
 
 
+def test_full_disk_is_one_line_and_no_success(single, tiny_model, tmp_path):
+    if not without("-m"):
+        pytest.skip("this kernel gives no mount namespace to users")
+    full = tmp_path / "full"
+    full.mkdir()
+    words = command(single, tmp_path / "out", full / "work", tiny_model, "--clean-workdir")
+
+    def on_a_disk_of(size):
+        mount = f'mount -t tmpfs -o size={size} none {full} && exec "$@"'
+        return run([*without("-m"), "sh", "-c", mount, "sh", *words])
+
+    small = on_a_disk_of("128k")
+    assert small.returncode == 2 and not (tmp_path / "out").exists()
+    (line,) = small.stderr.splitlines()
+    assert "are free" in line and "at least" in line
+    # enough to begin, too little to end
+    fills = on_a_disk_of("1700k")
+    assert fills.returncode == 1, fills.stdout + fills.stderr
+    assert "No space left" in fills.stdout.split("Summary:")[1]
+    assert "Traceback" not in fills.stdout + fills.stderr
+    assert "the work folder stays" in fills.stdout
+
+
 def test_file_of_options_is_read_and_the_command_line_goes_first(tmp_path):
     path = tmp_path / "o.toml"
     path.write_text(
