@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -146,7 +147,8 @@ def test_killed_again_and_again_the_same_command_ends_with_the_same_bytes(
     # what a kill in the midst of writing leaves
     result = next((work / "dmri7t_wf").rglob("result_encode.pklz"))
     result.write_bytes(result.read_bytes()[:30])
-    stale = out / "sub-01/dwi/.part-1-sub-01_desc-7Tlike_dwi.nii.gz"
+    part = f".part-{socket.gethostname()}.{group}-sub-01_desc-7Tlike_dwi.nii.gz"
+    stale = out / "sub-01/dwi" / part
     stale.parent.mkdir(parents=True, exist_ok=True)
     stale.write_text("half")
     done = run(words)
