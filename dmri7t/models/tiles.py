@@ -156,7 +156,7 @@ def _in_tiles(
     """Run every tile with its margin, and put the cores together."""
     edge, margin = (-(-n // multiple) * multiple for n in (edge, reach))
     whole = None
-    for core in product(*(list(_pieces(n, edge)) for n in x.shape[2:])):
+    for core in product(*(list(_pieces(n, edge, margin)) for n in x.shape[2:])):
         wide = [
             (max(0, a - margin), min(n, b + margin))
             for (a, b), n in zip(core, x.shape[2:], strict=True)
@@ -175,6 +175,11 @@ def _in_tiles(
     return whole
 
 
-def _pieces(length: int, edge: int) -> Iterator[tuple[int, int]]:
-    """Cut an axis into pieces of an edge; the last may be shorter."""
+def _pieces(length: int, edge: int, margin: int) -> Iterator[tuple[int, int]]:
+    """Cut an axis into pieces of an edge; the last may be shorter.
+
+    An axis that a piece with its margins spans is not cut: it would be computed again and again.
+    """
+    if length <= edge + 2 * margin:
+        edge = length
     return ((start, min(start + edge, length)) for start in range(0, length, edge))

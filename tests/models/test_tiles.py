@@ -57,11 +57,20 @@ def test_reach_is_as_far_as_a_network_looks(name):
 def test_tiles_of_a_network_equal_the_whole(name):
     network = network_of(name)
     torch.manual_seed(1)
-    x = torch.randn(1, 4, 72, 16, 8)
+    x = torch.randn(1, 4, 96, 16, 8)
     with torch.inference_mode():
         whole = network(x)
         tiled = Tiler(8)(network, x, reach_of(name, SETTINGS[name]))
     assert (tiled - whole).abs().max() <= TOLERANCE * whole.abs().max()
+
+
+@pytest.mark.parametrize(("edge", "runs"), [(8, 3), (12, 1), (24, 1)])
+def test_an_axis_is_cut_only_where_that_spares_memory(edge, runs):
+    seen = []
+    x = torch.randn(1, 2, 24, 6, 6)
+    with torch.inference_mode():
+        Tiler(edge)(lambda part: seen.append(part.shape) or part, x, (6, 1))
+    assert len(seen) == runs
 
 
 def test_too_small_a_margin_would_leave_seams():
