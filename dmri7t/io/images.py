@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 
 import nibabel
 import numpy as np
+import psutil
 
 from dmri7t.errors import Dmri7tError, InputError
 from dmri7t.io.orientation import Turn
@@ -26,6 +27,9 @@ BLOCK = 1 << 22
 
 STALE_SECONDS = 3600
 """A part that nobody has written to for so long was left by a process that was killed."""
+
+CLOCK_SECONDS = 60
+"""How far the clock of a file server may lie behind."""
 
 
 def open_volumes(path: Path | str, scratch: Path | str) -> Any:
@@ -135,12 +139,24 @@ def _is_left_over(part: Path, name: str) -> bool:
     writer = part.name.removeprefix(".part-").removesuffix(f"-{name}")
     host, _, pid = writer.rpartition(".")
     try:
-        if host == socket.gethostname() and pid.isdigit():
-            os.kill(int(pid), 0)
-        return time.time() - part.stat().st_mtime > STALE_SECONDS
-    except PermissionError:
+        written = part.stat().st_mtime
+    except FileNotFoundError:
+        return True
+    if host == socket.gethostname() and pid.isdigit() and not _may_write(int(pid), written):
+        return True
+    return time.time() - written > STALE_SECONDS
+
+
+def _may_write(pid: int, written: float) -> bool:
+    """Whether a process lives that can have written at that time."""
+    try:
+        process = psutil.Process(pid)
+        # a container's first process may never bury the dead; numbers are given out again
+        dead = process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+        return not dead and process.create_time() < written + CLOCK_SECONDS
+    except psutil.NoSuchProcess:
         return False
-    except (ProcessLookupError, FileNotFoundError):
+    except psutil.AccessDenied:
         return True
 
 
