@@ -14,7 +14,7 @@ def add_parser(verbs: Any) -> None:
         help="fit a trained model's uncertainty on simulated subjects and check it on others",
     )
     verb.add_argument("model", help="a model's folder; its description is rewritten")
-    verb.add_argument("--subjects", type=int, default=40, help="to fit on")
+    verb.add_argument("--subjects", type=int, default=40, help="to fit on; 0: leave that out")
     verb.add_argument("--check-subjects", type=int, default=40, help="other ones, to check on")
     verb.add_argument(
         "--novelty-subjects",
@@ -32,7 +32,6 @@ def run(args: argparse.Namespace) -> None:
     """Fit, check, write into the model."""
     import torch
 
-    from dmri7t.evaluation.calibration import calibrate, plot_coverage
     from dmri7t.evaluation.novelty import fit_novelty
     from dmri7t.models.bundle import check_bundle, resolve_model, write_bundle
     from dmri7t.models.card import model_card
@@ -42,17 +41,25 @@ def run(args: argparse.Namespace) -> None:
         torch.set_num_threads(args.threads)
     folder = resolve_model(args.model)
     translator = Translator.load(folder)
+    config = check_bundle(folder)
+    config.pop("files")
+    if args.subjects:
+        config["calibration"] = _fit_uncertainty(args, translator)
+    if args.novelty_subjects:
+        config["novelty"] = fit_novelty(translator, folder, args.novelty_subjects)
+    write_bundle(folder, config, model_card(config))
+    print(f"written into {folder / 'config.json'}")
+
+
+def _fit_uncertainty(args: argparse.Namespace, translator: Any) -> dict[str, Any]:
+    """Fit on some subjects, show the coverage on others."""
+    from dmri7t.evaluation.calibration import calibrate, plot_coverage
+
     fitted, table = calibrate(translator, args.subjects, args.check_subjects, args.size)
     if args.output:
         args.output.mkdir(parents=True, exist_ok=True)
         table.to_csv(args.output / "coverage.tsv", sep="\t", index=False, float_format="%.4f")
         plot_coverage(table, args.output / "coverage.png")
-    config = check_bundle(folder)
-    config.pop("files")
-    config["calibration"] = fitted
-    if args.novelty_subjects:
-        config["novelty"] = fit_novelty(translator, folder, args.novelty_subjects)
-    write_bundle(folder, config, model_card(config))
     wide = table.pivot(index="nominal", columns="map", values="observed")
     print(wide.to_string(float_format="{:.3f}".format))
-    print(f"written into {folder / 'config.json'}")
+    return fitted

@@ -93,6 +93,19 @@ def model_checksum(folder: Path) -> str:
     return file_sha256(Path(folder) / CONFIG)
 
 
+def save_weights(
+    path: Path, tensors: dict[str, Any], metadata: dict[str, str] | None = None
+) -> None:
+    """Write torch tensors as safetensors, readable to whom new files are.
+
+    The library's own ``save_file`` leaves a file that only its owner can read.
+    """
+    from safetensors.torch import save
+
+    held = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    Path(path).write_bytes(save(held, metadata))
+
+
 def write_bundle(folder: Path, config: dict[str, Any], card: str) -> None:
     """Write config.json with the checksums of the weights present, and the card.
 

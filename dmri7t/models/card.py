@@ -63,10 +63,25 @@ def model_card(config: dict[str, Any]) -> str:
             f" {check['subjects']} others, 90 % intervals held the truth in this share of the"
             f" voxels: {held}. On real scans this is untested.",
         ]
+    if config.get("novelty"):
+        lines += ["", *alarms(config["novelty"])]
     if config.get("figures"):
         lines += ["", *figures_table(config["figures"])]
     lines += ["", "## Licence", "", "Apache-2.0.", ""]
     return "\n".join(lines)
+
+
+def alarms(novelty: dict[str, Any]) -> list[str]:
+    """Markdown of how often scans were called unlike the training data."""
+    found = ", ".join(f"{name} {share:.0%}" for name, share in novelty["detected"].items())
+    return [
+        "## Alarm for what is unlike the training data",
+        "",
+        f"Thresholds were set on {novelty['subjects']} simulated subjects. Of {novelty['checked']}"
+        f" others, {novelty['false_alarms']:.0%} raised a false alarm; with a fault put in, this"
+        f" share raised one: {found}. On real scans this is untested, and no alarm does not mean"
+        " that there is no lesion.",
+    ]
 
 
 def figures_table(figures: dict[str, Any]) -> list[str]:

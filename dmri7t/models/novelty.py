@@ -22,6 +22,7 @@ from torch.nn import functional
 
 from dmri7t.models import inputs
 from dmri7t.models.box import Box
+from dmri7t.models.bundle import save_weights
 from dmri7t.signal.describe import Description
 from dmri7t.signal.resample import apply_axes
 
@@ -279,10 +280,8 @@ class Novelty:
 
     def save(self, folder: str | Path) -> None:
         """Write it into a model's folder; the bundle has to be written anew after that."""
-        from safetensors.torch import save_file
-
-        held = {name: tensor.float().contiguous() for name, tensor in self.tensors.items()}
-        save_file(held, Path(folder) / FILE, {"thresholds": json.dumps(self.thresholds)})
+        held = {name: tensor.float() for name, tensor in self.tensors.items()}
+        save_weights(Path(folder) / FILE, held, {"thresholds": json.dumps(self.thresholds)})
 
     @property
     def uses_codes(self) -> bool:

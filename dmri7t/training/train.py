@@ -16,12 +16,12 @@ import attrs
 import lightning as L
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from dmri7t.errors import ModelError
 from dmri7t.io.images import whole_file
 from dmri7t.models import inputs
-from dmri7t.models.bundle import write_bundle
+from dmri7t.models.bundle import save_weights, write_bundle
 from dmri7t.models.card import model_card
 from dmri7t.models.networks import build, codebook, quantize
 from dmri7t.models.translator import KINDS, Translator
@@ -147,7 +147,7 @@ class Training:
                     self._fit(name, settings)
                 if self.team.leads:
                     with whole_file(done) as part:
-                        save_file(_state(network), part)
+                        save_weights(part, network.state_dict())
             network.load_state_dict(self.team.tell(load_file(done) if self.team.leads else {}))
             freeze(network)
             self._conclude(name)
@@ -376,7 +376,7 @@ class Training:
         """Write the bundle: weights, config, card, and the log of the training."""
         for name, network in self.translator.networks.items():
             with whole_file(self.out / f"{name}.safetensors") as part:
-                save_file(_state(network), part)
+                save_weights(part, network.state_dict())
         log = join_logs(self.work, list(self.recipe.stages))
         with whole_file(self.out / "training_log.tsv") as part:
             log.to_csv(part, sep="\t", index=False, float_format="%.6g")
@@ -401,8 +401,3 @@ class Training:
             "subjects": sorted(learned),
             "split": {**self.split.as_dict(), "unpaired": self.unpaired_subjects},
         }
-
-
-def _state(network: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """Weights as contiguous tensors on the CPU, ready for safetensors."""
-    return {k: v.detach().cpu().contiguous().clone() for k, v in network.state_dict().items()}

@@ -162,6 +162,9 @@ def test_saved_in_a_model_it_is_checked_loaded_and_in_no_ones_way(mask, tiny_mod
     config.pop("files")
     write_bundle(folder, config, "A model for tests.\n")
     assert "novelty.safetensors" in check_bundle(folder)["files"]
+    # whoever may read the description may read the weights
+    modes = {(folder / name).stat().st_mode for name in ("novelty.safetensors", "config.json")}
+    assert len(modes) == 1
     again = Novelty.load(folder)
     assert torch.equal(again.compare(**given).map_V, made.compare(**given).map_V)
     translator = Translator.load(folder)
