@@ -14,7 +14,15 @@ def add_parser(verbs: Any) -> None:
         help="fit a trained model's uncertainty on simulated subjects and check it on others",
     )
     verb.add_argument("model", help="a model's folder; its description is rewritten")
-    verb.add_argument("--subjects", type=int, default=40, help="to fit on; 0: leave that out")
+    verb.add_argument(
+        "--gain-subjects",
+        type=int,
+        default=24,
+        help="to fit on how much of the samples goes into the result; 0: leave that out",
+    )
+    verb.add_argument(
+        "--subjects", type=int, default=40, help="to fit the uncertainty on; 0: leave that out"
+    )
     verb.add_argument("--check-subjects", type=int, default=40, help="other ones, to check on")
     verb.add_argument(
         "--novelty-subjects",
@@ -32,6 +40,7 @@ def run(args: argparse.Namespace) -> None:
     """Fit, check, write into the model."""
     import torch
 
+    from dmri7t.evaluation.gain import fit_gain
     from dmri7t.evaluation.novelty import fit_novelty
     from dmri7t.models.bundle import check_bundle, resolve_model, write_bundle
     from dmri7t.models.card import model_card
@@ -43,6 +52,9 @@ def run(args: argparse.Namespace) -> None:
     translator = Translator.load(folder)
     config = check_bundle(folder)
     config.pop("files")
+    if args.gain_subjects and translator.config["form"] == "residual":
+        config["gain"] = fit_gain(translator, args.gain_subjects)
+        config["sampler"] = translator.config["sampler"]
     if args.subjects:
         config["calibration"] = _fit_uncertainty(args, translator)
     if args.novelty_subjects:
