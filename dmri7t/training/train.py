@@ -191,9 +191,10 @@ class Training:
             codebook(self.translator.networks[name]).requires_grad_(False)
         if name == "super_resolution":
             usual = self.config["sampler"]
-            # it may learn on samples drawn at another temperature than the app's
+            # it may learn on samples drawn at another temperature or in fewer steps than the app's
             self.config["sampler"] = usual | {
-                "temperature": settings.get("temperature", usual.get("temperature", 1.0))
+                "temperature": settings.get("temperature", usual.get("temperature", 1.0)),
+                "steps": settings.get("sampler_steps", usual["steps"]),
             }
             for part, items in self._parts(name, settings).items():
                 self._make(name, "generated", part, items, self._generated)

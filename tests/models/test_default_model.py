@@ -8,10 +8,13 @@ import torch
 
 from dmri7t.evaluation.case import figures_of
 from dmri7t.evaluation.chain import encode_shell, interpolate_shell, translate_shell
+from dmri7t.evaluation.novelty import FIRST_CHECK_SEED, put_fault, shell_maps, volumes_of
 from dmri7t.evaluation.simulated import FIRST_TEST_SEED, scan_of, simulated_cases
 from dmri7t.evaluation.simulated import test_subjects as draw_subjects
 from dmri7t.models.bundle import check_bundle, resolve_model
+from dmri7t.models.novelty import Novelty
 from dmri7t.models.translator import Translator
+from dmri7t.simulation.patches import draw_patches
 
 
 @pytest.fixture(scope="module")
@@ -66,3 +69,16 @@ def test_seed_decides_the_image(translator, patch):
     assert torch.equal(images[0], images[1])
     assert not torch.allclose(images[0], images[2])
     assert np.isfinite(images[2].numpy()).all()
+
+
+@pytest.mark.parametrize("fault", ["none", "stroke", "slab"])
+def test_it_knows_faults_from_heads_like_those_of_training(translator, fault):
+    """Alarms come from :mod:`dmri7t.models.novelty`, as the app raises them."""
+    known = Novelty.load(resolve_model("default"))
+    seed = FIRST_CHECK_SEED + 100
+    block = draw_patches(seed, 32)[0]
+    volumes = volumes_of(block)
+    if fault != "none":
+        volumes = put_fault(fault, volumes, seed)
+    found = known.compare(**shell_maps(translator, block, volumes))
+    assert found.flagged == (fault != "none"), found.score
