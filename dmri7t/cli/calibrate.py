@@ -11,7 +11,7 @@ def add_parser(verbs: Any) -> None:
     """Add the verb."""
     verb = verbs.add_parser(
         "calibrate",
-        help="fit a trained model's uncertainty on simulated subjects and check it on others",
+        help="fit a model's gain, uncertainty and alarms on simulated subjects, check on others",
     )
     verb.add_argument("model", help="a model's folder; its description is rewritten")
     verb.add_argument(

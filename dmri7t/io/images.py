@@ -16,7 +16,6 @@ from typing import Any, BinaryIO
 
 import nibabel
 import numpy as np
-import psutil
 
 from dmri7t.errors import Dmri7tError, InputError
 from dmri7t.io.orientation import Turn
@@ -149,6 +148,8 @@ def _is_left_over(part: Path, name: str) -> bool:
 
 def _may_write(pid: int, written: float) -> bool:
     """Whether a process lives that can have written at that time."""
+    import psutil
+
     try:
         process = psutil.Process(pid)
         # a container's first process may never bury the dead; numbers are given out again
