@@ -7,14 +7,43 @@ import numpy as np
 import torch
 
 from dmri7t.evaluation.chain import Estimate, ShellScan
+from dmri7t.signal.harmonics import synthesize
 from dmri7t.signal.metrics import nmse, ssim
 from dmri7t.signal.resample import bounding_box
 
 MAPS = ("R0", "R2", "R4", "FA")
 """Features that are compared."""
 
+DWI = "DWI"
+"""Signals of directions that no method saw; compared where a scan has them."""
+
 METRICS = ("NMSE", "SSIM")
-"""What is said of each."""
+"""What is said of each map; of signals the first alone."""
+
+
+@attrs.frozen(eq=False)
+class Held:
+    """What was measured along directions that the methods are not given.
+
+    Parameters
+    ----------
+    signal_NV : Tensor (N, V')
+        Over the b0, within ``mask_out``.
+    directions_N3 : ndarray (N, 3)
+    """
+
+    signal_NV: torch.Tensor
+    directions_N3: np.ndarray
+
+    def nmse(self, estimate: Estimate, counted_V: torch.Tensor) -> float:
+        """Squared error of what an answer's coefficients say of them, over their energy.
+
+        Their noise counts, the same for every answer: none can reach zero. Unlike FA and RISH,
+        whose reference noise raises, signals favour no answer for being noisy itself.
+        """
+        wanted = self.signal_NV[:, counted_V]
+        found = synthesize(estimate.sh_CV[:, counted_V].float(), self.directions_N3)
+        return float((found - wanted).square().sum() / wanted.square().sum())
 
 
 @attrs.frozen(eq=False)
@@ -36,6 +65,8 @@ class Case:
         How many of R0, R2, R4 both sides can show.
     factor : str
         How the scan was degraded; empty where it was not.
+    held : Held, optional
+        Signals of the scan's other directions.
     """
 
     subject: str
@@ -45,6 +76,7 @@ class Case:
     counted: np.ndarray
     orders: int = 3
     factor: str = ""
+    held: Held | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -81,6 +113,13 @@ class Case:
             out[f"NMSE {name}"] = float(nmse(*pair, keep))
             out[f"SSIM {name}"] = float(ssim(*pair, keep))
         return out
+
+    def signal_figures(self, estimate: Estimate) -> dict[str, float]:
+        """``NMSE DWI``, of the directions that the methods are not given; nothing without any."""
+        if self.held is None:
+            return {}
+        counted_V = torch.as_tensor(self.counted[self.scan.mask_out])
+        return {f"{METRICS[0]} {DWI}": self.held.nmse(estimate, counted_V)}
 
 
 def figures_of(estimate: Estimate, case: Case) -> dict[str, float]:

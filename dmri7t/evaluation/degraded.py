@@ -13,14 +13,14 @@ import attrs
 import numpy as np
 import torch
 
-from dmri7t.evaluation.case import Case
+from dmri7t.evaluation.case import Case, Held
 from dmri7t.evaluation.chain import Estimate, ShellScan
 from dmri7t.io.dataset import participant_labels
 from dmri7t.io.inputs import find_scans
 from dmri7t.signal.gradients import find_shells
 from dmri7t.signal.grids import Grid
 from dmri7t.signal.prepare import find_brain
-from dmri7t.signal.represent import represent
+from dmri7t.signal.represent import normalize, represent
 from dmri7t.signal.resample import extend
 from dmri7t.signal.rish import debias
 from dmri7t.training.pairs import OpenScan, open_scan
@@ -141,23 +141,25 @@ def _cases(
     b0s, _ = find_shells(opened.table.bvals)
     # one b0 alone is shared by both halves: the tables' notes say so
     b0_halves = [list(b0s[0::2]), list(b0s[1::2])] if len(b0s) > 1 else [list(b0s)] * 2
-    reference = _reference(opened, halves[1], b0_halves[1])
+    truth, order, held = _reference(opened, halves[1], b0_halves[1])
     counted = binary_erosion(opened.mask)
     volumes = _volumes(opened, [*b0_halves[0], *halves[0]])
     for factor in factors:
         scan = _degrade(opened, volumes, len(b0_halves[0]), halves[0], factor, noise_factor, seed)
-        orders = [reference[1], scan.represent().plan.order]
+        shown = min(3, min(order, scan.represent().plan.order) // 2 + 1)
         name = f"{factor:g} times coarser" + (
             f", {noise_factor:g} times the noise" if noise_factor > 1 else ""
         )
-        yield Case(stem, shell, scan, reference[0], counted, min(3, min(orders) // 2 + 1), name)
+        yield Case(stem, shell, scan, truth, counted, shown, name, held)
 
 
-def _reference(opened: OpenScan, half: list[int], b0s: list[int]) -> tuple[Estimate, int]:
-    """Debiased RISH and coefficients of the half that is kept, and the order of its fit."""
-    b0_V = opened.read(b0s).mean(0)
-    rep = represent(opened.read(half), b0_V, opened.table.directions[half], len(b0s))
-    return Estimate(debias(rep.rish_LV, rep.noise_LV), rep.sh_CV), rep.plan.order
+def _reference(opened: OpenScan, half: list[int], b0s: list[int]) -> tuple[Estimate, int, Held]:
+    """Of the half that is kept: debiased RISH and coefficients, the fit's order, the signals."""
+    directions, signal_NV, b0_V = opened.table.directions[half], opened.read(half), opened.read(b0s)
+    b0_V = b0_V.mean(0)
+    rep = represent(signal_NV, b0_V, directions, len(b0s))
+    held = Held(normalize(signal_NV, b0_V), directions)
+    return Estimate(debias(rep.rish_LV, rep.noise_LV), rep.sh_CV), rep.plan.order, held
 
 
 def _volumes(opened: OpenScan, indices: list[int]) -> torch.Tensor:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 import torch
 
-from dmri7t.evaluation.case import MAPS, METRICS, Case
+from dmri7t.evaluation.case import DWI, MAPS, METRICS, Case
 from dmri7t.evaluation.methods import Method
 
 KEYS = ["subject", "shell", "factor", "method"]
@@ -54,11 +54,13 @@ def run_methods(
         if shown is not None:
             shown.keep(case, "reference", wanted)
         for method in methods:
-            found = case.maps(method.make(case.scan, rep, seed + place))
+            answer = method.make(case.scan, rep, seed + place)
+            found = case.maps(answer)
             if shown is not None:
                 shown.keep(case, method.name, found)
             who = dict(zip(KEYS, (case.subject, case.shell, case.factor, method.name), strict=True))
-            rows.append({**who, **case.figures(found, wanted)})
+            figures = case.figures(found, wanted) | case.signal_figures(answer)
+            rows.append({**who, **figures})
         print(f"[evaluate] {case.subject} {case.shell} {case.factor}".rstrip(), flush=True)
-    columns = [*KEYS, *(f"{metric} {name}" for name in MAPS for metric in METRICS)]
+    columns = [*KEYS, *(f"{metric} {name}" for name in (*MAPS, DWI) for metric in METRICS)]
     return pd.DataFrame(rows).reindex(columns=columns)

@@ -2,7 +2,8 @@
 
 1. Tissue is told from the block itself (:func:`classify`).
 2. Every voxel gives RISH, ratios of orders, FA and MD, by tissue.
-3. Every block gives figures of contrast, of noise, and of how power lies over frequencies.
+3. Every block gives figures of contrast, of noise, of detail, and of how power lies over
+   frequencies.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ import torch
 from scipy import ndimage
 
 from dmri7t.evaluation.chain import ShellScan
+from dmri7t.evaluation.degraded import split_directions
 from dmri7t.signal.coherence import residual_correlation, smooth
-from dmri7t.signal.harmonics import n_coefficients, synthesize
+from dmri7t.signal.harmonics import basis_matrix, n_coefficients, synthesize
 from dmri7t.signal.represent import Representation, floor_b0, normalize
 from dmri7t.signal.rish import debias, rish
 from dmri7t.signal.tensor import fit_tensor, fractional_anisotropy, mean_diffusivity
@@ -39,6 +41,9 @@ ENOUGH = 50
 
 BANDS = {"low": (0, 0.17), "middle": (0.17, 0.34), "high": (0.34, 0.51)}
 """Bands whose share of the power is compared, cycles a voxel."""
+
+CROPS = (1.5, 2.0)
+"""How much larger the voxels are in which little detail is left."""
 
 AXES = ("x", "y", "z")
 """Scanner axes: left to right, back to front, foot to head."""
@@ -88,7 +93,42 @@ def measure(scan: ShellScan) -> Measured:
                 spectra[name, axis] = share
                 for band, value in band_shares(share).items():
                     figures[f"{name}: log10 of power, {band} frequencies, {axis}", ""] = value
+    if window.any():
+        figures |= detail_figures(scan, window)
     return Measured(voxels, figures, spectra)
+
+
+def detail_figures(scan: ShellScan, window: np.ndarray) -> dict[tuple[str, str], float]:
+    """Percentage of order 2's energy that a coarser scan would keep, noise left out.
+
+    Energy is the product of coefficients that two halves of the directions give, each by
+    itself: their noise is independent, so what it adds is zero on average. A scan of larger
+    voxels is a crop of k-space. Nothing where a half would have too few directions.
+
+    Parameters
+    ----------
+    scan : ShellScan
+    window : ndarray (X, Y, Z)
+        Weights, see :func:`inside_window`.
+    """
+    halves = split_directions(scan.directions_N3)
+    if min(len(half) for half in halves) < n_coefficients(2):
+        return {}
+    normalized_NV = normalize(scan.signal_NV, scan.b0_V)
+    spectra = []
+    for half in halves:
+        fit_CN = np.linalg.pinv(basis_matrix(scan.directions_N3[half], 2))[1:]
+        volume = _volume(torch.from_numpy(fit_CN).float() @ normalized_NV[half], scan.mask)
+        spectra.append(np.fft.fftn(volume.numpy() * window, axes=(1, 2, 3)))
+    power = (spectra[0] * spectra[1].conj()).real.sum(0)
+    waves = np.meshgrid(*[np.abs(np.fft.fftfreq(n)) for n in scan.mask.shape], indexing="ij")
+    highest = np.maximum.reduce(waves)
+    return {
+        (f"order 2 kept in voxels {factor:g} times larger, percent", ""): float(
+            100 * power[highest < 0.5 / factor].sum() / power.sum()
+        )
+        for factor in CROPS
+    }
 
 
 def smoothed_coefficients(scan: ShellScan, rep: Representation) -> torch.Tensor:

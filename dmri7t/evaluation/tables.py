@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from dmri7t.evaluation.case import MAPS, METRICS
+from dmri7t.evaluation.case import DWI, MAPS, METRICS
 from dmri7t.evaluation.measure import KEYS
 
 
@@ -50,7 +50,7 @@ def markdown(table: pd.DataFrame, notes: list[str]) -> str:
 
 
 def _grid(table: pd.DataFrame, title: str, spread: bool) -> str:
-    maps = [name for name in MAPS if (table["map"] == name).any()]
+    maps = [name for name in (*MAPS, DWI) if (table["map"] == name).any()]
     lines = [f"| {title} | " + " | ".join(maps) + " |", "|---" * (len(maps) + 1) + "|"]
     for method, rows in table.groupby("method", sort=False):
         found = rows.set_index("map")
