@@ -41,6 +41,12 @@ def add_parser(verbs: Any) -> None:
     group = verb.add_argument_group("degraded scans")
     group.add_argument("--factors", type=float, nargs="+", help="of k-space; default: 1.19 1.5")
     group.add_argument("--noise-factor", type=float, default=1.0, help="noise over its own")
+    group.add_argument(
+        "--truth",
+        type=Path,
+        metavar="BIDS",
+        help="the same simulated heads without noise: what would a perfect answer score?",
+    )
     verb.set_defaults(run=run)
 
 
@@ -52,6 +58,8 @@ def run(args: argparse.Namespace) -> None:
     from dmri7t.evaluation.pictures import draw
     from dmri7t.evaluation.tables import write_tables
 
+    if args.truth and not args.degrade:
+        raise InputError("--truth: says what a perfect answer scores in --degrade; give both.")
     if args.threads:
         torch.set_num_threads(args.threads)
     shown = Shown()
@@ -117,7 +125,9 @@ def _on_degraded(args: argparse.Namespace, shown: Any) -> tuple[Any, list[str]]:
     from dmri7t.evaluation.measure import run_methods
 
     methods = _methods(args, _models(args), _simulated_linear())
-    cases = degraded_cases(args.degrade, args.factors or FACTORS, args.noise_factor, args.seed)
+    cases = degraded_cases(
+        args.degrade, args.factors or FACTORS, args.noise_factor, args.seed, args.truth
+    )
     notes = [
         "Real scans: half of the directions of a shell, its k-space cropped, restored to the "
         "scan's own grid and compared with the other half. The reference has noise of its own, "

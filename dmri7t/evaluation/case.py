@@ -67,6 +67,8 @@ class Case:
         How the scan was degraded; empty where it was not.
     held : Held, optional
         Signals of the scan's other directions.
+    perfect : Estimate, optional
+        What a method should answer, where the reference is not that.
     """
 
     subject: str
@@ -77,6 +79,7 @@ class Case:
     orders: int = 3
     factor: str = ""
     held: Held | None = None
+    perfect: Estimate | None = None
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ import torch
 
 from dmri7t.evaluation.case import Case, Held
 from dmri7t.evaluation.chain import Estimate, ShellScan
+from dmri7t.evaluation.perfect import perfect_answer
 from dmri7t.io.dataset import participant_labels
 from dmri7t.io.inputs import find_scans
 from dmri7t.signal.gradients import find_shells
@@ -93,7 +94,11 @@ def coarser(grid: Grid, factor: float) -> Grid:
 
 
 def degraded_cases(
-    root: Path, factors: Sequence[float] = FACTORS, noise_factor: float = 1.0, seed: int = 0
+    root: Path,
+    factors: Sequence[float] = FACTORS,
+    noise_factor: float = 1.0,
+    seed: int = 0,
+    truth: Path | None = None,
 ) -> Iterator[Case]:
     """Cases of all scans of a BIDS data set, with halves that are large enough.
 
@@ -106,6 +111,8 @@ def degraded_cases(
         Noise of the degraded half over its own; 1 adds none.
     seed : int
         Of the added noise.
+    truth : Path, optional
+        The same (simulated) heads without noise: what a perfect answer scores is measured too.
     """
     for label in participant_labels(root):
         for candidate in find_scans(Path(root).resolve(), [label]):
@@ -122,8 +129,13 @@ def degraded_cases(
                         )
                         continue
                     halves = [[shell.indices[i] for i in half] for half in (first, second)]
-                    yield from _cases(
-                        candidate.scan.stem, opened, shell.name, halves, factors, noise_factor, seed
+                    stem = candidate.scan.stem
+                    perfect = truth and perfect_answer(truth, label, stem, opened, shell)
+                    yield from (
+                        attrs.evolve(case, perfect=perfect)
+                        for case in _cases(
+                            stem, opened, shell.name, halves, factors, noise_factor, seed
+                        )
                     )
 
 

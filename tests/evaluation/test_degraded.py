@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from dmri7t.cli.model import main
+from dmri7t.errors import InputError
 from dmri7t.evaluation.case import figures_of
 from dmri7t.evaluation.chain import Estimate, interpolate_shell
 from dmri7t.evaluation.degraded import coarser, crop_kspace, degraded_cases, split_directions
@@ -98,6 +99,29 @@ def test_signals_of_directions_that_were_held_out(scans):
     assert errors["quiet"] < 1e-3 < 0.01 < errors["loud"] < 0.1
 
 
+def test_the_truth_scores_better_than_what_is_measured(scans):
+    """The loud scan's heads are the quiet one's: a perfect answer is known."""
+    case = next(degraded_cases(scans / "loud", factors=(1.5,), truth=scans / "quiet"))
+    measured = interpolate_shell(case.scan, case.scan.represent())
+    right, plain = (figures_of(e, case) | case.signal_figures(e) for e in (case.perfect, measured))
+    for name in ("NMSE R0", "NMSE R2", "NMSE DWI"):
+        assert right[name] < 0.7 * plain[name], name
+    itself = next(degraded_cases(scans / "quiet", factors=(1.5,), truth=scans / "quiet"))
+    assert figures_of(itself.perfect, itself)["NMSE R2"] < 0.01
+
+
+def test_a_truth_of_other_heads_is_refused(scans, tmp_path):
+    other = tmp_path / "other"
+    layout = "--subjects 1 --fields 3 --voxel-size 6 --voxel-size-7t 5 --head-scale 0.5"
+    main(["simulate", str(other), *layout.split()])
+    with pytest.raises(InputError, match="grid"):
+        next(degraded_cases(scans / "loud", truth=other))
+    for path in other.glob("sub-*/ses-3T/dwi/*"):
+        path.unlink()
+    with pytest.raises(InputError, match="no scan sub-"):
+        next(degraded_cases(scans / "loud", truth=other))
+
+
 def test_coarser_and_noisier_scans_are_farther_from_the_other_half(scans):
     errors = []
     for factor, noise in ((1.0, 1.0), (1.5, 1.0), (1.5, 3.0)):
@@ -109,10 +133,11 @@ def test_coarser_and_noisier_scans_are_farther_from_the_other_half(scans):
 
 def test_command_on_scans_of_ones_own(scans, tiny_model, tmp_path, capsys):
     command = f"evaluate {tiny_model} --degrade {scans / 'loud'} --output {tmp_path} --threads 1"
-    main([*command.split(), "--factors", "1.3"])
+    main([*command.split(), "--factors", "1.3", "--truth", str(scans / "quiet")])
     rows = (tmp_path / "table.tsv").read_text().splitlines()
     assert rows[0].split("\t")[:2] == ["factor", "method"]
     assert any(row.startswith("1.3 times coarser\ttiny\tR4\tNMSE") for row in rows)
+    assert any(row.startswith("1.3 times coarser\ttruth\tFA\tNMSE") for row in rows)
     assert any(row.startswith("1.3 times coarser\ttiny\tDWI\tNMSE") for row in rows)
     assert not any("DWI\tSSIM" in row for row in rows)
     assert "noise of its own" in capsys.readouterr().out

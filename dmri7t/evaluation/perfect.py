@@ -1,0 +1,61 @@
+"""What a perfect answer scores: the same simulated heads, scanned without noise.
+
+The reference of a degraded scan is noisy. A measure that calls the truth itself worse than
+interpolation cannot tell which method is nearer to it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import attrs
+import numpy as np
+
+from dmri7t.errors import InputError
+from dmri7t.evaluation.chain import Estimate
+from dmri7t.io.inputs import find_scans
+from dmri7t.signal.gradients import Shell, find_shells
+from dmri7t.signal.represent import represent
+from dmri7t.signal.rish import debias
+from dmri7t.training.pairs import OpenScan, common_shells, open_scan
+
+
+def perfect_answer(root: Path, label: str, stem: str, opened: OpenScan, shell: Shell) -> Estimate:
+    """RISH and coefficients of a shell, from the scan of the same name that has no noise.
+
+    Parameters
+    ----------
+    root : Path
+        BIDS data set of the same heads.
+    label, stem : str
+        Participant, and name of the scan.
+    opened : OpenScan
+        The noisy scan, whose mask voxels are answered for.
+    shell : Shell
+        Of it.
+
+    Raises
+    ------
+    InputError
+        If there is no such scan, shell or grid.
+    """
+    for candidate in find_scans(Path(root).resolve(), [label]):
+        if candidate.scan is None or candidate.scan.stem != stem:
+            continue
+        with open_scan(candidate.scan) as twin:
+            return _answer(twin, candidate.scan.dwi, opened, shell)
+    raise InputError(f"{root}: has no scan {stem}; simulate it with the same seed.")
+
+
+def _answer(twin: OpenScan, path: Path, opened: OpenScan, shell: Shell) -> Estimate:
+    grids = [(g.shape, np.round(g.affine, 4).tolist()) for g in (twin.grid, opened.grid)]
+    if grids[0] != grids[1]:
+        raise InputError(f"{path}: its grid is not that of the degraded scan; use the same layout.")
+    pairs = common_shells([shell], twin.shells)
+    if not pairs:
+        raise InputError(f"{path}: has no shell {shell.name}; simulate it with the same shells.")
+    same = attrs.evolve(twin, mask=opened.mask)
+    indices, directions = pairs[0][1].indices, twin.table.directions[list(pairs[0][1].indices)]
+    b0s, _ = find_shells(twin.table.bvals)
+    rep = represent(same.read(indices), same.read(b0s).mean(0), directions, len(b0s))
+    return Estimate(debias(rep.rish_LV, rep.noise_LV), rep.sh_CV)
