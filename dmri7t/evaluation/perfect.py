@@ -10,11 +10,12 @@ from pathlib import Path
 
 import attrs
 import numpy as np
+import torch
 
 from dmri7t.errors import InputError
 from dmri7t.evaluation.chain import Estimate
 from dmri7t.io.inputs import find_scans
-from dmri7t.signal.gradients import Shell, find_shells
+from dmri7t.signal.gradients import Shell
 from dmri7t.signal.represent import represent
 from dmri7t.signal.rish import debias
 from dmri7t.training.pairs import OpenScan, common_shells, open_scan
@@ -54,8 +55,7 @@ def _answer(twin: OpenScan, path: Path, opened: OpenScan, shell: Shell) -> Estim
     pairs = common_shells([shell], twin.shells)
     if not pairs:
         raise InputError(f"{path}: has no shell {shell.name}; simulate it with the same shells.")
-    same = attrs.evolve(twin, mask=opened.mask)
-    indices, directions = pairs[0][1].indices, twin.table.directions[list(pairs[0][1].indices)]
-    b0s, _ = find_shells(twin.table.bvals)
-    rep = represent(same.read(indices), same.read(b0s).mean(0), directions, len(b0s))
+    indices, same = pairs[0][1].indices, attrs.evolve(twin, mask=opened.mask)
+    directions, b0_V = twin.table.directions[list(indices)], torch.from_numpy(twin.b0[opened.mask])
+    rep = represent(same.read(indices), b0_V, directions, twin.n_b0)
     return Estimate(debias(rep.rish_LV, rep.noise_LV), rep.sh_CV)

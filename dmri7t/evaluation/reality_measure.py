@@ -16,7 +16,7 @@ from scipy import ndimage
 from dmri7t.evaluation.chain import ShellScan
 from dmri7t.evaluation.degraded import split_directions
 from dmri7t.signal.coherence import residual_correlation, smooth
-from dmri7t.signal.harmonics import basis_matrix, n_coefficients, synthesize
+from dmri7t.signal.harmonics import fit, n_coefficients, plan_fit, synthesize
 from dmri7t.signal.represent import Representation, floor_b0, normalize
 from dmri7t.signal.rish import debias, rish
 from dmri7t.signal.tensor import fit_tensor, fractional_anisotropy, mean_diffusivity
@@ -117,12 +117,11 @@ def detail_figures(scan: ShellScan, window: np.ndarray) -> dict[tuple[str, str],
     normalized_NV = normalize(scan.signal_NV, scan.b0_V)
     spectra = []
     for half in halves:
-        fit_CN = np.linalg.pinv(basis_matrix(scan.directions_N3[half], 2))[1:]
-        volume = _volume(torch.from_numpy(fit_CN).float() @ normalized_NV[half], scan.mask)
+        sh_CV = fit(normalized_NV[half], plan_fit(scan.directions_N3[half], 2, 0.0))
+        volume = _volume(sh_CV[1:], scan.mask)
         spectra.append(np.fft.fftn(volume.numpy() * window, axes=(1, 2, 3)))
     power = (spectra[0] * spectra[1].conj()).real.sum(0)
-    waves = np.meshgrid(*[np.abs(np.fft.fftfreq(n)) for n in scan.mask.shape], indexing="ij")
-    highest = np.maximum.reduce(waves)
+    highest = np.maximum.reduce(_waves(scan.mask.shape))
     return {
         (f"order 2 kept in voxels {factor:g} times larger, percent", ""): float(
             100 * power[highest < 0.5 / factor].sum() / power.sum()
@@ -342,13 +341,18 @@ def power_spectra(
     volume[mask] = values_V.numpy()
     volume = (volume - (volume * window).sum() / window.sum()) * window
     power = np.abs(np.fft.fftn(volume)) ** 2
-    waves = np.meshgrid(*[np.abs(np.fft.fftfreq(n)) for n in mask.shape], indexing="ij")
+    waves = _waves(mask.shape)
     radius = np.sqrt(sum(wave**2 for wave in waves))
     n_bins = min(mask.shape) // 2
     out = {"radial": _binned(power, radius, radius <= 0.5, n_bins)}
     for axis, wave in zip(AXES, waves, strict=True):
         out[axis] = _binned(power, wave, wave >= radius * np.sqrt(0.5), n_bins)
     return out
+
+
+def _waves(shape: tuple[int, ...]) -> list[np.ndarray]:
+    """Frequency along each axis, cycles a voxel, without sign: three volumes (X, Y, Z)."""
+    return np.meshgrid(*[np.abs(np.fft.fftfreq(n)) for n in shape], indexing="ij")
 
 
 def _binned(
