@@ -226,7 +226,7 @@ def _what_is_made(group: argparse._ArgumentGroup) -> None:
         "--precision",
         choices=["auto", "float32"],
         default="auto",
-        help="auto: bfloat16 where the device has it; float32 is the reference",
+        help="auto: bfloat16 on CUDA and CPUs with AMX; float32 is the reference",
     )
 
 

@@ -9,9 +9,12 @@ import torch
 
 
 def fast_cpu() -> bool:
-    """Whether this processor multiplies bfloat16 itself."""
-    capability = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-    return bool(capability and capability())
+    """Whether this processor multiplies matrices of bfloat16 in units of their own (AMX).
+
+    Instructions for vectors of bfloat16 (AVX-512) are no faster than float32: measured on a Xeon
+    with these alone, a step of training took 0.175 s against 0.115 s.
+    """
+    return bool(torch.cpu.get_capabilities().get("amx_bf16"))
 
 
 def cast(network: Callable[..., torch.Tensor], autocast: Any) -> Callable[..., torch.Tensor]:

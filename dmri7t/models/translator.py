@@ -50,7 +50,7 @@ class Translator:
     networks : dict of Module
     device : str
     precision : {"auto", "float32", "bfloat16"}
-        auto: bfloat16 convolutions where the device has them in hardware, else float32.
+        auto: bfloat16 convolutions on CUDA and on CPUs with AMX, else float32.
     """
 
     def __init__(
