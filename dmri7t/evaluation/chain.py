@@ -76,6 +76,11 @@ class Estimate:
     sh_CV: torch.Tensor
     sd_3V: torch.Tensor | None = None
 
+    @classmethod
+    def measured(cls, rep: Representation, kept_V: torch.Tensor | slice = slice(None)) -> Estimate:
+        """Debiased RISH and coefficients of a scan as they are, at the voxels that are kept."""
+        return cls(debias(rep.rish_LV, rep.noise_LV)[:, kept_V], rep.sh_CV[:, kept_V])
+
     def anisotropy(self, scan: ShellScan) -> torch.Tensor:
         """FA (V',) of the signals at the scan's directions."""
         signal_NV = synthesize(self.sh_CV, scan.directions_N3).clamp_min(0)

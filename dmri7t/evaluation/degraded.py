@@ -18,12 +18,11 @@ from dmri7t.evaluation.chain import Estimate, ShellScan
 from dmri7t.evaluation.perfect import perfect_answer
 from dmri7t.io.dataset import participant_labels
 from dmri7t.io.inputs import find_scans
-from dmri7t.signal.gradients import find_shells
+from dmri7t.signal.gradients import find_shells, split_directions
 from dmri7t.signal.grids import Grid
 from dmri7t.signal.prepare import find_brain
 from dmri7t.signal.represent import normalize, represent
 from dmri7t.signal.resample import extend
-from dmri7t.signal.rish import debias
 from dmri7t.training.pairs import OpenScan, open_scan
 
 FACTORS = (1.19, 1.5)
@@ -31,38 +30,6 @@ FACTORS = (1.19, 1.5)
 
 FEWEST = 6
 """Directions that a half needs."""
-
-
-def split_directions(directions_N3: np.ndarray) -> tuple[list[int], list[int]]:
-    """Part directions into two halves that are spread well, each by itself.
-
-    Directions repel each other within a half, as charges do (Jones et al. 1999, MRM 42:515; a
-    direction and its opposite are the same); they change halves two by two as long as that
-    lowers the energy.
-
-    Examples
-    --------
-    >>> close = np.array([[1, 0, 0], [0, 1, 0], [0.99, 0.1, 0], [0, 0.99, 0.1]])
-    >>> [sum(i in (0, 2) for i in half) for half in split_directions(close)]
-    [1, 1]
-    """
-    n = len(directions_N3)
-    gaps = [directions_N3[:, None] - s * directions_N3[None] for s in (1, -1)]
-    # repeated directions lie on top of each other: the force is kept finite
-    force = sum(1 / np.maximum(np.linalg.norm(gap, axis=-1), 1e-3) for gap in gaps)
-    np.fill_diagonal(force, 0)
-    side = np.arange(n) % 2
-    while True:
-        # what each direction feels of the first half and of the second
-        felt = np.stack([force @ (side == h) for h in (0, 1)])
-        first, second = np.flatnonzero(side == 0), np.flatnonzero(side == 1)
-        gain = (felt[1] - felt[0])[first][:, None] + (felt[0] - felt[1])[second][None]
-        # the two no longer feel each other as counted
-        change = gain - 2 * force[np.ix_(first, second)]
-        i, j = np.unravel_index(np.argmin(change), change.shape)
-        if change[i, j] > -1e-9:
-            return first.tolist(), second.tolist()
-        side[first[i]], side[second[j]] = 1, 0
 
 
 def crop_kspace(volume_XYZ: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
@@ -171,7 +138,7 @@ def _reference(opened: OpenScan, half: list[int], b0s: list[int]) -> tuple[Estim
     b0_V = b0_V.mean(0)
     rep = represent(signal_NV, b0_V, directions, len(b0s))
     held = Held(normalize(signal_NV, b0_V), directions)
-    return Estimate(debias(rep.rish_LV, rep.noise_LV), rep.sh_CV), rep.plan.order, held
+    return Estimate.measured(rep), rep.plan.order, held
 
 
 def _volumes(opened: OpenScan, indices: list[int]) -> torch.Tensor:

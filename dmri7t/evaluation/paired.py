@@ -18,7 +18,6 @@ from dmri7t.models.translator import Translator
 from dmri7t.signal.grids import Grid
 from dmri7t.signal.represent import represent
 from dmri7t.signal.resample import resample_mask
-from dmri7t.signal.rish import debias
 from dmri7t.training.pairs import (
     FIELDS,
     Cutting,
@@ -77,9 +76,8 @@ def _pair(label: str, low: OpenScan, high: OpenScan, shell: Any, other: Any) -> 
     b0_V = torch.from_numpy(high.b0[high.mask])
     rep = represent(high.read(other.indices), b0_V, directions, high.n_b0)
     inside = torch.from_numpy(overlap[high.mask])
-    rish_3V = debias(rep.rish_LV, rep.noise_LV)[:, inside]
     scan = scan_of_shell(low, shell.indices, low.n_b0, overlap, high.grid)
-    truth = Estimate(rish_3V, rep.sh_CV[:, inside])
+    truth = Estimate.measured(rep, inside)
     fitted = [rep.plan.order, scan.represent().plan.order]
     return Case(label, shell.name, scan, truth, overlap, orders=min(3, min(fitted) // 2 + 1))
 

