@@ -113,9 +113,10 @@ def _on_simulated(args: argparse.Namespace, shown: Any) -> tuple[Any, list[str]]
     methods = _methods(args, _models(args), _simulated_linear())
     first = FIRST_TEST_SEED + args.seed
     cases = simulated_cases(args.subjects, first, args.protocol, args.size)
+    scanner = "a 7T scan" if args.protocol == "hcp" else "the same scan on finer voxels"
     note = (
         f"{args.subjects} simulated subjects that no training saw (protocol {args.protocol}), "
-        "against the noise-free simulated 7T scan. `linear` was fitted on 12 others."
+        f"against {scanner}, without noise. `linear` was fitted on 12 others."
     )
     return run_methods(cases, methods, args.seed, shown), [note]
 

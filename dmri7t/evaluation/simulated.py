@@ -1,4 +1,4 @@
-"""Simulated subjects that no training saw, with the noise-free 7T scan as truth."""
+"""Simulated subjects that no training saw, with the noise-free target of training as truth."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def scan_of(patch: Patch) -> ShellScan:
 
 
 def truth_of(patch: Patch) -> Estimate:
-    """Noise-free 7T coefficients and RISH of a block."""
+    """Noise-free coefficients and RISH of a block's target."""
     sampled = patch.high[:, patch.mask_high]
     sh_CV = sampled[1:] / floor_b0(sampled[0])
     return Estimate(rish(sh_CV)[:3], sh_CV)

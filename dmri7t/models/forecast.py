@@ -1,6 +1,6 @@
 """How much a scan may be expected to gain, from what simulated scans like it gained.
 
-The gain is the ratio of two errors against the true 7T: the model's, over that of plain
+The gain is the ratio of two errors against the truth: the model's, over that of plain
 interpolation. Its logarithm is close to linear in what describes a scan.
 """
 

@@ -1,4 +1,4 @@
-"""A paired acquisition: one brain, a 3T protocol, and the 7T protocol it is compared with."""
+"""A paired acquisition: one brain, a 3T protocol, and what its scan is compared with."""
 
 from __future__ import annotations
 
@@ -14,16 +14,25 @@ from dmri7t.signal.resample import apply_axes
 from dmri7t.simulation.anatomy import Brain, Tissue
 from dmri7t.simulation.fields import Axes
 from dmri7t.simulation.microstructure import Microstructure
-from dmri7t.simulation.scanner import PointSpread, Scanner
+from dmri7t.simulation.scanner import SINC_WIDTH, PointSpread, Scanner
 
 SUBVOXELS = 2
 """Fine samples per 7T voxel and axis."""
 
-REACH = 2.0
+REACH = 3.0
 """Voxels of the coarser scan by which the fine grid surpasses a block on every side."""
 
 SNR_RANGE = (6.0, 60.0)
 """Signal-to-noise ratio of the b0 in white matter."""
+
+RELAXATION = (0.88, 1.12)
+"""Factor on T2 of a person."""
+
+SLICE_WIDTH = (0.68, 0.95)
+"""Width of the slice profile in voxels; a box has the second moment of a Gaussian of 0.68."""
+
+BLUR = 1.0
+"""Largest blur beside the sampling, mm."""
 
 HCP_3T = {"echo_time": 0.0895, "repetition_time": 5.52}
 """Seconds (Sotiropoulos et al. 2013, NeuroImage 80:125)."""
@@ -58,11 +67,11 @@ class Protocol:
     Parameters
     ----------
     low, high : Scanner
-        3T and 7T.
+        3T, and the target: 7T, or the 3T scanner itself without flaws.
     voxel_sizes : ndarray (3,)
         Of the 3T scan, mm.
     ratio : float
-        7T over 3T voxel size.
+        Voxel size of the target over that of the 3T scan.
     bval : float
         s/mm2.
     directions : ndarray (N, 3)
@@ -78,48 +87,61 @@ class Protocol:
     n_b0: int
 
 
-def seven_tesla(relaxation_spread: tuple[float, float], snr: float = 40.0) -> Scanner:
-    """HCP's 7T protocol: the target of every translation."""
-    spread = PointSpread(width=1.05, apodisation=0.5)
+def seven_tesla(low: Scanner, snr: float = 40.0) -> Scanner:
+    """HCP's 7T protocol for the person whom a 3T scanner measured, with its point-spread."""
     return Scanner(
         7,
         **HCP_7T,
-        relaxation_spread=relaxation_spread,
-        point_spread=(spread, spread, spread),
+        relaxation_spread=low.relaxation_spread,
+        point_spread=low.point_spread,
         snr=snr,
     )
 
 
+def without_flaws(scanner: Scanner) -> Scanner:
+    """The same scanner, without motion, gain, losses or errors: the target of training.
+
+    Contrast and point-spread (in voxels) stay as they are. Those of another field hang on its
+    echo time and on the person, which no network can tell from a 3T scan.
+    """
+    return attrs.evolve(
+        scanner,
+        drift=0.0,
+        dropout=0.0,
+        kept=(1.0, 1.0, 1.0),
+        coils=1,
+        motion=0.0,
+        eddy=0.0,
+        direction_error=0.0,
+    )
+
+
 def draw_protocol(rng: np.random.Generator) -> Protocol:
-    """Draw a 3T protocol from what labs run, widely; the 7T one stays HCP's."""
-    relaxation = (rng.uniform(0.92, 1.08), rng.uniform(0.92, 1.08))
+    """Draw a 3T protocol from what labs run, widely; its target has the same contrast."""
     size = np.exp(rng.uniform(np.log(1.0), np.log(3.0)))
     voxel = np.full(3, size)
+    slices = int(rng.integers(3))
     if rng.random() < 0.3:
-        voxel[rng.integers(3)] *= rng.uniform(1.0, min(3.0, 5.0 / size))
-    width = rng.uniform(0.9, 1.4)
-    apodisation = rng.uniform(0, 1)
-    kept = draw_kept(rng)
-    spread = tuple(
-        PointSpread(max(width * rng.uniform(0.95, 1.2), 1 / kept[a]), apodisation) for a in range(3)
-    )
+        voxel[slices] *= rng.uniform(1.0, min(3.0, 5.0 / size))
+    kept = draw_kept(rng, slices)
     low = Scanner(
         tesla=3,
         echo_time=rng.uniform(0.055, 0.1),
         repetition_time=rng.uniform(3.0, 9.0),
-        relaxation_spread=relaxation,
-        point_spread=spread,
+        relaxation_spread=(rng.uniform(*RELAXATION), rng.uniform(*RELAXATION)),
+        point_spread=draw_spread(rng, slices, kept),
         snr=draw_snr(rng),
         drift=rng.uniform(0, 0.02),
         dropout=0.05 if rng.random() < 0.1 else 0.0,
         kept=kept,
         coils=int(rng.integers(2, 5)) if rng.random() < 0.15 else 1,
         motion=rng.uniform(0, 0.3) if rng.random() < 0.4 else 0.0,
+        eddy=rng.uniform(0, 0.5) if rng.random() < 0.4 else 0.0,
         direction_error=rng.uniform(0, 2.0),
     )
     return Protocol(
         low=low,
-        high=seven_tesla(relaxation),
+        high=without_flaws(low),
         voxel_sizes=voxel,
         ratio=SEVEN_TO_THREE if rng.random() < 0.75 else rng.uniform(0.66, 1.0),
         bval=1000.0 if rng.random() < 0.5 else rng.uniform(500, 3100),
@@ -129,19 +151,18 @@ def draw_protocol(rng: np.random.Generator) -> Protocol:
 
 def hcp_protocol(rng: np.random.Generator) -> Protocol:
     """HCP's 3T scan beside its 7T one: 1.25 and 1.05 mm, b = 1000, 90 directions and 6 b0s."""
-    relaxation = (rng.uniform(0.92, 1.08), rng.uniform(0.92, 1.08))
-    spread = tuple(PointSpread(width, 0.5) for width in (1.1, 1.25, 1.1))
+    sinc = PointSpread(SINC_WIDTH, 0.85, 0.4)
     low = Scanner(
         3,
         **HCP_3T,
-        relaxation_spread=relaxation,
-        point_spread=spread,
+        relaxation_spread=(rng.uniform(*RELAXATION), rng.uniform(*RELAXATION)),
+        point_spread=(sinc, sinc, PointSpread(0.8, 0.0, 0.4)),
         snr=rng.uniform(16.0, 24.0),
         drift=0.005,
     )
     return Protocol(
         low=low,
-        high=seven_tesla(relaxation),
+        high=seven_tesla(low),
         voxel_sizes=np.full(3, 1.25),
         ratio=SEVEN_TO_THREE,
         bval=1000.0,
@@ -150,25 +171,47 @@ def hcp_protocol(rng: np.random.Generator) -> Protocol:
     )
 
 
+def draw_spread(
+    rng: np.random.Generator, slices: int, kept: tuple[float, float, float]
+) -> tuple[PointSpread, PointSpread, PointSpread]:
+    """Draw point-spread functions: a filtered sinc within slices, a Gaussian across them.
+
+    Parameters
+    ----------
+    rng : Generator
+    slices : int
+        Axis across the slices.
+    kept : tuple of three floats
+        Fraction of k-space that was sampled along each axis.
+    """
+    blur, filtering = rng.uniform(0, BLUR), rng.uniform(0.75, 1.0)
+    across = PointSpread(rng.uniform(*SLICE_WIDTH) / kept[slices], 0.0, blur)
+    within = (PointSpread(SINC_WIDTH / part, filtering, blur) for part in kept)
+    return tuple(across if a == slices else spread for a, spread in enumerate(within))
+
+
 def draw_table(rng: np.random.Generator) -> dict[str, object]:
-    """Draw the directions of a shell (12 to 96) and the number of b0s."""
-    n = round(float(np.exp(rng.uniform(np.log(12), np.log(96)))))
+    """Draw the directions of a shell (8 to 96) and the number of b0s."""
+    n = round(float(np.exp(rng.uniform(np.log(8), np.log(96)))))
     directions = spread_directions(n, int(rng.integers(4))) @ random_rotation(rng).T
     return {"directions": directions, "n_b0": int(rng.choice([1, 1, 1, 2, 3, 6, 9]))}
 
 
-def draw_kept(rng: np.random.Generator) -> tuple[float, float, float]:
+def draw_kept(rng: np.random.Generator, slices: int) -> tuple[float, float, float]:
     """Draw what fraction of k-space was sampled: mostly all, else less within the slices.
 
-    Which axis is the slice's is drawn too. Resampling by a preprocessing pipeline correlates the
-    noise much as zero filling does, along all three axes.
+    Resampling by a preprocessing pipeline correlates the noise much as zero filling does, along
+    all three axes.
     """
     kind = rng.random()
     if kind < 0.5:
         return (1.0, 1.0, 1.0)
     kept = rng.uniform(0.55, 1.0) if kind < 0.85 else rng.uniform(0.7, 1.0)
-    fractions = [kept, kept * rng.uniform(0.9, 1.1), 1.0 if kind < 0.85 else kept]
-    return tuple(min(float(fractions[a]), 1.0) for a in rng.permutation(3))
+    fractions = kept * rng.uniform([1.0, 0.9, 0.9], [1.0, 1.1, 1.1])
+    fractions = np.roll(fractions, int(rng.integers(3)))
+    if kind < 0.85:
+        fractions[slices] = 1.0
+    return tuple(min(float(part), 1.0) for part in fractions)
 
 
 def draw_snr(rng: np.random.Generator) -> float:
@@ -223,9 +266,9 @@ class Block:
     low : Tensor (1 + C, X, Y, Z)
         3T: b0, and harmonics of the shell (not divided by it).
     high : Tensor (1 + 15, X', Y', Z')
-        7T on its own grid, order 4.
+        The target on its own grid, order 4.
     high_on_low : Tensor (1 + 15, X, Y, Z)
-        7T sampled at the 3T voxels' centres.
+        The target sampled at the 3T voxels' centres.
     depth, depth_high : Tensor
         Depth below the hull in mm, on both grids.
     """

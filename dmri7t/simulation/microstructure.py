@@ -83,7 +83,7 @@ class Fibre:
             stick=rng.uniform(1.5e-3, 2.4e-3),
             parallel=parallel,
             perpendicular=parallel * rng.uniform(0.25, 0.6),
-            dispersion=float(np.exp(rng.uniform(np.log(0.001), np.log(0.03)))),
+            dispersion=float(np.exp(rng.uniform(np.log(0.002), np.log(0.05)))),
         )
 
     def kernel(self, b: float, order: int) -> np.ndarray:

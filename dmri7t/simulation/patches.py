@@ -22,7 +22,13 @@ from dmri7t.simulation.acquisition import (
 from dmri7t.simulation.anatomy import Brain
 from dmri7t.simulation.fields import Axes, SmoothField
 from dmri7t.simulation.microstructure import Microstructure
-from dmri7t.simulation.scanner import add_flaws, add_noise, move, true_directions
+from dmri7t.simulation.scanner import (
+    add_flaws,
+    add_noise,
+    draw_shifts,
+    move,
+    true_directions,
+)
 
 PATCH = 32
 """Edge of a patch in 3T voxels."""
@@ -47,7 +53,7 @@ class Patch:
         The 3T shell in numbers.
     mask : Tensor (X, Y, Z) bool
     target : Tensor (3, X, Y, Z)
-        RISH of the noise-free 7T scan at the 3T voxels.
+        RISH of the noise-free target at the 3T voxels.
     target_high : Tensor (3, X', Y', Z')
         The same on the 7T grid.
     mask_high : Tensor (X', Y', Z') bool
@@ -57,7 +63,7 @@ class Patch:
         The noisy 3T shell and mean b0 themselves.
     protocol : Protocol
     high : Tensor (1 + 15, X', Y', Z')
-        Noise-free 7T b0 and harmonics.
+        Noise-free b0 and harmonics of the target.
     """
 
     rish: torch.Tensor
@@ -107,7 +113,8 @@ def measure(
     half = np.array([max(np.abs(a).max(), 40) for a in axes])
     profile, g_factor = SmoothField.draw(rng, 60.0, half, 2).at(axes)
     directions = true_directions(protocol.directions, protocol.low.direction_error, rng)
-    clean = move(volumes(sampled, directions, protocol.n_b0), protocol.low.motion, generator)
+    shifts = draw_shifts(directions, protocol.n_b0, protocol.low, rng)
+    clean = move(volumes(sampled, directions, protocol.n_b0), shifts)
     clean = add_flaws(clean * torch.exp(0.25 * profile), protocol.low, generator)
     sigma = protocol.low.sigma() * torch.exp(0.12 * g_factor)
     return add_noise(clean, sigma, generator, protocol.low.kept, protocol.low.coils)

@@ -8,11 +8,25 @@ import pytest
 import torch
 
 from dmri7t.signal.harmonics import basis_matrix, coefficient_orders
-from dmri7t.simulation.acquisition import draw_protocol, hcp_protocol, spread_directions
+from dmri7t.simulation.acquisition import (
+    draw_kept,
+    draw_protocol,
+    draw_spread,
+    hcp_protocol,
+    spread_directions,
+    without_flaws,
+)
 from dmri7t.simulation.anatomy import Brain
 from dmri7t.simulation.microstructure import Fibre, zeppelin_kernel
 from dmri7t.simulation.patches import draw_patches
-from dmri7t.simulation.scanner import PointSpread, add_noise, move, true_directions
+from dmri7t.simulation.scanner import (
+    PointSpread,
+    add_noise,
+    draw_shifts,
+    move,
+    shift_matrix,
+    true_directions,
+)
 
 
 def test_kernel_of_a_zeppelin_is_its_signal():
@@ -43,6 +57,45 @@ def test_point_spread_keeps_a_constant_and_has_its_width(apodisation):
     np.testing.assert_allclose(matrix.sum(1), 1)
     profile = matrix[10] / matrix[10].max()
     assert np.ptp(fine[profile > 0.5]) == pytest.approx(1.3, abs=0.12)
+
+
+def width_of(spread: PointSpread, size: float) -> float:
+    """Full width at half maximum in mm."""
+    fine = np.arange(-20, 20.01, 0.02)
+    profile = spread.matrix(fine, np.zeros(1), size)[0]
+    return float(np.ptp(fine[profile > 0.5 * profile.max()]))
+
+
+def test_blur_is_in_mm_and_adds_in_quadrature():
+    for size in (1.0, 2.0):
+        width = width_of(PointSpread(0.8, 0.0, blur=0.9), size)
+        assert width == pytest.approx(np.hypot(0.8 * size, 0.9), abs=0.05)
+
+
+def test_sampling_less_of_k_space_blurs_within_slices_only():
+    spreads = draw_spread(np.random.default_rng(4), slices=2, kept=(0.6, 0.8, 1.0))
+    widths = [width_of(attrs.evolve(spread, blur=0.0), 1.0) for spread in spreads]
+    # the window narrows the sinc by some percent
+    assert widths[:2] == pytest.approx([1.207 / 0.6, 1.207 / 0.8], rel=0.08)
+    assert widths[0] / widths[1] == pytest.approx(0.8 / 0.6, rel=0.02)
+    assert 0.66 < widths[2] < 0.97
+    drawn = np.array([draw_kept(np.random.default_rng(i), slices=2) for i in range(200)])
+    assert (drawn == 1).all(1).mean() == pytest.approx(0.5, abs=0.1)
+    # resampling reaches across the slices too
+    assert (drawn[:, 2] < 1).mean() == pytest.approx(0.15, abs=0.08)
+    assert drawn.min() > 0.45 and drawn.max() <= 1
+
+
+def test_training_asks_for_finer_voxels_of_the_scan_itself():
+    protocol = draw_protocol(np.random.default_rng(0))
+    target = protocol.high
+    assert target.weights() == protocol.low.weights()
+    assert target.point_spread == protocol.low.point_spread
+    assert target == without_flaws(target)
+    # HCP's is another scanner, of the same person
+    hcp = hcp_protocol(np.random.default_rng(0))
+    assert hcp.high.tesla == 7 and hcp.high.weights() != hcp.low.weights()
+    assert hcp.high.relaxation_spread == hcp.low.relaxation_spread
 
 
 def test_tissues_fill_space_and_blocks_of_one_brain_agree():
@@ -92,8 +145,7 @@ def test_noise_share_explains_the_bias_of_a_noisy_scan():
         directions=spread_directions(40),
         n_b0=9,
     )
-    flaws = {"drift": 0.0, "dropout": 0.0, "coils": 1, "motion": 0.0, "direction_error": 0.0}
-    ideal = attrs.evolve(protocol.low, kept=(1.0, 1.0, 1.0), **flaws)
+    ideal = without_flaws(protocol.low)
     quiet, loud = (
         draw_patches(
             11,
@@ -131,13 +183,32 @@ def test_more_coils_raise_the_floor():
         assert float(noisy.mean()) == pytest.approx(floor, rel=0.01)
 
 
+@pytest.mark.parametrize("shift", [-1.3, -0.4, 0.0, 0.15, 0.5])
+def test_a_shift_moves_a_wave_and_does_not_blur_it(shift):
+    x = np.arange(60)
+    wave, moved = (np.cos(2 * np.pi * 0.15 * (x + s)) for s in (0.0, shift))
+    got = shift_matrix(60, shift).numpy() @ wave
+    np.testing.assert_allclose(got[8:-8], moved[8:-8], atol=0.02)
+
+
 def test_motion_moves_volumes_and_keeps_their_sum():
-    volumes = torch.zeros(3, 9, 9, 9)
-    volumes[:, 4, 4, 4] = 1.0
-    moved = move(volumes, 0.3, torch.Generator().manual_seed(0))
-    assert moved.sum((1, 2, 3)).tolist() == pytest.approx([1.0] * 3, abs=1e-5)
-    assert float((moved - volumes).abs().max()) > 0.05
-    assert torch.equal(move(volumes, 0.0, torch.Generator()), volumes)
+    volumes = torch.zeros(2, 13, 13, 13)
+    volumes[:, 6, 6, 6] = 1.0
+    moved = move(volumes, np.array([[0.3, 0.0, -0.2], [1.0, 0.0, 0.0]]))
+    assert moved.sum((1, 2, 3)).tolist() == pytest.approx([1.0] * 2, abs=1e-5)
+    assert float((moved[0] - volumes[0]).abs().max()) > 0.05
+    assert float(moved[1, 5, 6, 6]) == pytest.approx(1.0)
+    assert torch.equal(move(volumes, np.zeros((2, 3))), volumes)
+
+
+def test_eddy_currents_shift_with_the_gradient_along_one_axis():
+    g = spread_directions(20)
+    scanner = attrs.evolve(draw_protocol(np.random.default_rng(0)).low, motion=0.0, eddy=0.4)
+    shifts = draw_shifts(np.concatenate([g, -g]), 3, scanner, np.random.default_rng(2))
+    assert not shifts[:3].any() and np.count_nonzero(shifts[3:].any(0)) == 1
+    np.testing.assert_allclose(shifts[3:23], -shifts[23:])
+    fitted, residual, *_ = np.linalg.lstsq(g, shifts[3:23].sum(1), rcond=None)
+    assert np.linalg.norm(fitted) > 0.1 and float(residual.sum()) < 1e-20
 
 
 def test_gradients_are_off_by_what_is_said():
