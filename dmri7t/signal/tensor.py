@@ -137,7 +137,7 @@ def fractional_anisotropy(tensor_6V: torch.Tensor) -> torch.Tensor:
     Examples
     --------
     >>> line, ball = [1.0, 0, 0, 0, 0, 0], [1.0, 1.0, 1.0, 0, 0, 0]
-    >>> fractional_anisotropy(torch.tensor([line, ball]).T).tolist()
+    >>> fractional_anisotropy(torch.tensor([line, ball]).T).round(decimals=6).tolist()
     [1.0, 0.0]
     """
     off = 2 * tensor_6V[3:].square().sum(0)
