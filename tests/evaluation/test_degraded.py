@@ -40,7 +40,7 @@ def test_the_coarser_grid_covers_the_same_field_of_view():
 def scans(tmp_path_factory):
     """Two simulated heads, one of them with hardly any noise."""
     root = tmp_path_factory.mktemp("scans")
-    common = "--subjects 1 --voxel-size 5 --voxel-size-7t 4.2 --directions 40 --b0s 4"
+    common = "--subjects 1 --voxel-size 5 --voxel-size-7t 4.2 --directions 60 --b0s 4"
     for name, snr in (("quiet", 2000), ("loud", 15)):
         main(["simulate", str(root / name), *common.split(), "--snr", str(snr)])
         # the 3T scans alone: what would be 7T is no scan to degrade here
@@ -66,8 +66,7 @@ def test_signals_of_directions_that_were_held_out(scans):
         nothing = Estimate(0 * answer.rish_3V, 0 * answer.sh_CV)
         assert case.signal_figures(nothing)["NMSE DWI"] == pytest.approx(1, abs=1e-6)
         errors[name] = case.signal_figures(answer)["NMSE DWI"]
-    # quiet: what order 6 of the simulated signal leaves, which each half's order 4 sees otherwise
-    assert errors["quiet"] < 1.5e-3 and 0.01 < errors["loud"] < 0.1
+    assert errors["quiet"] < 1e-3 < 0.01 < errors["loud"] < 0.1
 
 
 def test_the_truth_scores_better_than_what_is_measured(scans):

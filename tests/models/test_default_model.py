@@ -71,17 +71,14 @@ def test_seed_decides_the_image(translator, patch):
     assert np.isfinite(images[2].numpy()).all()
 
 
-def test_it_knows_faults_from_heads_like_those_of_training(translator):
-    """Alarms come from :mod:`dmri7t.models.novelty`, as the app raises them.
-
-    Most faults, not all: see how many of each the model's card names.
-    """
+@pytest.mark.parametrize("fault", ["none", "stroke", "slab"])
+def test_it_knows_faults_from_heads_like_those_of_training(translator, fault):
+    """Alarms come from :mod:`dmri7t.models.novelty`, as the app raises them."""
     known = Novelty.load(resolve_model("default"))
-    alarms = {"none": 0, "stroke": 0, "slab": 0}
-    for seed in range(FIRST_CHECK_SEED + 100, FIRST_CHECK_SEED + 106):
-        block = draw_patches(seed, 32)[0]
-        volumes = volumes_of(block)
-        for fault in alarms:
-            changed = volumes if fault == "none" else put_fault(fault, volumes, seed)
-            alarms[fault] += known.compare(**shell_maps(translator, block, changed)).flagged
-    assert alarms["none"] <= 1 and min(alarms["stroke"], alarms["slab"]) >= 4, alarms
+    seed = FIRST_CHECK_SEED + 100
+    block = draw_patches(seed, 32)[0]
+    volumes = volumes_of(block)
+    if fault != "none":
+        volumes = put_fault(fault, volumes, seed)
+    found = known.compare(**shell_maps(translator, block, volumes))
+    assert found.flagged == (fault != "none"), found.score
