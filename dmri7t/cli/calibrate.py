@@ -11,14 +11,15 @@ def add_parser(verbs: Any) -> None:
     """Add the verb."""
     verb = verbs.add_parser(
         "calibrate",
-        help="fit a model's gain, uncertainty and alarms on simulated subjects, check on others",
+        help="fit a model's shares, uncertainty and alarms on simulated subjects, check on others",
     )
     verb.add_argument("model", help="a model's folder; its description is rewritten")
     verb.add_argument(
-        "--gain-subjects",
+        "--share-subjects",
         type=int,
         default=24,
-        help="to fit on how much of the samples goes into the result; 0: leave that out",
+        help="to fit on how much of the samples and of the super-resolution goes into each order;"
+        " 0: leave that out",
     )
     verb.add_argument(
         "--subjects", type=int, default=40, help="to fit the uncertainty on; 0: leave that out"
@@ -40,8 +41,8 @@ def run(args: argparse.Namespace) -> None:
     """Fit, check, write into the model."""
     import torch
 
-    from dmri7t.evaluation.gain import fit_gain
     from dmri7t.evaluation.novelty import fit_novelty
+    from dmri7t.evaluation.shares import fit_shares
     from dmri7t.models.bundle import check_bundle, resolve_model, write_bundle
     from dmri7t.models.card import model_card
     from dmri7t.models.translator import Translator
@@ -52,9 +53,10 @@ def run(args: argparse.Namespace) -> None:
     translator = Translator.load(folder)
     config = check_bundle(folder)
     config.pop("files")
-    if args.gain_subjects and translator.config["form"] == "residual":
-        config["gain"] = fit_gain(translator, args.gain_subjects)
-        config["sampler"] = translator.config["sampler"]
+    if args.share_subjects and translator.config["form"] == "residual":
+        config.pop("gain", None)  # of earlier versions
+        config["shares"] = fit_shares(translator, args.share_subjects)
+        config |= {name: translator.config[name] for name in ("sampler", "refinement")}
     if args.subjects:
         config["calibration"] = _fit_uncertainty(args, translator)
     if args.novelty_subjects:

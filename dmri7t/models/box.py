@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from dmri7t.signal.resample import bounding_box
+from dmri7t.signal.grids import Grid
+from dmri7t.signal.resample import bounding_box, extend, interpolate
 
 MARGIN = 2
 """Voxels kept around the mask."""
@@ -53,3 +54,28 @@ class Box:
         inside = torch.as_tensor(mask_XYZ[self.slices], device=volume.device)
         x, y, z = inside.shape
         return volume[..., :x, :y, :z][..., inside]
+
+
+class BoxSpline:
+    """Spline from the input's mask voxels to the output's box, edges carried outwards.
+
+    Parameters
+    ----------
+    mask_XYZ : ndarray of bool
+        Of the input.
+    box, grid
+        Of the input.
+    box_out, grid_out
+        Of the output.
+    """
+
+    def __init__(
+        self, mask_XYZ: np.ndarray, box: Box, grid: Grid, box_out: Box, grid_out: Grid
+    ) -> None:
+        self.inside = mask_XYZ[box.slices]
+        self.source = grid.crop(box.start, box.stop)
+        self.target = grid_out.crop(box_out.start, box_out.stop)
+
+    def __call__(self, values_TV: torch.Tensor) -> torch.Tensor:
+        """Take values (T, V) to the output's box, (T, X, Y, Z), none below zero."""
+        return interpolate(extend(values_TV, self.inside), self.source, self.target).clamp_min(0)

@@ -142,3 +142,28 @@ def apply_change(root: torch.Tensor, answer: torch.Tensor) -> torch.Tensor:
 def from_root(root: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
     """Undo root and scale: RISH (..., 3, X, Y, Z)."""
     return (root.clamp_min(0) * scale.view(3, 1, 1, 1)).square()
+
+
+def refinement_stack(
+    root: torch.Tensor,
+    noise: torch.Tensor,
+    inside: torch.Tensor,
+    described: torch.Tensor,
+    ratios: list[float],
+) -> torch.Tensor:
+    """Input of the super-resolution network, (B, 18, X, Y, Z).
+
+    Parameters
+    ----------
+    root, noise : Tensor (B, 3, X, Y, Z)
+        On the output's grid.
+    inside : Tensor (B, 1, X, Y, Z)
+    described : Tensor (B, 10)
+    ratios : list of B floats
+        Output over input voxel size.
+    """
+    inside = inside.to(root)
+    ratio = 4 * torch.log(torch.tensor(ratios, dtype=root.dtype, device=root.device))[:, None] + 0.7
+    numbers = torch.cat([described.to(root), ratio], 1)
+    seen = torch.cat([root * inside, noise * inside, inside], 1)
+    return with_conditions(seen, numbers)

@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from dmri7t.errors import ModelError
 from dmri7t.models import inputs, sampler
-from dmri7t.models.box import Box
+from dmri7t.models.box import Box, BoxSpline
 from dmri7t.models.bundle import check_bundle
 from dmri7t.models.networks import build, codebook, quantize
 from dmri7t.models.precision import cast, fast_cpu
@@ -28,7 +28,6 @@ from dmri7t.models.tiles import Tiler, reach_of
 from dmri7t.models.uncertainty import TERMS, rish_sd, root_sd, terms
 from dmri7t.signal.describe import Description
 from dmri7t.signal.grids import Grid
-from dmri7t.signal.resample import extend, interpolate
 
 KINDS = {
     "mean": "mean",
@@ -421,7 +420,7 @@ class Translator:
             See :func:`dmri7t.models.uncertainty.terms`.
         """
         box, box_out = Box.around(mask_XYZ), Box.around(mask_out_XYZ)
-        fine = _Refiner(mask_XYZ, box, grid, box_out, grid_out, self.device)
+        fine = BoxSpline(mask_XYZ, box, grid, box_out, grid_out)
         unit = self.scale[:, None]
         root = fine(decoded["estimate"].to(self.device).sqrt() / unit)
         noise = fine(encoded["noise"].to(self.device).sqrt() / unit)
@@ -433,8 +432,23 @@ class Translator:
         if upsampling == "model" and "super_resolution" in self.networks:
             numbers = inputs.conditions(described)[None].to(self.device)
             ratio = float(np.mean(grid_out.voxel_sizes / grid.voxel_sizes))
-            root = self.refine(root[None], noise[None], inside[None, None], numbers, [ratio])[0]
+            root = self._refined(root, noise, inside, numbers, ratio)
         return root, terms(root, spread, noise, inside)
+
+    def _refined(
+        self,
+        root: torch.Tensor,
+        noise: torch.Tensor,
+        inside: torch.Tensor,
+        described: torch.Tensor,
+        ratio: float,
+    ) -> torch.Tensor:
+        """Take of each order's refinement the share that was fitted (``refinement``)."""
+        share = torch.tensor(self.config.get("refinement", [1.0] * 3), device=root.device)
+        if not share.any():
+            return root
+        finer = self.refine(root[None], noise[None], inside[None, None], described, [ratio])[0]
+        return torch.lerp(root, finer, share.view(3, 1, 1, 1))
 
     def refine(
         self,
@@ -457,43 +471,8 @@ class Translator:
 
         def finer(part: torch.Tensor) -> torch.Tensor:
             seen = (part[:, :3], part[:, 3:6], part[:, 6:])
-            stack = refinement_stack(*seen, described, ratios)
+            stack = inputs.refinement_stack(*seen, described, ratios)
             return (seen[0] + self._run("super_resolution", stack)).clamp_min(0)
 
         seen = torch.cat([root, noise, inside.to(root)], 1)
         return self.tiled(finer, seen, self._reach("super_resolution"))
-
-
-def refinement_stack(
-    root: torch.Tensor,
-    noise: torch.Tensor,
-    inside: torch.Tensor,
-    described: torch.Tensor,
-    ratios: list[float],
-) -> torch.Tensor:
-    """Input of the super-resolution network, (B, 18, X, Y, Z)."""
-    inside = inside.to(root)
-    ratio = 4 * torch.log(torch.tensor(ratios, dtype=root.dtype, device=root.device))[:, None] + 0.7
-    numbers = torch.cat([described.to(root), ratio], 1)
-    seen = torch.cat([root * inside, noise * inside, inside], 1)
-    return inputs.with_conditions(seen, numbers)
-
-
-class _Refiner:
-    """Spline from the input's mask voxels to the output's box, edges carried outwards."""
-
-    def __init__(
-        self,
-        mask_XYZ: np.ndarray,
-        box: Box,
-        grid: Grid,
-        box_out: Box,
-        grid_out: Grid,
-        device: torch.device,
-    ) -> None:
-        self.inside = mask_XYZ[box.slices]
-        self.source = grid.crop(box.start, box.stop)
-        self.target = grid_out.crop(box_out.start, box_out.stop)
-
-    def __call__(self, values_TV: torch.Tensor) -> torch.Tensor:
-        return interpolate(extend(values_TV, self.inside), self.source, self.target).clamp_min(0)

@@ -13,7 +13,7 @@ from torch.nn import functional
 from dmri7t.models import inputs
 from dmri7t.models.networks import LABELS, codebook, localize, quantize
 from dmri7t.models.sampler import make_scheduler
-from dmri7t.models.translator import Translator, refinement_stack
+from dmri7t.models.translator import Translator
 
 EDGE = 2
 """Voxels at a patch's border that do not count: the network saw no neighbours there."""
@@ -290,7 +290,7 @@ class SuperResolutionStage(Stage):
 
     def loss(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         """Error on the 7T grid."""
-        stack = refinement_stack(
+        stack = inputs.refinement_stack(
             batch["fine_root"],
             batch["fine_noise"],
             batch["fine_mask"],

@@ -140,11 +140,13 @@ def test_forecast_finds_how_gain_depends_on_noise():
 def test_command_writes_into_the_model(tiny_model, tmp_path, capsys):
     model = shutil.copytree(tiny_model, tmp_path / "model")
     command = f"calibrate {model} --subjects 3 --check-subjects 2 --size 20 --threads 1"
-    command += " --gain-subjects 1 --novelty-subjects 0"
+    command += " --share-subjects 1 --novelty-subjects 0"
     main([*command.split(), "--output", str(tmp_path / "out")])
     config = check_bundle(model)
-    assert np.shape(config["gain"]["change"]) == (2, 3)
-    assert all(0 <= gain <= 1 for gain in config["sampler"]["gain"])
+    assert (
+        np.shape(config["shares"]["samples"]) == np.shape(config["shares"]["refinement"]) == (2, 3)
+    )
+    assert all(0 <= share <= 1 for share in config["sampler"]["gain"] + config["refinement"])
     assert np.shape(config["calibration"]["weights"]) == (3, 5)
     assert set(config["calibration"]["forecast"]) == {"R0", "R2", "R4", "FA"}
     assert "## Uncertainty" in (model / "README.md").read_text()

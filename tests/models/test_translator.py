@@ -113,6 +113,17 @@ def test_no_gain_leaves_the_regression_alone(translator, scan, order, monkeypatc
     assert same == [i == order for i in range(3)]
 
 
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+def test_of_the_super_resolution_each_order_takes_its_share(translator, scan, share, monkeypatch):
+    """Beside a network that makes every root half as large again."""
+    spline = translate(translator, scan, upsampling="bspline")[3]["mean"].sqrt()
+    monkeypatch.setattr(translator, "refine", lambda root, *_: 1.5 * root)
+    monkeypatch.setitem(translator.config, "refinement", [1.0, share, 1.0])
+    made = translate(translator, scan)[3]["mean"].sqrt()
+    factors = torch.tensor([1.5, 1 + 0.5 * share, 1.5])[:, None]
+    torch.testing.assert_close(made, factors * spline)
+
+
 def test_a_regression_goes_through_all_stages(tmp_path, scan):
     """No latents, one set of RISH, no spread; padded to what its U-Net halves."""
     settings = {

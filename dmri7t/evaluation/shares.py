@@ -1,0 +1,144 @@
+"""How much of what each network adds goes into a map; where regression alone wins, nothing.
+
+Training fits the share of the sampler's samples to validation scans in the decoder's own terms.
+Here it is fitted to what users get, NMSE of RISH and of FA on the 7T grid, on subjects that no
+training saw, and so is the share of the super-resolution network. A gain that chance explains is
+none: what costs time and adds detail has to earn it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from dmri7t.evaluation.case import MAPS, Case
+from dmri7t.evaluation.chain import encode_shell, harmonized
+from dmri7t.evaluation.simulated import simulated_cases
+from dmri7t.models.translator import Translator
+
+FIRST_SEED = 1_850_000
+"""Subjects to whom shares are fitted have seeds from here on, apart from all others."""
+
+SIZE = 48
+"""Edge of the blocks, 3T voxels: half as much again as those of training."""
+
+TRIED = (0.5, 1.0)
+"""Shares that are tried beside none."""
+
+NONE = (0.0, 0.0, 0.0)
+
+SURE = 2.0
+"""Standard errors by which a share has to be better than none."""
+
+
+def fit_shares(translator: Translator, n: int) -> dict[str, Any]:
+    """Fit shares to ``n`` simulated subjects and set them in the translator's description.
+
+    Parameters
+    ----------
+    translator : Translator
+        A model of the residual form.
+    n : int
+
+    Returns
+    -------
+    dict
+        subjects; tried, the shares that were tried; and for the samples and the refinement by
+        the super-resolution network what changes where an order takes each of these: the mean
+        over subjects of the logarithm of NMSE over that without, of the order and of FA by
+        half, for R0, R2 and R4; and standard_error, of these.
+    """
+    changes = []
+    for i, case in enumerate(simulated_cases(n, FIRST_SEED, "any", SIZE)):
+        changes.append(_changes(translator, case, i))
+        print(f"[shares] subject {i + 1} of {n}", flush=True)
+    return choose_shares(translator, np.stack(changes))
+
+
+def choose_shares(translator: Translator, change_N2TL: np.ndarray) -> dict[str, Any]:
+    """Set the best shares by what changed on N subjects; see :func:`fit_shares`."""
+    n = len(change_N2TL)
+    best = [
+        [best_share(change_NT) for change_NT in np.moveaxis(kind_NTL, 2, 0)]
+        for kind_NTL in np.moveaxis(change_N2TL, 1, 0)
+    ]
+    set_shares(translator, *best)
+    names = ("samples", "refinement")
+    mean, error = change_N2TL.mean(0), _standard_error(change_N2TL)
+    return {
+        "subjects": n,
+        "tried": list(TRIED),
+        **{name: values.round(4).tolist() for name, values in zip(names, mean, strict=True)},
+        "standard_error": {
+            name: values.round(4).tolist() for name, values in zip(names, error, strict=True)
+        },
+    }
+
+
+def _standard_error(change_N: np.ndarray) -> np.ndarray:
+    """Of the mean over the first axis; without a second subject nothing is known of it."""
+    n = len(change_N)
+    if n < 2:
+        return np.full(change_N.shape[1:], np.inf)
+    return change_N.std(0, ddof=1) / np.sqrt(n)
+
+
+def set_shares(
+    translator: Translator, samples: tuple[float, ...], refinement: tuple[float, ...]
+) -> None:
+    """Set shares by order (R0, R2, R4) in a translator's description."""
+    sampler = translator.config["sampler"] | {"gain": list(samples)}
+    translator.config.update(sampler=sampler, refinement=list(refinement))
+
+
+def _changes(translator: Translator, case: Case, seed: int) -> np.ndarray:
+    """Change of the error with each share over none, (2, T, 3): samples, refinement."""
+    scan, wanted = case.scan, case.maps(case.truth)
+    rep = scan.represent()
+    encoded = encode_shell(translator, scan, rep)
+    diffused = translator.diffuse(encoded, seed=seed)
+
+    def errors(*shares: tuple[float, ...]) -> np.ndarray:
+        set_shares(translator, *shares)
+        decoded = translator.decode(encoded, diffused, scan.mask)
+        made = harmonized(translator, scan, rep, encoded, decoded, "model")
+        figures = case.figures(case.maps(made), wanted)
+        return np.log([figures[f"NMSE {name}"] for name in MAPS])
+
+    without = errors(NONE, NONE)
+    found = np.zeros((2, len(TRIED), 3))
+    for row, share in enumerate(TRIED):
+        for order in range(3):
+            alone = tuple(share * (n == order) for n in range(3))
+            for kind, shares in enumerate(((alone, NONE), (NONE, alone))):
+                change = errors(*shares) - without
+                # RISH of an order, and what a user reads off all of them
+                found[kind, row, order] = change[[order, -1]].mean()
+    return found
+
+
+def best_share(change_NT: np.ndarray) -> float:
+    """Share in 0 to 1 where a parabola through no change at 0 is lowest, if chance is not enough.
+
+    Parameters
+    ----------
+    change_NT : ndarray
+        Change of the error of N subjects at each of :data:`TRIED`.
+
+    Examples
+    --------
+    >>> best_share(np.array([[0.1, 0.3]] * 4))
+    0.0
+    >>> best_share(np.array([[g * (g - 1) for g in TRIED]] * 4))
+    0.5
+    """
+    tried = np.array(TRIED)
+    parabolas_2N = np.linalg.lstsq(np.stack([tried, tried**2], 1), change_NT.T, rcond=None)[0]
+    slope, curve = parabolas_2N.mean(1)
+    lowest = -slope / (2 * curve) if curve > 0 else 0.0
+    candidates = (0.0, float(np.clip(lowest, 0, 1)), 1.0)
+    best = min(candidates, key=lambda g: slope * g + curve * g**2)
+    change_N = np.array([best, best**2]) @ parabolas_2N
+    sure = change_N.mean() + SURE * _standard_error(change_N) < 0
+    return round(best, 3) if sure else 0.0
