@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from dmri7t.models.box import Box
 from dmri7t.models.novelty import CELL, LIMIT, Cells, Compared, Novelty, cells_of, whiten
 from dmri7t.models.translator import Translator
 from dmri7t.signal.coherence import coherent_rish
+from dmri7t.signal.slices import slice_loss
 from dmri7t.simulation import faults
+from dmri7t.simulation.acquisition import draw_protocol
 from dmri7t.simulation.faults import Lesion, Volumes
 from dmri7t.simulation.patches import Patch, draw_patches
 
@@ -28,11 +31,11 @@ FIRST_TRAINING_SEED = 0
 FIRST_THRESHOLD_SEED = 1_550_000
 """Subjects on whom thresholds are set have seeds from here on."""
 
-FIRST_CHECK_SEED = 1_750_000
+FIRST_CHECK_SEED = 1_760_000
 """Subjects on whom alarms are counted have seeds from here on."""
 
 LEVEL = 0.01
-"""False alarms of a scan, half of them by either way of comparing."""
+"""False alarms of a scan, in equal parts by each way of comparing."""
 
 KEPT_CELLS = 2000
 """Training cells to which distances are measured."""
@@ -47,6 +50,11 @@ WIDTH = 64
 """Of the recognizer's two hidden layers."""
 
 STEPS = 2500
+
+NOISE = 0.5
+"""Standard deviation of the noise on what it is shown, over that of each feature."""
+
+DROPOUT = 0.2
 
 LESIONS = {"stroke": faults.STROKE, "oedema": faults.OEDEMA, "cyst": faults.CYST}
 
@@ -78,11 +86,21 @@ class Sampled:
     features : Tensor (F, k)
     context : Tensor (C,)
     faulty : Tensor (k,) bool
+    kind : str
+        Of the fault, empty where there is none.
     """
 
     features: torch.Tensor
     context: torch.Tensor
     faulty: torch.Tensor
+    kind: str = ""
+
+
+def draw_block(seed: int, size: int) -> Patch:
+    """Draw a block as for training, but of a scan that lost no slices: that is a fault."""
+    protocol = draw_protocol(np.random.default_rng([seed, 1]))
+    whole = attrs.evolve(protocol, low=attrs.evolve(protocol.low, dropout=0.0))
+    return draw_patches(seed, size, whole)[0]
 
 
 def volumes_of(patch: Patch) -> Volumes:
@@ -116,7 +134,13 @@ def shell_maps(translator: Translator, patch: Patch, volumes: Volumes) -> dict[s
         with torch.inference_mode():
             distance = translator.quantized(stack.to(translator.device))[1][0].cpu()
     described = scan.describe(made)
-    return {**maps, "mask_XYZ": scan.mask, "described": described, "code_distance": distance}
+    return {
+        **maps,
+        "loss_V": slice_loss(scan.signal_NV, scan.mask),
+        "mask_XYZ": scan.mask,
+        "described": described,
+        "code_distance": distance,
+    }
 
 
 def example_of(
@@ -133,31 +157,28 @@ def example_of(
     return Example(cells, faulty)
 
 
-def draw_examples(
-    translator: Translator, seeds: Iterable[int], size: int, n_faults: int = 3
-) -> list[Sampled]:
-    """Simulate scans, each as it is and with some faults, and keep some cells of each."""
+def draw_examples(translator: Translator, seeds: Iterable[int], size: int) -> list[Sampled]:
+    """Simulate scans, each as it is and with each kind of fault; keep some cells of each."""
     found = []
     for seed in seeds:
-        patch = draw_patches(seed, size)[0]
+        patch = draw_block(seed, size)
         volumes, rng = volumes_of(patch), np.random.default_rng([seed, 3])
         found.append(sample(example_of(translator, patch, volumes), seed))
-        for i in range(n_faults):
-            kind = faults.FAULTS[(seed + i) % len(faults.FAULTS)]
+        for kind in faults.FAULTS:
             changed, place = faults.draw_fault(kind, volumes, rng)
-            found.append(sample(example_of(translator, patch, changed, place), seed))
+            found.append(sample(example_of(translator, patch, changed, place), seed, kind))
         print(f"[novelty] subject {seed}", flush=True)
     return found
 
 
-def sample(example: Example, seed: int) -> Sampled:
+def sample(example: Example, seed: int, kind: str = "") -> Sampled:
     """Keep some cells of an example, those with and without a fault apart."""
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(example.faulty), generator=generator)
     clear, hit = (order[test[order]] for test in (example.faulty < 0.01, example.faulty > 0.7))
     chosen = torch.cat([clear[:CELLS_A_SCAN], hit[:CELLS_A_SCAN]])
     context = example.cells.context
-    return Sampled(example.cells.features[:, chosen], context, example.faulty[chosen] > 0.5)
+    return Sampled(example.cells.features[:, chosen], context, example.faulty[chosen] > 0.5, kind)
 
 
 def put_fault(name: str, volumes: Volumes, seed: int) -> Volumes:
@@ -182,10 +203,16 @@ def put_fault(name: str, volumes: Volumes, seed: int) -> Volumes:
 
 
 def _join(samples: list[Sampled]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """All cells of some scans: features (F, n), contexts (C, n), labels (n,)."""
+    """All cells of some scans: features (F, n), contexts (C, n), and labels (n, K) by kind."""
     features = torch.cat([s.features for s in samples], 1)
     contexts = [s.context[:, None].expand(-1, len(s.faulty)) for s in samples]
-    return features, torch.cat(contexts, 1), torch.cat([s.faulty for s in samples]).float()
+    kinds = torch.eye(len(faults.FAULTS))
+    none = torch.zeros(len(faults.FAULTS))
+    labels = [
+        s.faulty[:, None] * (kinds[faults.FAULTS.index(s.kind)] if s.kind else none)
+        for s in samples
+    ]
+    return features, torch.cat(contexts, 1), torch.cat(labels)
 
 
 def fit_distance(samples: list[Sampled]) -> dict[str, torch.Tensor]:
@@ -241,22 +268,27 @@ def cover(cells: torch.Tensor, n: int, most: int = 50_000) -> torch.Tensor:
 
 
 def fit_recognizer(samples: list[Sampled]) -> dict[str, torch.Tensor]:
-    """Train a small network to tell faulty cells from others."""
+    """Train a small network to tell cells with each kind of fault from others.
+
+    Without much noise on its input and dropout it grows so sure of itself that cells of scans
+    that it was not shown reach high odds, which then set the thresholds.
+    """
     features, contexts, labels = _join(samples)
     seen = torch.cat([features, contexts]).T
     mean, sd = seen.mean(0), seen.std(0).clamp_min(1e-3)
     seen = ((seen - mean) / sd).clamp(-LIMIT, LIMIT)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        layers = [nn.Linear(seen.shape[1], WIDTH), nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, 1)]
-        network = nn.Sequential(layers[0], nn.ReLU(), layers[1], nn.ReLU(), layers[2])
+        widths = (seen.shape[1], WIDTH, WIDTH, labels.shape[1])
+        layers = [nn.Linear(*pair) for pair in pairwise(widths)]
+        hidden = [(layer, nn.ReLU(), nn.Dropout(DROPOUT)) for layer in layers[:-1]]
+        network = nn.Sequential(*chain(*hidden), layers[-1])
         optimizer = torch.optim.AdamW(network.parameters(), 2e-3, weight_decay=1e-2)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
         for _ in range(STEPS):
             chosen = torch.randint(len(seen), (1024,))
-            # a little noise, so that it does not learn the very cells
-            shown = seen[chosen] + 0.05 * torch.randn(1024, seen.shape[1])
-            loss = functional.binary_cross_entropy_with_logits(network(shown)[:, 0], labels[chosen])
+            shown = seen[chosen] + NOISE * torch.randn(1024, seen.shape[1])
+            loss = functional.binary_cross_entropy_with_logits(network(shown), labels[chosen])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -344,14 +376,16 @@ def fit_novelty(
     whole = [s for s in samples if not s.faulty.any()]
     tensors = {**fit_distance(whole), **fit_recognizer(samples)}
     novelty = Novelty(tensors, {})
-    maps: dict[str, list[torch.Tensor]] = {"distance": [], "odds": []}
+    ways = ("distance", "slices", *faults.FAULTS)
+    maps: dict[str, list[torch.Tensor]] = {name: [] for name in ways}
     for seed in range(FIRST_THRESHOLD_SEED, FIRST_THRESHOLD_SEED + n_threshold):
-        patch = draw_patches(seed, size)[0]
+        patch = draw_block(seed, size)
         cells = cells_of(**shell_maps(translator, patch, volumes_of(patch)))
-        for name, found in maps.items():
-            found.append(cells.place(getattr(novelty, name)(cells)))
+        for found, value in zip(maps.values(), novelty.values(cells), strict=True):
+            # zero stands for where there is no cell
+            found.append(cells.place(value.clamp_min(1e-6)))
     print(f"[novelty] thresholds on {n_threshold} subjects", flush=True)
-    thresholds = {name: fit_threshold(found, LEVEL / 2) for name, found in maps.items()}
+    thresholds = {name: fit_threshold(found, LEVEL / len(maps)) for name, found in maps.items()}
     novelty = Novelty(tensors, thresholds)
     novelty.save(folder)
     return {"subjects": n_threshold, **check(translator, novelty, n_check, size)}
@@ -361,7 +395,7 @@ def check(translator: Translator, novelty: Novelty, n: int, size: int) -> dict[s
     """Count alarms on other simulated subjects, without faults and with each of some."""
     alarms: dict[str, list[bool]] = {name: [] for name in ("none", *CHECKED)}
     for seed in range(FIRST_CHECK_SEED, FIRST_CHECK_SEED + n):
-        patch = draw_patches(seed, size)[0]
+        patch = draw_block(seed, size)
         volumes = volumes_of(patch)
         for name, found in alarms.items():
             changed = volumes if name == "none" else put_fault(name, volumes, seed)

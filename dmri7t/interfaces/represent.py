@@ -60,7 +60,7 @@ class RepresentInputSpec(StageInputSpec):
 class RepresentOutputSpec(TraitedSpec):
     """Outputs of :class:`Represent`."""
 
-    representation = File(exists=True, desc="sh, rish, noise and sigma, .safetensors")
+    representation = File(exists=True, desc="sh, rish, noise, loss and sigma, .safetensors")
 
 
 class Represent(Stage):
@@ -77,6 +77,7 @@ class Represent(Stage):
         from dmri7t.signal.coherence import coherent_rish
         from dmri7t.signal.describe import describe
         from dmri7t.signal.represent import represent
+        from dmri7t.signal.slices import slice_loss
 
         self._pin_threads()
         inputs = self.inputs
@@ -101,6 +102,7 @@ class Represent(Stage):
                 "rish": made.rish_LV,
                 "noise": made.noise_LV,
                 "coherent": coherent_rish(made.sh_CV, mask_XYZ),
+                "loss": slice_loss(signal_NV, mask_XYZ),
                 "sigma": made.sigma_V,
                 "directions": torch.from_numpy(directions_N3),
             },

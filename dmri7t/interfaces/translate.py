@@ -103,6 +103,7 @@ class Encode(ModelStage):
                 shell["rish"],
                 shell["noise"],
                 shell["coherent"],
+                shell["loss"],
                 mask_XYZ,
                 described,
                 encoded.get("code_distance"),

@@ -4,9 +4,10 @@ A cell is two voxels along each axis. Its features (diffusivity, anisotropy, wha
 noise, all at several scales, and the distance of the 3T latent from its code) are compared with
 those of training in two ways. A distance to the nearest of many training cells, once what the
 scan's protocol and its other cells lead one to expect is taken out, notices whatever was never
-seen. A small network that was shown faults (lesions, voids, lost slices) tells them from
-training cells; it is sharper where a fault is of a kind it was shown. Both are smoothed, and
-divided by what one in a hundred simulated scans reaches somewhere in the brain.
+seen. A small network that was shown faults (lesions, voids, empty slices) tells them from
+training cells; it is sharper where a fault is of a kind it was shown. Both are smoothed. What
+slices lost in single volumes is measured as it is. Each is divided by what a few in a thousand
+simulated scans reach somewhere in the brain.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from dmri7t.errors import ModelError
 from dmri7t.models import inputs
 from dmri7t.models.box import Box
 from dmri7t.models.bundle import save_weights
@@ -47,6 +49,16 @@ FLOOR = 10.0
 LIMIT = 8.0
 """Standard deviations beyond which features are not told apart."""
 
+RESEMBLES = {
+    "distance": "",
+    "low": "low diffusivity",
+    "high": "high diffusivity",
+    "slab": "empty slices",
+    "slices": "slices that lost signal in some volumes",
+    "void": "a signal void",
+}
+"""What a place looks most like, by the comparison that found it; empty: like nothing known."""
+
 FOUR_PI = 4 * np.pi
 
 TINY = 1e-5
@@ -62,6 +74,8 @@ class Cells:
         Of the cells that lie in the brain, at least by half.
     context : Tensor (C,)
         What is known of the scan as a whole.
+    loss : Tensor (n,)
+        What their slices lost, see :func:`dmri7t.signal.slices.slice_loss`.
     inside : Tensor (x, y, z) bool
         Which cells these are, in the padded box.
     steps : tuple of three floats
@@ -70,6 +84,7 @@ class Cells:
 
     features: torch.Tensor
     context: torch.Tensor
+    loss: torch.Tensor
     inside: torch.Tensor
     steps: tuple[float, float, float]
 
@@ -105,6 +120,7 @@ def cells_of(
     rish_3V: torch.Tensor,
     noise_3V: torch.Tensor,
     coherent_9V: torch.Tensor,
+    loss_V: torch.Tensor,
     mask_XYZ: np.ndarray,
     described: Description,
     code_distance: torch.Tensor | None = None,
@@ -117,6 +133,8 @@ def cells_of(
         RISH and the noise's expected share.
     coherent_9V : Tensor (9, V)
         See :func:`dmri7t.signal.coherence.coherent_rish`.
+    loss_V : Tensor (V,)
+        See :func:`dmri7t.signal.slices.slice_loss`.
     mask_XYZ : ndarray of bool
         V true voxels, C order.
     described : Description
@@ -124,11 +142,12 @@ def cells_of(
         Of the 3T latents from their codes, see :meth:`dmri7t.models.translator.Translator.encode`.
     """
     box = Box.around(mask_XYZ, CELL)
-    maps = torch.cat([rish_3V, noise_3V, coherent_9V]).cpu().float()
+    maps = torch.cat([rish_3V, noise_3V, coherent_9V, loss_V[None]]).cpu().float()
     ones = torch.ones(1, maps.shape[1])
     pooled = functional.avg_pool3d(box.place(torch.cat([maps, ones]), mask_XYZ)[None], CELL)[0]
     inside = pooled[-1] >= 0.5
-    raw, noise, _, once, thrice = (pooled[:-1] / pooled[-1].clamp_min(0.1)).split(3)
+    means = pooled[:-1] / pooled[-1].clamp_min(0.1)
+    raw, noise, _, once, thrice, loss = means.split(3)
     steps = tuple(CELL * size for size in described.voxel_sizes)
     features = _local(raw, noise, once, thrice, described.bval)
     features = torch.cat([features, _brightness(noise, inside)[None]])
@@ -141,7 +160,7 @@ def cells_of(
         distance = _stretch(code_distance.cpu().float(), inside.shape)
         features = torch.cat([features, (distance + 1e-3).log()[None]])
     features = features[:, inside]
-    return Cells(features, _context(features, described), inside, steps)
+    return Cells(features, _context(features, described), loss[0][inside], inside, steps)
 
 
 def _local(
@@ -229,11 +248,14 @@ class Compared:
         The largest of the map; above 1, the scan is not like those of training.
     volume_ml : float
         Volume of the brain that lies above 1.
+    resembles : str
+        What the place of the largest looks most like, of :data:`RESEMBLES`.
     """
 
     map_V: torch.Tensor
     score: float
     volume_ml: float
+    resembles: str = ""
 
     @property
     def flagged(self) -> bool:
@@ -242,7 +264,8 @@ class Compared:
 
     def record(self) -> dict[str, Any]:
         """Plain values, for files."""
-        return {"score": self.score, "volume_ml": self.volume_ml, "flagged": self.flagged}
+        found = {"score": self.score, "volume_ml": self.volume_ml, "flagged": self.flagged}
+        return {**found, "resembles": self.resembles}
 
 
 @attrs.frozen(eq=False)
@@ -254,11 +277,13 @@ class Novelty:
     tensors : dict of Tensor
         Of the distance: ``expected`` and ``log_spread`` (F, 1 + C), ``whitening`` (F, F) and
         ``training_cells`` (K, F). Of the recognizer: ``input_mean`` and ``input_sd`` (F + C,),
-        and ``weight0``, ``bias0`` and so on. ``context_mean`` and ``context_sd`` (C,) of both.
+        and ``weight0``, ``bias0`` and so on, whose last have a row for each kind of fault.
+        ``context_mean`` and ``context_sd`` (C,) of both.
     thresholds : dict
-        For ``distance`` and ``odds``: ``location`` and ``scale`` of the Gumbel distribution of
-        the largest value in ``cells`` cells, its ``growth`` with the logarithm of their number,
-        and the ``level`` of false alarms.
+        For distance, loss of slices and each kind of fault, in this order, by the names of
+        :data:`RESEMBLES`: ``location`` and ``scale`` of
+        the Gumbel distribution of the largest value in ``cells`` cells, its ``growth`` with the
+        logarithm of their number, and the ``level`` of false alarms.
     """
 
     tensors: dict[str, torch.Tensor]
@@ -266,7 +291,13 @@ class Novelty:
 
     @classmethod
     def load(cls, folder: str | Path) -> Novelty | None:
-        """Read it from a model's folder; None where the model has none."""
+        """Read it from a model's folder; None where the model has none.
+
+        Raises
+        ------
+        ModelError
+            If it was fitted to other features than :func:`cells_of` gives.
+        """
         from safetensors import safe_open
 
         path = Path(folder) / FILE
@@ -276,7 +307,13 @@ class Novelty:
             thresholds = json.loads(file.metadata()["thresholds"])
             # not keys() of a dict: the file's own list of names
             names = list(file.keys())  # noqa: SIM118
-            return cls({name: file.get_tensor(name) for name in names}, thresholds)
+            tensors = {name: file.get_tensor(name) for name in names}
+        if len(tensors["expected"]) not in (N_PLAIN, N_PLAIN + 1):
+            raise ModelError(
+                f"{path}: fitted by another version of dmri7t, whose features were others; "
+                f"run: dmri7t-model calibrate {folder} --subjects 0 --share-subjects 0."
+            )
+        return cls(tensors, thresholds)
 
     def save(self, folder: str | Path) -> None:
         """Write it into a model's folder; the bundle has to be written anew after that."""
@@ -297,7 +334,7 @@ class Novelty:
         return cells.smooth(torch.cat(nearest))
 
     def odds(self, cells: Cells) -> torch.Tensor:
-        """Smoothed log odds (n,) of a fault, plus :data:`FLOOR`, never below zero."""
+        """Smoothed log odds (K, n) of each kind of fault, plus :data:`FLOOR`, none below zero."""
         t = self.tensors
         context = cells.context[:, None].expand(-1, cells.features.shape[1])
         seen = torch.cat([cells.features, context]).T
@@ -306,7 +343,17 @@ class Novelty:
             answer = functional.linear(
                 answer.relu() if layer else answer, t[f"weight{layer}"], t[f"bias{layer}"]
             )
-        return cells.smooth((answer[:, 0] + FLOOR).clamp_min(0))
+        return torch.stack([cells.smooth(row) for row in (answer.T + FLOOR).clamp_min(0)])
+
+    def values(self, cells: Cells) -> torch.Tensor:
+        """Distance, loss of slices and odds, (2 + K, n), in the order of the thresholds."""
+        return torch.cat([self.distance(cells)[None], cells.loss[None], self.odds(cells)])
+
+    def found(self, cells: Cells) -> torch.Tensor:
+        """The same, each over its threshold."""
+        n = cells.features.shape[1]
+        limits = torch.tensor([self.threshold(name, n) for name in self.thresholds])
+        return self.values(cells) / limits[:, None]
 
     def threshold(self, name: str, n_cells: int) -> float:
         """What the largest of ``n_cells`` values exceeds at the level of false alarms."""
@@ -321,28 +368,26 @@ class Novelty:
         rish_3V: torch.Tensor,
         noise_3V: torch.Tensor,
         coherent_9V: torch.Tensor,
+        loss_V: torch.Tensor,
         mask_XYZ: np.ndarray,
         described: Description,
         code_distance: torch.Tensor | None = None,
     ) -> Compared:
         """Compare a shell with the training data; inputs as of :func:`cells_of`."""
         codes = code_distance if self.uses_codes else None
-        cells = cells_of(rish_3V, noise_3V, coherent_9V, mask_XYZ, described, codes)
-        n = cells.features.shape[1]
-        if not n:
+        cells = cells_of(rish_3V, noise_3V, coherent_9V, loss_V, mask_XYZ, described, codes)
+        if not cells.inside.any():
             return Compared(torch.zeros(int(mask_XYZ.sum())), 0.0, 0.0)
-        parts = [
-            self.distance(cells) / self.threshold("distance", n),
-            self.odds(cells) / self.threshold("odds", n),
-        ]
-        worst = torch.maximum(*parts)
+        worst, kinds = self.found(cells).max(0)
+        kind = list(self.thresholds)[int(kinds[worst.argmax()])]
         # voxels of cells that are mostly outside take the value of the nearest one inside
         volume = _spread_out(cells.place(worst), cells.inside)
         for axis in range(3):
             volume = volume.repeat_interleave(CELL, axis)
         map_V = Box.around(mask_XYZ, CELL).pick(volume, mask_XYZ)
         voxel_ml = float(np.prod(described.voxel_sizes)) / 1000
-        return Compared(map_V, float(worst.max()), float((map_V > 1).sum()) * voxel_ml)
+        above_ml = float((map_V > 1).sum()) * voxel_ml
+        return Compared(map_V, float(worst.max()), above_ml, RESEMBLES.get(kind, kind))
 
 
 def _spread_out(values: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:

@@ -288,7 +288,7 @@ def _comparison(shells: Iterable[ShellFigures]) -> list[str]:
             text = (
                 f"reaches {found['score']:.2f} times the threshold; {found['volume_ml']:.1f} ml of "
                 "the brain lie above it"
-            )
+            ) + (f", most like {found['resembles']}" if found.get("resembles") else "")
         else:
             text = f"stays below the threshold everywhere ({found['score']:.2f} of it at most)"
         sentences.append(f"{shell.name} {text}.")

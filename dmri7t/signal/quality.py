@@ -221,10 +221,11 @@ def _unlike(row: dict[str, Any]) -> list[str]:
     """Sentences about a shell whose voxels, or whose b-value, are not like those of training."""
     found = row.get("novelty", {})
     if found.get("flagged"):
+        likest = f"; most like {found['resembles']}" if found.get("resembles") else ""
         return [
             f"{row['name']}: {found['volume_ml']:.1f} ml of the brain are not like the training "
-            f"data (distance up to {found['score']:.2f} times the threshold, which 1 of 100 "
-            "simulated scans exceeds)."
+            f"data (up to {found['score']:.2f} times the threshold, which 1 of 100 simulated "
+            f"scans exceeds{likest})."
         ]
     reason = row.get("reason", "")
     return [f"{row['name']}: {reason}."] if reason.startswith(BEYOND) else []

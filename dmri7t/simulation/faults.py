@@ -121,7 +121,7 @@ def put_void(volumes: Volumes, place: np.ndarray, left: float) -> Volumes:
     return attrs.evolve(volumes, b0=b0, signal=signal)
 
 
-FAULTS = ("low", "high", "slab", "slices", "void")
+FAULTS = ("low", "high", "slab", "void")
 """Kinds of :func:`draw_fault`."""
 
 
@@ -131,8 +131,7 @@ def draw_fault(kind: str, volumes: Volumes, rng: np.random.Generator) -> tuple[V
     Parameters
     ----------
     kind : str
-        One of :data:`FAULTS`: lesions of low or high diffusivity, an empty slab, slices lost in
-        some volumes, a void.
+        One of :data:`FAULTS`: lesions of low or high diffusivity, an empty slab, a void.
     volumes : Volumes
     rng : Generator
 
@@ -142,18 +141,13 @@ def draw_fault(kind: str, volumes: Volumes, rng: np.random.Generator) -> tuple[V
     place : ndarray (X, Y, Z) of bool
     """
     shape = volumes.mask.shape
-    if kind in ("slab", "slices"):
+    if kind == "slab":
         n = int(rng.integers(2, 6))
         depth = np.flatnonzero(volumes.mask.any((0, 1)))
         first = int(np.clip(rng.choice(depth), 0, shape[2] - n))
         place = np.zeros(shape, bool)
         place[:, :, first : first + n] = True
-        if kind == "slab":
-            return empty_slab(volumes, first, n), place & volumes.mask
-        hit = rng.permutation(len(volumes.signal))
-        hit = hit[: max(2, round(rng.uniform(0.08, 0.4) * len(hit)))]
-        left = rng.uniform(0.0, 0.4)
-        return lose_slices(volumes, hit, range(first, first + n), left), place & volumes.mask
+        return empty_slab(volumes, first, n), place & volumes.mask
     inside = np.argwhere(volumes.mask)
     place = ball(volumes, inside[rng.integers(len(inside))], rng.uniform(7.0, 22.0))
     if kind == "void":

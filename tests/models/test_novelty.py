@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from dmri7t.errors import ModelError
 from dmri7t.models.bundle import check_bundle, write_bundle
 from dmri7t.models.novelty import (
     Cells,
@@ -42,6 +43,7 @@ def maps(mask: np.ndarray, seed: int = 0) -> dict:
         "rish_3V": rish.float(),
         "noise_3V": noise.float(),
         "coherent_9V": coherent.float(),
+        "loss_V": torch.from_numpy(rng.uniform(0.01, 0.03, n)).float(),
         "mask_XYZ": mask,
         "described": DESCRIBED,
     }
@@ -65,7 +67,7 @@ def known_novelty(cells: Cells) -> Novelty:
         "bias0": torch.full((1,), -20.0),
     }
     fitted = {"location": 1.0, "scale": 0.1, "growth": 0.05, "cells": 500, "level": 0.005}
-    return Novelty(tensors, {"distance": fitted, "odds": fitted})
+    return Novelty(tensors, {"distance": fitted, "slices": fitted, "low": fitted})
 
 
 def test_diffusivity_is_found_again(mask):
@@ -138,7 +140,31 @@ def test_a_strange_place_is_flagged_where_it_is(mask):
     assert found.map_V[at].mean() > 1.5 * found.map_V[~at].median()
     highest = np.argwhere(mask)[int(found.map_V.argmax())]
     assert strange[tuple(highest)]
-    assert set(found.record()) == {"score", "volume_ml", "flagged"}
+    assert set(found.record()) == {"score", "volume_ml", "flagged", "resembles"}
+    assert found.resembles == ""
+
+
+def test_slices_that_lost_signal_are_flagged_where_they_are(mask):
+    given = maps(mask)
+    novelty = known_novelty(cells_of(**given))
+    at = np.zeros(SHAPE, bool)
+    at[:, :, 14:18] = True
+    at = torch.as_tensor(at[mask])
+    given["loss_V"][at] = 3.0
+    found = novelty.compare(**given)
+    # its threshold lies at about 1.5
+    assert found.flagged and found.score == pytest.approx(2, rel=0.1)
+    assert found.resembles == "slices that lost signal in some volumes"
+    # cells at the border of the slices hold some of them
+    assert found.map_V[at].min() > 0.9 and found.map_V[~at].median() < 0.2
+
+
+def test_another_versions_features_are_refused(mask, tmp_path):
+    made = known_novelty(cells_of(**maps(mask)))
+    short = {name: tensor[..., :-3] for name, tensor in made.tensors.items()}
+    Novelty(short | {"expected": made.tensors["expected"][:-3]}, made.thresholds).save(tmp_path)
+    with pytest.raises(ModelError, match=r"novelty.safetensors.*dmri7t-model calibrate"):
+        Novelty.load(tmp_path)
 
 
 def test_threshold_grows_with_the_brain(mask):
