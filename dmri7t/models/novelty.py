@@ -249,7 +249,8 @@ class Compared:
     volume_ml : float
         Volume of the brain that lies above 1.
     resembles : str
-        What the place of the largest looks most like, of :data:`RESEMBLES`.
+        What the place of the largest looks most like, of :data:`RESEMBLES`; empty where nothing
+        is above 1.
     """
 
     map_V: torch.Tensor
@@ -379,7 +380,8 @@ class Novelty:
         if not cells.inside.any():
             return Compared(torch.zeros(int(mask_XYZ.sum())), 0.0, 0.0)
         worst, kinds = self.found(cells).max(0)
-        kind = list(self.thresholds)[int(kinds[worst.argmax()])]
+        name = list(self.thresholds)[int(kinds[worst.argmax()])]
+        kind = RESEMBLES[name] if worst.max() > 1 else ""
         # voxels of cells that are mostly outside take the value of the nearest one inside
         volume = _spread_out(cells.place(worst), cells.inside)
         for axis in range(3):
@@ -387,7 +389,7 @@ class Novelty:
         map_V = Box.around(mask_XYZ, CELL).pick(volume, mask_XYZ)
         voxel_ml = float(np.prod(described.voxel_sizes)) / 1000
         above_ml = float((map_V > 1).sum()) * voxel_ml
-        return Compared(map_V, float(worst.max()), above_ml, RESEMBLES.get(kind, kind))
+        return Compared(map_V, float(worst.max()), above_ml, kind)
 
 
 def _spread_out(values: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:

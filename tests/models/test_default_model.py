@@ -62,13 +62,27 @@ def test_its_latent_matters(translator, patch):
     assert (change > 0.02).all(), change
 
 
-def test_seed_decides_the_image(translator, patch):
+def test_seed_decides_the_samples_and_the_orders_that_take_of_them(translator, patch):
     scan = scan_of(patch)
-    rep = scan.represent()
-    images = [translate_shell(translator, scan, rep, 2, 1, seed).rish_3V for seed in (0, 0, 1)]
-    assert torch.equal(images[0], images[1])
-    assert not torch.allclose(images[0], images[2])
-    assert np.isfinite(images[2].numpy()).all()
+    encoded = encode_shell(translator, scan, scan.represent())
+    first, again, other = (
+        translator.decode(encoded, translator.diffuse(encoded, 2, 1, seed), scan.mask)
+        for seed in (0, 0, 1)
+    )
+    for name in ("rish", "estimate"):
+        assert torch.equal(first[name], again[name])
+    assert not torch.allclose(first["rish"], other["rish"])
+    moved = [
+        not torch.equal(*pair) for pair in zip(first["estimate"], other["estimate"], strict=True)
+    ]
+    assert moved == [share > 0 for share in translator.config["sampler"]["gain"]]
+
+
+def test_answer_is_finite(translator, patch):
+    scan = scan_of(patch)
+    made = translate_shell(translator, scan, scan.represent(), 2, 2)
+    assert np.isfinite(made.rish_3V.numpy()).all() and np.isfinite(made.sh_CV.numpy()).all()
+    assert (made.sd_3V >= 0).all() and (made.sd_3V.mean(1) > 0).all()
 
 
 @pytest.mark.parametrize("fault", ["none", "stroke", "slab"])
