@@ -51,10 +51,10 @@ LIMIT = 8.0
 
 RESEMBLES = {
     "distance": "",
+    "slices": "slices that lost signal in some volumes",
     "low": "low diffusivity",
     "high": "high diffusivity",
     "slab": "empty slices",
-    "slices": "slices that lost signal in some volumes",
     "void": "a signal void",
 }
 """What a place looks most like, by the comparison that found it; empty: like nothing known."""
@@ -281,10 +281,10 @@ class Novelty:
         and ``weight0``, ``bias0`` and so on, whose last have a row for each kind of fault.
         ``context_mean`` and ``context_sd`` (C,) of both.
     thresholds : dict
-        For distance, loss of slices and each kind of fault, in this order, by the names of
-        :data:`RESEMBLES`: ``location`` and ``scale`` of
-        the Gumbel distribution of the largest value in ``cells`` cells, its ``growth`` with the
-        logarithm of their number, and the ``level`` of false alarms.
+        For distance, loss of slices and each kind of fault, by the names and in the order of
+        :data:`RESEMBLES`: ``location`` and ``scale`` of the Gumbel distribution of the largest
+        value in ``cells`` cells, its ``growth`` with the logarithm of their number, and the
+        ``level`` of false alarms.
     """
 
     tensors: dict[str, torch.Tensor]
@@ -297,7 +297,7 @@ class Novelty:
         Raises
         ------
         ModelError
-            If it was fitted to other features than :func:`cells_of` gives.
+            If it was fitted by a version with other features or ways of comparing.
         """
         from safetensors import safe_open
 
@@ -309,9 +309,10 @@ class Novelty:
             # not keys() of a dict: the file's own list of names
             names = list(file.keys())  # noqa: SIM118
             tensors = {name: file.get_tensor(name) for name in names}
-        if len(tensors["expected"]) not in (N_PLAIN, N_PLAIN + 1):
+        known = len(tensors["expected"]) in (N_PLAIN, N_PLAIN + 1)
+        if not known or tuple(thresholds) != tuple(RESEMBLES):
             raise ModelError(
-                f"{path}: fitted by another version of dmri7t, whose features were others; "
+                f"{path}: fitted by another version of dmri7t, which compared otherwise; "
                 f"run: dmri7t-model calibrate {folder} --subjects 0 --share-subjects 0."
             )
         return cls(tensors, thresholds)

@@ -16,7 +16,7 @@ from dmri7t.evaluation.novelty import (
     put_fault,
     volumes_of,
 )
-from dmri7t.models.novelty import Cells, Novelty
+from dmri7t.models.novelty import RESEMBLES, Cells, Novelty
 from dmri7t.signal.slices import slice_loss
 from dmri7t.simulation.faults import FAULTS
 
@@ -56,6 +56,10 @@ def test_each_kind_of_fault_is_told_from_the_others_and_from_none(monkeypatch):
             hit = odds[:, sample.faulty].mean(1)
             assert FAULTS[int(hit.argmax())] == sample.kind
             assert hit.max() > odds[:, ~sample.faulty].max(1).values.mean() + 1
+
+
+def test_what_is_simulated_has_a_name():
+    assert tuple(RESEMBLES) == ("distance", "slices", *FAULTS)
 
 
 def test_distance_tells_cells_that_no_training_scan_had():

@@ -9,6 +9,7 @@ import torch
 from dmri7t.errors import ModelError
 from dmri7t.models.bundle import check_bundle, write_bundle
 from dmri7t.models.novelty import (
+    RESEMBLES,
     Cells,
     Novelty,
     cells_of,
@@ -63,11 +64,11 @@ def known_novelty(cells: Cells) -> Novelty:
         "context_sd": torch.ones(c),
         "input_mean": torch.zeros(n + c),
         "input_sd": torch.ones(n + c),
-        "weight0": torch.zeros(1, n + c),
-        "bias0": torch.full((1,), -20.0),
+        "weight0": torch.zeros(4, n + c),
+        "bias0": torch.full((4,), -20.0),
     }
     fitted = {"location": 1.0, "scale": 0.1, "growth": 0.05, "cells": 500, "level": 0.005}
-    return Novelty(tensors, {"distance": fitted, "slices": fitted, "low": fitted})
+    return Novelty(tensors, dict.fromkeys(RESEMBLES, fitted))
 
 
 def test_diffusivity_is_found_again(mask):
@@ -163,6 +164,10 @@ def test_another_versions_features_are_refused(mask, tmp_path):
     made = known_novelty(cells_of(**maps(mask)))
     short = {name: tensor[..., :-3] for name, tensor in made.tensors.items()}
     Novelty(short | {"expected": made.tensors["expected"][:-3]}, made.thresholds).save(tmp_path)
+    with pytest.raises(ModelError, match=r"novelty.safetensors.*dmri7t-model calibrate"):
+        Novelty.load(tmp_path)
+    one = {"distance": made.thresholds["distance"], "odds": made.thresholds["low"]}
+    Novelty(made.tensors, one).save(tmp_path)
     with pytest.raises(ModelError, match=r"novelty.safetensors.*dmri7t-model calibrate"):
         Novelty.load(tmp_path)
 
