@@ -16,10 +16,12 @@ from nipype import Workflow
 
 from dmri7t.execution.run import run_workflow
 from dmri7t.execution.status import RunStatus
-from dmri7t.models.bundle import model_checksum
+from dmri7t.models.bundle import check_bundle, model_checksum, write_bundle
 from dmri7t.settings import Settings
 from niflow.dmri7t import init_scan_wf, participant_wf_name, plan_scan
+from niflow.dmri7t.plan import model_settings
 from niflow.dmri7t.scan import KEYS, describe_result
+from niflow.dmri7t.translate import describe_translation
 
 
 def names_of(scan):
@@ -290,6 +292,41 @@ def test_methods_text_is_joined_from_the_steps(make_scan, settings, tmp_path):
         "synthetic",
     ):
         assert text.count(words) == 1, words
+
+
+@pytest.mark.parametrize(
+    ("gain", "refinement", "words"),
+    [
+        (None, None, ["it was added.", "by the model's super-resolution network."]),
+        ([0, 0, 0], [0, 0, 0], ["none of it was added", "to the finer grid by cubic B-splines."]),
+        (
+            [0, 0.34, 0],
+            [0.74, 0, 0],
+            ["0% of R0, 34% of R2 and 0% of R4 was added", "74% of R0, 0% of R2 and 0% of R4"],
+        ),
+    ],
+)
+def test_methods_say_what_was_taken_of_each_network(
+    settings, tiny_model, tmp_path, gain, refinement, words
+):
+    folder = shutil.copytree(tiny_model, tmp_path / "model")
+    config = check_bundle(folder)
+    config.pop("files")
+    if gain is not None:
+        config["sampler"] |= {"gain": gain}
+        config["refinement"] = refinement
+    write_bundle(folder, config, "A model for tests.\n")
+    text = describe_translation(replace(settings, model=str(folder)))
+    for part in words:
+        assert part in text, text
+
+
+@pytest.mark.parametrize("name", ["cnn", "gan"])
+def test_methods_of_a_regression_name_no_other_network(settings, name):
+    chosen, _ = model_settings(name)
+    text = describe_translation(chosen)
+    assert "nothing was sampled" in text and "by cubic B-splines." in text
+    assert "super-resolution" not in text and "diffusion model" not in text
 
 
 DRIVER = """
