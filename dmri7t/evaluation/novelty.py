@@ -16,7 +16,16 @@ from torch.nn import functional
 from dmri7t.evaluation.simulated import scan_of
 from dmri7t.models import inputs
 from dmri7t.models.box import Box
-from dmri7t.models.novelty import CELL, LIMIT, Cells, Compared, Novelty, cells_of, whiten
+from dmri7t.models.novelty import (
+    CELL,
+    LIMIT,
+    RESEMBLES,
+    Cells,
+    Compared,
+    Novelty,
+    cells_of,
+    whiten,
+)
 from dmri7t.models.translator import Translator
 from dmri7t.signal.coherence import coherent_rish
 from dmri7t.signal.slices import slice_loss
@@ -376,8 +385,7 @@ def fit_novelty(
     whole = [s for s in samples if not s.faulty.any()]
     tensors = {**fit_distance(whole), **fit_recognizer(samples)}
     novelty = Novelty(tensors, {})
-    ways = ("distance", "slices", *faults.FAULTS)
-    maps: dict[str, list[torch.Tensor]] = {name: [] for name in ways}
+    maps: dict[str, list[torch.Tensor]] = {name: [] for name in RESEMBLES}
     for seed in range(FIRST_THRESHOLD_SEED, FIRST_THRESHOLD_SEED + n_threshold):
         patch = draw_block(seed, size)
         cells = cells_of(**shell_maps(translator, patch, volumes_of(patch)))

@@ -63,6 +63,12 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
+def shares(config: dict[str, Any]) -> tuple[list[float], list[float]]:
+    """How much of samples and of super-resolution R0, R2 and R4 take: all if nothing is said."""
+    every = [1.0] * 3
+    return config["sampler"].get("gain", every), config.get("refinement", every)
+
+
 def check_bundle(folder: Path) -> dict[str, Any]:
     """Hold every file of a model against its recorded SHA-256; return the config.
 

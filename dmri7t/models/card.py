@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from dmri7t.models import bundle
+
 
 def model_card(config: dict[str, Any]) -> str:
     """Write README.md of a bundle from its config.
@@ -78,7 +80,7 @@ def shares_taken(config: dict[str, Any]) -> list[str]:
     """Markdown of how much of what diffusion and super-resolution add was found to help."""
     taken = (
         ", ".join(f"R{order} {share:.0%}" for order, share in zip((0, 2, 4), shares, strict=True))
-        for shares in (config["sampler"]["gain"], config["refinement"])
+        for shares in bundle.shares(config)
     )
     samples, refinement = taken
     return [

@@ -89,23 +89,22 @@ class Cells:
     steps: tuple[float, float, float]
 
     def place(self, values: torch.Tensor) -> torch.Tensor:
-        """Lay values (n,) of the cells into the box, zero elsewhere."""
-        volume = values.new_zeros(self.inside.shape)
-        volume[self.inside] = values
+        """Lay values (..., n) of the cells into the box, zero elsewhere."""
+        volume = values.new_zeros(*values.shape[:-1], *self.inside.shape)
+        volume[..., self.inside] = values
         return volume
 
     def smooth(self, values: torch.Tensor, mm: float = SMOOTHING_MM) -> torch.Tensor:
-        """Average values (n,) over neighbouring cells of the brain."""
-        smoothed = surroundings(self.place(values)[None], self.inside, self.steps, mm)
-        return smoothed[0][self.inside]
+        """Average values (..., n) over neighbouring cells of the brain."""
+        return surroundings(self.place(values), self.inside, self.steps, mm)[..., self.inside]
 
 
 def surroundings(
     volumes: torch.Tensor, inside: torch.Tensor, steps: tuple[float, ...], mm: float
 ) -> torch.Tensor:
-    """Average (T, x, y, z) by a Gaussian, over the inside only."""
+    """Average (..., x, y, z) by a Gaussian, over the inside only."""
     matrices = [_gaussian(n, mm / step) for n, step in zip(inside.shape, steps, strict=True)]
-    weight = apply_axes(inside.to(volumes)[None], matrices).clamp_min(1e-3)
+    weight = apply_axes(inside.to(volumes), matrices).clamp_min(1e-3)
     return apply_axes(volumes * inside, matrices) / weight
 
 
@@ -345,7 +344,7 @@ class Novelty:
             answer = functional.linear(
                 answer.relu() if layer else answer, t[f"weight{layer}"], t[f"bias{layer}"]
             )
-        return torch.stack([cells.smooth(row) for row in (answer.T + FLOOR).clamp_min(0)])
+        return cells.smooth((answer.T + FLOOR).clamp_min(0))
 
     def values(self, cells: Cells) -> torch.Tensor:
         """Distance, loss of slices and odds, (2 + K, n), in the order of the thresholds."""

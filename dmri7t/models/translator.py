@@ -21,7 +21,7 @@ from torch.nn import functional
 from dmri7t.errors import ModelError
 from dmri7t.models import inputs, sampler
 from dmri7t.models.box import Box, BoxSpline
-from dmri7t.models.bundle import check_bundle
+from dmri7t.models.bundle import check_bundle, shares
 from dmri7t.models.networks import build, codebook, quantize
 from dmri7t.models.precision import cast, fast_cpu
 from dmri7t.models.tiles import Tiler, reach_of
@@ -351,7 +351,7 @@ class Translator:
         """
         if mean is None:
             return images.clamp_min(0).square().mean(0).sqrt()
-        gain = torch.tensor(self.config["sampler"].get("gain", [1.0] * 3), device=mean.device)
+        gain = torch.tensor(shares(self.config)[0], device=mean.device)
         return (mean + gain.view(3, 1, 1, 1) * images.mean(0)).clamp_min(0)
 
     @torch.inference_mode()
@@ -429,26 +429,13 @@ class Translator:
         if len(samples) > 1:
             spread = fine(samples.std(0))
         inside = torch.as_tensor(mask_out_XYZ[box_out.slices], device=self.device)
-        if upsampling == "model" and "super_resolution" in self.networks:
+        share = torch.tensor(shares(self.config)[1], device=self.device)
+        if upsampling == "model" and "super_resolution" in self.networks and share.any():
             numbers = inputs.conditions(described)[None].to(self.device)
             ratio = float(np.mean(grid_out.voxel_sizes / grid.voxel_sizes))
-            root = self._refined(root, noise, inside, numbers, ratio)
+            finer = self.refine(root, noise, inside, numbers, ratio)
+            root = torch.lerp(root, finer, share.view(3, 1, 1, 1))
         return root, terms(root, spread, noise, inside)
-
-    def _refined(
-        self,
-        root: torch.Tensor,
-        noise: torch.Tensor,
-        inside: torch.Tensor,
-        described: torch.Tensor,
-        ratio: float,
-    ) -> torch.Tensor:
-        """Take of each order's refinement the share that was fitted (``refinement``)."""
-        share = torch.tensor(self.config.get("refinement", [1.0] * 3), device=root.device)
-        if not share.any():
-            return root
-        finer = self.refine(root[None], noise[None], inside[None, None], described, [ratio])[0]
-        return torch.lerp(root, finer, share.view(3, 1, 1, 1))
 
     def refine(
         self,
@@ -456,23 +443,20 @@ class Translator:
         noise: torch.Tensor,
         inside: torch.Tensor,
         described: torch.Tensor,
-        ratios: list[float],
+        ratio: float,
     ) -> torch.Tensor:
-        """Run the super-resolution network on up-sampled roots; training calls this too.
+        """Run the super-resolution network on up-sampled roots of one scan, (3, X, Y, Z).
 
         Parameters
         ----------
-        root, noise : Tensor (B, 3, X, Y, Z)
-        inside : Tensor (B, 1, X, Y, Z)
-        described : Tensor (B, 10)
-        ratios : list of B floats
-            Output over input voxel size.
+        root, noise, inside, described, ratio
+            As in :func:`dmri7t.models.inputs.refinement_stack`, without the batch.
         """
 
         def finer(part: torch.Tensor) -> torch.Tensor:
             seen = (part[:, :3], part[:, 3:6], part[:, 6:])
-            stack = inputs.refinement_stack(*seen, described, ratios)
+            stack = inputs.refinement_stack(*seen, described, [ratio])
             return (seen[0] + self._run("super_resolution", stack)).clamp_min(0)
 
-        seen = torch.cat([root, noise, inside.to(root)], 1)
-        return self.tiled(finer, seen, self._reach("super_resolution"))
+        seen = torch.cat([root, noise, inside.to(root)[None]])[None]
+        return self.tiled(finer, seen, self._reach("super_resolution"))[0]

@@ -10,12 +10,9 @@ from nipype import Node, Workflow
 from nipype.interfaces.utility import IdentityInterface
 
 from dmri7t.interfaces.translate import Decode, Diffuse, Encode, SuperResolve
-from dmri7t.models.bundle import read_config
+from dmri7t.models.bundle import read_config, shares
 from dmri7t.settings import Settings
 from niflow.dmri7t.plan import ScanPlan
-
-ALL = (1.0, 1.0, 1.0)
-"""Shares of R0, R2 and R4 where a model's description names none."""
 
 
 def init_translate_wf(
@@ -145,28 +142,28 @@ def describe_translation(settings: Settings) -> str:
 
 def _added(config: dict[str, Any]) -> str:
     """What was made of the samples beside a regression."""
-    shares = config["sampler"].get("gain", ALL)
-    if not any(shares):
+    taken, _ = shares(config)
+    if not any(taken):
         return (
             "none of it was added, as it brought no gain on simulated subjects, and the spread "
             "of the samples went into the uncertainty alone"
         )
-    return "it was added" if set(shares) == {1.0} else f"of it {_by_order(shares)} was added"
+    return "it was added" if set(taken) == {1.0} else f"of it {_by_order(taken)} was added"
 
 
 def _finer(config: dict[str, Any], upsampling: str) -> str:
     """How the result came to the output's grid."""
-    shares = config.get("refinement", ALL)
-    if upsampling != "model" or "super_resolution" not in config["networks"] or not any(shares):
+    _, taken = shares(config)
+    if upsampling != "model" or "super_resolution" not in config["networks"] or not any(taken):
         return "by cubic B-splines"
-    if set(shares) == {1.0}:
+    if set(taken) == {1.0}:
         return "by the model's super-resolution network"
     return (
         "by cubic B-splines, and of what the model's super-resolution network adds to them "
-        f"{_by_order(shares)} was taken"
+        f"{_by_order(taken)} was taken"
     )
 
 
-def _by_order(shares: Sequence[float]) -> str:
-    *most, last = (f"{share:.0%} of R{2 * row}" for row, share in enumerate(shares))
+def _by_order(taken: Sequence[float]) -> str:
+    *most, last = (f"{share:.0%} of R{2 * row}" for row, share in enumerate(taken))
     return f"{', '.join(most)} and {last}"
