@@ -21,9 +21,10 @@ RESTS_ON = {
     "execution": {"signal"},
     "training": {"models", "simulation", "io"},
     "evaluation": {"training", "models", "simulation", "io"},
+    "calibration": {"evaluation"},
     "interfaces": {"models", "io", "reports", "settings"},
     "niflow": {"interfaces", "settings"},
-    "cli": {"niflow", "training", "evaluation", "reports", "execution", "settings"},
+    "cli": {"niflow", "training", "calibration", "evaluation", "reports", "execution", "settings"},
 }
 """What a package stands on; it may import that and what that stands on in turn."""
 
@@ -34,6 +35,9 @@ LIGHT = ("cli", "niflow", "interfaces", "execution", "reports", "settings")
 """Packages that the driver process loads, which must never load torch."""
 
 HEAVY = {"torch", "monai", "lightning", "pytorch_lightning"}
+
+LOADS_TORCH = ("signal", "models", "simulation", "training", "calibration", "evaluation")
+"""Packages whose modules may import torch."""
 
 TORCH_FREE_SIGNAL = {"gradients", "grids", "spaces"}
 """The modules of signal that are NumPy only."""
@@ -125,7 +129,13 @@ def test_imports_find_something(path: Path) -> None:
 def test_driver_modules_load_no_torch(path: Path) -> None:
     for module, line in imports(at_module_level(ast.parse(path.read_text())), path):
         assert module.split(".")[0] not in HEAVY, f"{path}:{line}: {module} at module level"
-        if package_of_module(module) in ("signal", "models", "training", "evaluation"):
+        if package_of_module(module) in (
+            "signal",
+            "models",
+            "training",
+            "evaluation",
+            "calibration",
+        ):
             free = module.split(".")[1:2] == ["models"] and module.endswith(".bundle")
             free |= module.split(".")[-1] in TORCH_FREE_SIGNAL
             assert free, f"{path}:{line}: {module} at module level, which may load torch"

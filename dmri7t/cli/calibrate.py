@@ -41,8 +41,8 @@ def run(args: argparse.Namespace) -> None:
     """Fit, check, write into the model."""
     import torch
 
-    from dmri7t.evaluation.novelty import fit_novelty
-    from dmri7t.evaluation.shares import fit_shares
+    from dmri7t.calibration.novelty import fit_novelty
+    from dmri7t.calibration.shares import fit_shares
     from dmri7t.models.bundle import check_bundle, resolve_model, write_bundle
     from dmri7t.models.card import model_card
     from dmri7t.models.translator import Translator
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> None:
 
 def _fit_uncertainty(args: argparse.Namespace, translator: Any) -> dict[str, Any]:
     """Fit on some subjects, show the coverage on others."""
-    from dmri7t.evaluation.calibration import calibrate, plot_coverage
+    from dmri7t.calibration.uncertainty import calibrate, plot_coverage
 
     fitted, table = calibrate(translator, args.subjects, args.check_subjects, args.size)
     if args.output:

@@ -29,8 +29,8 @@ def run(args: argparse.Namespace) -> None:
     import pandas as pd
     import torch
 
-    from dmri7t.evaluation.reality import compare_scan, summary
-    from dmri7t.evaluation.reality_figure import draw_comparisons
+    from dmri7t.evaluation.reality.compare import compare_scan, summary
+    from dmri7t.evaluation.reality.pictures import draw_comparisons
     from dmri7t.io.images import whole_file
 
     if args.subjects < 2:

@@ -31,7 +31,7 @@ def run_group(
     """
     from dmri7t.execution.limits import processors
     from dmri7t.io.derivatives import write_ignored
-    from dmri7t.reports.group import gather_group, write_group
+    from dmri7t.reports.group.write import gather_group, write_group
 
     out_dir = args.out_dir.resolve()
     restricted = bool(args.participant_label or args.session_id)

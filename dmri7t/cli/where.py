@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from dmri7t.cli.device import resolve_device
 from dmri7t.execution.limits import memory_gb, processors
 from dmri7t.execution.plugin_file import Local, read_plugin_file
-from dmri7t.execution.slurm_settings import SlurmSettings
+from dmri7t.execution.slurm.settings import SlurmSettings
 
 MEMORY_SHARE = 0.9
 """Part of the memory that is used unless --mem says otherwise."""

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from dmri7t.errors import InputError
-from dmri7t.execution.slurm_client import has_slurm
-from dmri7t.execution.slurm_options import split_options
-from dmri7t.execution.slurm_settings import SlurmSettings
+from dmri7t.execution.slurm.client import has_slurm
+from dmri7t.execution.slurm.options import split_options
+from dmri7t.execution.slurm.settings import SlurmSettings
 
 KINDS = {
     "local": "local",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dmri7t.execution.plugin_file import Local
-from dmri7t.execution.slurm_settings import SlurmSettings
+from dmri7t.execution.slurm.settings import SlurmSettings
 from dmri7t.execution.status import RunStatus
 from dmri7t.execution.workers import PRELOAD
 
@@ -103,7 +103,7 @@ def run_workflow(
 
         plugin = RedrawPlugin(may_run, nprocs, mem_gb, status, **options)
     elif isinstance(where, SlurmSettings):
-        from dmri7t.execution.slurm import SlurmPlugin
+        from dmri7t.execution.slurm.plugin import SlurmPlugin
 
         plugin = SlurmPlugin(where, status, log_level=level)
     else:

@@ -200,10 +200,11 @@ class ApiModules(_FromText):
 
     def text(self) -> Iterator[str]:
         package = importlib.import_module(self.arguments[0])
-        names = sorted(m.name for m in pkgutil.iter_modules(package.__path__))
-        for name in [package.__name__, *(f"{package.__name__}.{n}" for n in names)]:
+        found = list(pkgutil.walk_packages(package.__path__, f"{package.__name__}."))
+        folders = {package.__name__, *(m.name for m in found if m.ispkg)}
+        for name in [package.__name__, *sorted(m.name for m in found)]:
             # a package's own names are those of its modules, which follow
-            members = ["", "   :members:"] if name != package.__name__ else []
+            members = [] if name in folders else ["", "   :members:"]
             yield from (name, "-" * len(name), "", f".. automodule:: {name}", *members[1:], "")
 
 

@@ -29,7 +29,7 @@ def packages() -> dict[str, Path]:
 def imported(folder: Path, known: set[str]) -> set[str]:
     """Packages of ours that a package imports, in functions too."""
     names = set()
-    for path in folder.glob("*.py"):
+    for path in folder.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):
                 names |= {alias.name for alias in node.names}
@@ -123,7 +123,7 @@ class HousePicture(SphinxDirective):
         found = packages()
         edges = {name: imported(folder, set(found)) for name, folder in found.items()}
         for folder in found.values():
-            for path in folder.glob("*.py"):
+            for path in folder.rglob("*.py"):
                 self.env.note_dependency(str(path))
         return [nodes.raw("", draw(edges), format="html")]
 

@@ -10,10 +10,16 @@ import torch
 
 from dmri7t.cli.model import main
 from dmri7t.evaluation.chain import ShellScan
-from dmri7t.evaluation.reality import FAR, Comparison, compare_shell, overlap, summary, table_of
-from dmri7t.evaluation.reality_blocks import cut, protocol_of, read_shells, simulate
-from dmri7t.evaluation.reality_figure import draw_comparisons
-from dmri7t.evaluation.reality_measure import (
+from dmri7t.evaluation.reality.blocks import cut, protocol_of, read_shells, simulate
+from dmri7t.evaluation.reality.compare import (
+    FAR,
+    Comparison,
+    compare_shell,
+    overlap,
+    summary,
+    table_of,
+)
+from dmri7t.evaluation.reality.measure import (
     CROPS,
     TISSUES,
     band_shares,
@@ -25,6 +31,7 @@ from dmri7t.evaluation.reality_measure import (
     power_spectra,
     tail_figures,
 )
+from dmri7t.evaluation.reality.pictures import draw_comparisons
 from dmri7t.evaluation.simulated import scan_of
 from dmri7t.io.inputs import find_scans
 from dmri7t.signal.coherence import smooth
@@ -246,7 +253,7 @@ def test_too_few_directions_for_noise_are_said(scans):
 
 
 def test_picture_of_many_shells_goes_on_in_a_second_one(scans, tmp_path, monkeypatch):
-    monkeypatch.setattr("dmri7t.evaluation.reality_figure.SHELLS", 1)
+    monkeypatch.setattr("dmri7t.evaluation.reality.pictures.SHELLS", 1)
     one = Comparison("sub-a", "b1500", *[[measure(s) for s in scans[:2]]] * 2)
     names = [path.name for path in draw_comparisons([one] * 2, tmp_path)]
     assert names == ["comparison.png", "comparison_2.png"]

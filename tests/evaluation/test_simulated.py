@@ -61,7 +61,7 @@ def test_an_order_that_one_side_lacks_is_not_compared(case):
 
 
 def test_seeds_are_apart():
-    from dmri7t.evaluation.calibration import FIRST_CHECK_SEED, FIRST_SEED
+    from dmri7t.calibration.uncertainty import FIRST_CHECK_SEED, FIRST_SEED
     from dmri7t.training.recipe import RECIPES, read_recipe
 
     for path in RECIPES.glob("*.toml"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from execution.slurm_cluster import Cluster, missing
+from execution.slurm.cluster import Cluster, missing
 
 
 @pytest.fixture(scope="session")

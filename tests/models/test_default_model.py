@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from dmri7t.calibration.novelty import FIRST_CHECK_SEED, put_fault, shell_maps, volumes_of
 from dmri7t.evaluation.case import figures_of
 from dmri7t.evaluation.chain import encode_shell, interpolate_shell, translate_shell
-from dmri7t.evaluation.novelty import FIRST_CHECK_SEED, put_fault, shell_maps, volumes_of
 from dmri7t.evaluation.simulated import FIRST_TEST_SEED, scan_of, simulated_cases
 from dmri7t.evaluation.simulated import test_subjects as draw_subjects
 from dmri7t.models.bundle import check_bundle, resolve_model

@@ -11,10 +11,10 @@ from reports.group_data import write_results
 from reports.reading import read_page
 
 from dmri7t.errors import InputError
-from dmri7t.reports.group import gather_group, group_dictionary, write_group
-from dmri7t.reports.group_outliers import FEWEST, judge
-from dmri7t.reports.group_scans import COLUMNS, read_scan
-from dmri7t.reports.group_strips import Dot, Strip, draw
+from dmri7t.reports.group.outliers import FEWEST, judge
+from dmri7t.reports.group.scans import COLUMNS, read_scan
+from dmri7t.reports.group.strips import Dot, Strip, draw
+from dmri7t.reports.group.write import gather_group, group_dictionary, write_group
 
 LABELS = [f"{i:02d}" for i in range(14)]
 

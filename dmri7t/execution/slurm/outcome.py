@@ -7,8 +7,8 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
-from dmri7t.execution.slurm_client import Ending
-from dmri7t.execution.slurm_job import JobFiles, last_lines
+from dmri7t.execution.slurm.client import Ending
+from dmri7t.execution.slurm.job import JobFiles, last_lines
 
 OUT_OF_MEMORY = re.compile(
     r"^slurmstepd\S* .*(oom.?kill|exceeded (job |step )?memory limit|out of memory)",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from dmri7t.execution.slurm_options import directives
+from dmri7t.execution.slurm.options import directives
 
 
 @dataclass(frozen=True)
 class SlurmSettings:
-    """Settings of :class:`~dmri7t.execution.slurm.SlurmPlugin`; times are in seconds.
+    """Settings of :class:`~dmri7t.execution.slurm.plugin.SlurmPlugin`; times are in seconds.
 
     Parameters
     ----------

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from dmri7t.calibration.uncertainty import Sample, coverage_table, fit_calibration, plot_coverage
 from dmri7t.cli.model import main
-from dmri7t.evaluation.calibration import Sample, coverage_table, fit_calibration, plot_coverage
 from dmri7t.models.bundle import check_bundle
 from dmri7t.models.forecast import fit_forecast, forecast
 from dmri7t.models.translator import Translator

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from dmri7t.execution.slurm_client import Job, Slurm, Unreachable
+from dmri7t.execution.slurm.client import Job, Slurm, Unreachable
 
 
 class Queue:

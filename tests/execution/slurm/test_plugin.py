@@ -10,10 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from execution.slurm_head import QUICK, Head, run
+from execution.slurm.head import QUICK, Head, run
 from execution.test_run import add_one, node, participants
 
-from dmri7t.execution.slurm_job import JobFiles
+from dmri7t.execution.slurm.job import JobFiles
 
 pytestmark = pytest.mark.slow
 
@@ -146,7 +146,7 @@ def test_other_inputs_end_the_job_and_sigterm_ends_all(cluster, tmp_path):
 
 
 def test_stop_on_first_crash_takes_back_the_others(slurm, tmp_path):
-    from execution.slurm_head import die, wait
+    from execution.slurm.head import die, wait
 
     (tmp_path / "marker").mkdir()
     slow = node(wait, "slow", number=1, marker=str(tmp_path / "marker"))

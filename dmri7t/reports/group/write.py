@@ -11,9 +11,9 @@ from typing import Any
 from dmri7t import __version__
 from dmri7t.errors import InputError
 from dmri7t.io.images import whole_file
-from dmri7t.reports.group_outliers import FEWEST, LIMIT
-from dmri7t.reports.group_page import render_group
-from dmri7t.reports.group_scans import COLUMNS, GroupScan, read_scans, scan_records
+from dmri7t.reports.group.outliers import FEWEST, LIMIT
+from dmri7t.reports.group.page import render_group
+from dmri7t.reports.group.scans import COLUMNS, GroupScan, read_scans, scan_records
 
 STEM = "group_dwi"
 """Name of the table, its dictionary and the page, at the root of the data set."""

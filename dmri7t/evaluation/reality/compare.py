@@ -1,7 +1,7 @@
 """Real scans beside simulations of their own protocol: how far apart do they lie?
 
 A real scan is cut into blocks of the size that is simulated, and both are measured alike
-(:mod:`dmri7t.evaluation.reality_measure`). The voxels of all blocks make one sample a quantity
+(:mod:`dmri7t.evaluation.reality.measure`). The voxels of all blocks make one sample a quantity
 and tissue; of noise, contrast and spectra, each block gives one value.
 """
 
@@ -16,8 +16,8 @@ import pandas as pd
 
 from dmri7t.errors import InputError
 from dmri7t.evaluation.chain import ShellScan
-from dmri7t.evaluation.reality_blocks import block_size, cut, read_shells, simulate
-from dmri7t.evaluation.reality_measure import Measured, measure
+from dmri7t.evaluation.reality.blocks import block_size, cut, read_shells, simulate
+from dmri7t.evaluation.reality.measure import Measured, measure
 from dmri7t.io.inputs import Scan
 
 FAR = 1.0

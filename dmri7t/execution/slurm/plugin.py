@@ -15,12 +15,12 @@ from nipype.pipeline.plugins.base import DistributedPluginBase
 
 from dmri7t.execution.pool import WorkerPool
 from dmri7t.execution.recorded import Recorded, is_whole
-from dmri7t.execution.slurm_client import Ending, Job, Rejected, Slurm, Unreachable
-from dmri7t.execution.slurm_fate import Fate, judge, never_starts
-from dmri7t.execution.slurm_job import JobFiles
-from dmri7t.execution.slurm_options import node_options, replace_by_name, split_options, uses_gpu
-from dmri7t.execution.slurm_queue import Queue
-from dmri7t.execution.slurm_settings import SlurmSettings
+from dmri7t.execution.slurm.client import Ending, Job, Rejected, Slurm, Unreachable
+from dmri7t.execution.slurm.job import JobFiles
+from dmri7t.execution.slurm.options import node_options, replace_by_name, split_options, uses_gpu
+from dmri7t.execution.slurm.outcome import Fate, judge, never_starts
+from dmri7t.execution.slurm.queue import Queue
+from dmri7t.execution.slurm.settings import SlurmSettings
 from dmri7t.execution.status import RunStatus
 from dmri7t.execution.stop import stop_if_told, told_to_stop
 from dmri7t.execution.workers import warm_up

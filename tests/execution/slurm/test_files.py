@@ -10,10 +10,10 @@ from dmri7t.cli.app import main
 from dmri7t.errors import InputError, Terminated
 from dmri7t.execution import plugin_file
 from dmri7t.execution.plugin_file import Local, read_plugin_file
-from dmri7t.execution.slurm_client import Job, Slurm, Unreachable
-from dmri7t.execution.slurm_options import replace_by_name, split_options
+from dmri7t.execution.slurm.client import Job, Slurm, Unreachable
+from dmri7t.execution.slurm.options import replace_by_name, split_options
 
-PLUGINS = Path(__file__).parents[2] / "workflows" / "plugins"
+PLUGINS = Path(__file__).parents[3] / "workflows" / "plugins"
 
 
 @pytest.fixture

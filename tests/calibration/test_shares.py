@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dmri7t.evaluation.shares import TRIED, best_share
+from dmri7t.calibration.shares import TRIED, best_share
 
 
 def subjects(change: np.ndarray, spread: float = 0.0) -> np.ndarray:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from dmri7t import __version__
-from dmri7t.reports.group_outliers import FEWEST, LIMIT, Judged, judge
-from dmri7t.reports.group_scans import COLUMNS, Column, GroupScan
-from dmri7t.reports.group_strips import Dot, Strip, draw
+from dmri7t.reports.group.outliers import FEWEST, LIMIT, Judged, judge
+from dmri7t.reports.group.scans import COLUMNS, Column, GroupScan
+from dmri7t.reports.group.strips import Dot, Strip, draw
 from dmri7t.reports.page import render_template
 
 if TYPE_CHECKING:
-    from dmri7t.reports.group import Group
+    from dmri7t.reports.group.write import Group
 
 MOST_STRIPS = 6
 """Protocols that have a strip of their own; scans of rarer ones share one."""
@@ -59,7 +59,7 @@ def render_group(group: Group, command: str = "") -> str:
     for outlier in outliers:
         odd.setdefault(outlier.scan.stem, set()).add(outlier.column.name)
     return render_template(
-        "group.html.jinja",
+        "group/group.html.jinja",
         group=group,
         version=__version__,
         command=command,

@@ -12,7 +12,7 @@ from pathlib import Path
 from execution.test_run import add_one, fail, kill_self, node, participants
 
 from dmri7t.execution.run import run_workflow
-from dmri7t.execution.slurm_settings import SlurmSettings
+from dmri7t.execution.slurm.settings import SlurmSettings
 from dmri7t.execution.status import RunStatus
 
 QUICK = SlurmSettings(
@@ -128,12 +128,12 @@ class Head:
     def __init__(self, cluster, scenario: str, folder: Path, number: int = 1) -> None:
         self.folder = folder
         self._log = folder / f"head-{time.monotonic_ns()}.log"
-        tests = str(Path(__file__).parents[1])
+        tests = str(Path(__file__).parents[2])
         env = os.environ | cluster.variables
         env["PYTHONPATH"] = os.pathsep.join([tests, *sys.path])
         with open(self._log, "wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "execution.slurm_head", scenario, str(folder), str(number)],
+                [sys.executable, "-m", "execution.slurm.head", scenario, str(folder), str(number)],
                 env=env,
                 stdout=log,
                 stderr=log,

@@ -1,4 +1,4 @@
-"""The files of a node's job, and what runs in it: ``python -m dmri7t.execution.slurm_job``."""
+"""The files of a node's job, and what runs in it: ``python -m dmri7t.execution.slurm.job``."""
 
 from __future__ import annotations
 

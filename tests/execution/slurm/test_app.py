@@ -18,7 +18,7 @@ from dmri7t.io.dataset import validate_dataset
 
 pytestmark = pytest.mark.slow
 
-ARRAY = Path(__file__).parents[2] / "workflows" / "plugins" / "array.sbatch"
+ARRAY = Path(__file__).parents[3] / "workflows" / "plugins" / "array.sbatch"
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from dmri7t.evaluation.novelty import (
+from dmri7t.calibration.novelty import (
     Sampled,
     cover,
     draw_block,
@@ -46,7 +46,7 @@ def cells_like(sample: Sampled) -> Cells:
 
 
 def test_each_kind_of_fault_is_told_from_the_others_and_from_none(monkeypatch):
-    monkeypatch.setattr("dmri7t.evaluation.novelty.STEPS", 500)
+    monkeypatch.setattr("dmri7t.calibration.novelty.STEPS", 500)
     tensors = fit_recognizer(samples_of(20, 0))
     novelty = Novelty(tensors, {})
     for sample in samples_of(2, 1):

@@ -14,7 +14,7 @@ from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 
 from dmri7t.errors import InputError
 from dmri7t.evaluation.chain import ShellScan
-from dmri7t.evaluation.reality_measure import tissue_snr
+from dmri7t.evaluation.reality.measure import tissue_snr
 from dmri7t.evaluation.simulated import scan_of
 from dmri7t.io.checks import check_scan
 from dmri7t.io.gradients import read_table

@@ -1,0 +1,1 @@
+"""What is fitted to a finished model: uncertainty, shares of the stages, likeness to training."""

@@ -1,0 +1,1 @@
+"""All scans of a derivative data set: one table, one page."""
