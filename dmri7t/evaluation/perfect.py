@@ -15,12 +15,14 @@ import torch
 from dmri7t.errors import InputError
 from dmri7t.evaluation.chain import Estimate
 from dmri7t.io.inputs import find_scans
-from dmri7t.signal.gradients import Shell
+from dmri7t.signal.gradients import ShellVolumes
 from dmri7t.signal.represent import represent
 from dmri7t.training.pairs import OpenScan, common_shells, open_scan
 
 
-def perfect_answer(root: Path, label: str, stem: str, opened: OpenScan, shell: Shell) -> Estimate:
+def perfect_answer(
+    root: Path, label: str, stem: str, opened: OpenScan, shell: ShellVolumes
+) -> Estimate:
     """RISH and coefficients of a shell, from the scan of the same name that has no noise.
 
     Parameters
@@ -31,7 +33,7 @@ def perfect_answer(root: Path, label: str, stem: str, opened: OpenScan, shell: S
         Participant, and name of the scan.
     opened : OpenScan
         The noisy scan, whose mask voxels are answered for.
-    shell : Shell
+    shell : ShellVolumes
         Of it.
 
     Raises
@@ -47,7 +49,7 @@ def perfect_answer(root: Path, label: str, stem: str, opened: OpenScan, shell: S
     raise InputError(f"{root}: has no scan {stem}; simulate it with the same seed.")
 
 
-def _answer(twin: OpenScan, path: Path, opened: OpenScan, shell: Shell) -> Estimate:
+def _answer(twin: OpenScan, path: Path, opened: OpenScan, shell: ShellVolumes) -> Estimate:
     grids = [(g.shape, np.round(g.affine, 4).tolist()) for g in (twin.grid, opened.grid)]
     if grids[0] != grids[1]:
         raise InputError(f"{path}: its grid is not that of the degraded scan; use the same layout.")

@@ -85,7 +85,7 @@ class GradientTable:
 
 
 @attrs.frozen
-class Shell:
+class ShellVolumes:
     """Volumes that share a b-value.
 
     Parameters
@@ -110,7 +110,7 @@ class Shell:
 
 def find_shells(
     bvals: np.ndarray, b0_threshold: float = B0_THRESHOLD, gap: float = SHELL_GAP
-) -> tuple[tuple[int, ...], list[Shell]]:
+) -> tuple[tuple[int, ...], list[ShellVolumes]]:
     """Cluster the b-values of a scan.
 
     Sorted b-values are cut wherever two neighbours are more than ``gap`` apart, so jitter
@@ -129,7 +129,7 @@ def find_shells(
     -------
     b0 : tuple of int
         Indices of the b0 volumes.
-    shells : list of Shell
+    shells : list of ShellVolumes
         In order of rising b-value.
 
     Examples
@@ -144,7 +144,7 @@ def find_shells(
     weighted = weighted[np.argsort(bvals[weighted], kind="stable")]
     cuts = np.flatnonzero(np.diff(bvals[weighted]) > gap) + 1
     groups = [np.sort(group) for group in np.split(weighted, cuts) if len(group)]
-    return b0, [Shell(float(bvals[g].mean()), tuple(int(i) for i in g)) for g in groups]
+    return b0, [ShellVolumes(float(bvals[g].mean()), tuple(int(i) for i in g)) for g in groups]
 
 
 def count_distinct(directions_N3: np.ndarray, degrees: float = 2.0) -> int:

@@ -29,7 +29,7 @@ from dmri7t.io.images import open_volumes, whole_file
 from dmri7t.io.inputs import Scan, find_scans
 from dmri7t.signal.coherence import coherent_rish
 from dmri7t.signal.describe import Description, describe
-from dmri7t.signal.gradients import GradientTable, Shell, find_shells
+from dmri7t.signal.gradients import GradientTable, ShellVolumes, find_shells
 from dmri7t.signal.grids import Grid
 from dmri7t.signal.prepare import find_brain, mask_volumes, mean_volume
 from dmri7t.signal.represent import represent
@@ -59,7 +59,7 @@ class ShellMaps:
         RISH together with the neighbours, zero outside the mask.
     mask : ndarray (X, Y, Z) bool
     grid : Grid
-    shell : Shell
+    shell : ShellVolumes
     described : Description
     """
 
@@ -68,7 +68,7 @@ class ShellMaps:
     coherent: torch.Tensor
     mask: np.ndarray
     grid: Grid
-    shell: Shell
+    shell: ShellVolumes
     described: Description
 
 
@@ -82,7 +82,7 @@ class OpenScan:
     grid : Grid
     table : GradientTable
     n_b0 : int
-    shells : list of Shell
+    shells : list of ShellVolumes
     mask : ndarray (X, Y, Z) bool
     b0 : ndarray (X, Y, Z)
         Mean of the b0s.
@@ -92,7 +92,7 @@ class OpenScan:
     grid: Grid
     table: GradientTable
     n_b0: int
-    shells: list[Shell]
+    shells: list[ShellVolumes]
     mask: np.ndarray
     b0: np.ndarray
 
@@ -102,7 +102,7 @@ class OpenScan:
         mask_volumes(lambda row: self.image.dataobj[..., indices[row]], self.mask, signal)
         return torch.from_numpy(signal)
 
-    def represent(self, shell: Shell) -> ShellMaps:
+    def represent(self, shell: ShellVolumes) -> ShellMaps:
         """Read the volumes of one shell and represent them."""
         signal_NV = self.read(shell.indices)
         directions = self.table.directions[list(shell.indices)]
@@ -140,20 +140,20 @@ def open_scan(scan: Scan) -> Iterator[OpenScan]:
 
 
 def common_shells(
-    low: Sequence[Shell], high: Sequence[Shell], wanted: Sequence[float] = ()
-) -> list[tuple[Shell, Shell]]:
+    low: Sequence[ShellVolumes], high: Sequence[ShellVolumes], wanted: Sequence[float] = ()
+) -> list[tuple[ShellVolumes, ShellVolumes]]:
     """Pair shells of two scans by nearest b-value, within 100 s/mm2, each once.
 
     Parameters
     ----------
-    low, high : sequence of Shell
+    low, high : sequence of ShellVolumes
     wanted : sequence of float
         b-values to use, within 100 s/mm2; empty: all.
 
     Examples
     --------
-    >>> three = [Shell(998.0, ()), Shell(2001.0, ()), Shell(3000.0, ())]
-    >>> seven = [Shell(940.0, ()), Shell(1004.0, ()), Shell(2000.0, ())]
+    >>> three = [ShellVolumes(998.0, ()), ShellVolumes(2001.0, ()), ShellVolumes(3000.0, ())]
+    >>> seven = [ShellVolumes(940.0, ()), ShellVolumes(1004.0, ()), ShellVolumes(2000.0, ())]
     >>> [(a.bval, b.bval) for a, b in common_shells(three, seven)]
     [(998.0, 1004.0), (2001.0, 2000.0)]
     """
@@ -170,7 +170,7 @@ def common_shells(
     return [(low[i], high[j]) for i, j in sorted(chosen.items()) if _is_wanted(low[i], wanted)]
 
 
-def _is_wanted(shell: Shell, wanted: Sequence[float]) -> bool:
+def _is_wanted(shell: ShellVolumes, wanted: Sequence[float]) -> bool:
     return not wanted or any(abs(shell.bval - b) <= SAME_SHELL for b in wanted)
 
 

@@ -11,7 +11,7 @@ import attrs
 from dmri7t.errors import InputError
 from dmri7t.models.bundle import model_checksum, read_config, resolve_model
 from dmri7t.settings import Settings
-from dmri7t.signal.gradients import GradientTable, Shell, count_distinct, find_shells
+from dmri7t.signal.gradients import GradientTable, ShellVolumes, count_distinct, find_shells
 from dmri7t.signal.grids import Grid, default_output_voxel, refine
 from dmri7t.signal.spaces import MIN_DICE, MIN_DICE_NAMED
 
@@ -66,9 +66,9 @@ class ScanPlan:
     n_volumes : int
     b0 : tuple of int
         b0 volumes.
-    translated : tuple of Shell
+    translated : tuple of ShellVolumes
         Shells that go through the model.
-    passed : tuple of Shell
+    passed : tuple of ShellVolumes
         Shells that are interpolated only.
     tensor_volumes : list of int
         Volumes of the tensor fit: b0s and shells up to 1500, or else the lowest shell with
@@ -95,8 +95,8 @@ class ScanPlan:
     grid_out: Grid
     n_volumes: int
     b0: tuple[int, ...]
-    translated: tuple[Shell, ...]
-    passed: tuple[Shell, ...]
+    translated: tuple[ShellVolumes, ...]
+    passed: tuple[ShellVolumes, ...]
     tensor_volumes: list[int]
     directions: dict[str, int] = attrs.field(factory=dict)
     reasons: dict[str, str] = attrs.field(factory=dict)
@@ -323,21 +323,21 @@ def plan_series(
     )
 
 
-def _count(table: GradientTable, *shells: Shell) -> int:
+def _count(table: GradientTable, *shells: ShellVolumes) -> int:
     """Different directions of some shells together."""
     rows = [i for shell in shells for i in shell.indices]
     return count_distinct(table.directions[rows]) if rows else 0
 
 
-def why_passed(shell: Shell, directions: int, settings: Settings) -> str:
+def why_passed(shell: ShellVolumes, directions: int, settings: Settings) -> str:
     """Say why a shell does not go through the model; empty if it does.
 
     Examples
     --------
     >>> settings = Settings("m", "m", "1", "ab", 5, 1, bval_range=(700, 2000))
-    >>> why_passed(Shell(3000.0, tuple(range(30))), 30, settings)
+    >>> why_passed(ShellVolumes(3000.0, tuple(range(30))), 30, settings)
     'outside the range of the model, b 700 to 2000 s/mm2'
-    >>> why_passed(Shell(1000.0, tuple(range(30))), 30, settings)
+    >>> why_passed(ShellVolumes(1000.0, tuple(range(30))), 30, settings)
     ''
     """
     if directions < MIN_DIRECTIONS:
@@ -353,7 +353,9 @@ def why_passed(shell: Shell, directions: int, settings: Settings) -> str:
     return ""
 
 
-def _tensor_volumes(table: GradientTable, b0: tuple[int, ...], shells: list[Shell]) -> list[int]:
+def _tensor_volumes(
+    table: GradientTable, b0: tuple[int, ...], shells: list[ShellVolumes]
+) -> list[int]:
     low = [s for s in shells if s.bval <= TENSOR_BVAL]
     if _count(table, *low) < MIN_DIRECTIONS:
         low = next([s] for s in shells if _count(table, s) >= MIN_DIRECTIONS)

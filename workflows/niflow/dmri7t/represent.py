@@ -7,7 +7,7 @@ from nipype.interfaces.utility import IdentityInterface
 
 from dmri7t.interfaces.represent import ExtractShell, Represent
 from dmri7t.settings import Settings
-from dmri7t.signal.gradients import Shell
+from dmri7t.signal.gradients import ShellVolumes
 from niflow.dmri7t.plan import ScanPlan
 
 METHODS = (
@@ -23,7 +23,7 @@ METHODS = (
 
 def init_represent_wf(
     plan: ScanPlan,
-    shell: Shell,
+    shell: ShellVolumes,
     settings: Settings,
     omp_nthreads: int = 1,
     name: str = "represent_wf",
@@ -39,7 +39,7 @@ def init_represent_wf(
     Parameters
     ----------
     plan : ScanPlan
-    shell : Shell
+    shell : ShellVolumes
     settings : Settings
     omp_nthreads : int
         Threads of a node.

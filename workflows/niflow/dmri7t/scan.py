@@ -210,7 +210,7 @@ def init_shell_wf(
     Parameters
     ----------
     plan : ScanPlan
-    shell : Shell
+    shell : ShellVolumes
     settings : Settings
     omp_nthreads : int
         Threads of a node.
