@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
+
+import attrs
 
 from dmri7t.errors import InputError
 
@@ -14,20 +17,46 @@ CONSISTENCY = 0.25
 """Fraction of the input's Nyquist frequency below which a result that is held to the measurement
 is held: a patch four voxels wide, over which noise has averaged out."""
 
-_CHOICES = {
-    "model_form": ("residual", "direct", "regression"),
-    "upsampling": ("model", "bspline"),
-    "device": ("cpu", "cuda"),
-    "precision": ("auto", "float32"),
-    "output_layout": ("bids", "qsiprep"),
-}
+FORMS = ("residual", "direct", "regression")
+UPSAMPLING = ("model", "bspline")
+DEVICES = ("cpu", "cuda")
+PRECISIONS = ("auto", "float32")
+LAYOUTS = ("bids", "qsiprep")
 
 _NOT_DECISIVE = ("model", "device", "low_mem")
 """Where the model lies, what computes and in how many pieces do not change what is computed
 (within tolerance)."""
 
+_Check = Callable[[Any, Any, Any], None]
 
-@dataclass(frozen=True)
+
+def _one_of(*allowed: str) -> _Check:
+    """Validator of a word."""
+
+    def check(_: Settings, field: attrs.Attribute, value: str) -> None:
+        if value not in allowed:
+            raise InputError(
+                f"settings: {field.name} is {value!r}; choose from {', '.join(allowed)}"
+            )
+
+    return check
+
+
+def _at_least_one(_: Settings, field: attrs.Attribute, value: int) -> None:
+    if value < 1:
+        raise InputError(f"settings: {field.name} is {value}; it must be 1 or more")
+
+
+def _floats(values: Sequence[float]) -> tuple[float, ...]:
+    """Read what TOML and command lines give as lists."""
+    return tuple(float(value) for value in values)
+
+
+def _resolution(value: str | Sequence[float]) -> str | tuple[float, ...]:
+    return value if isinstance(value, str) else _floats(value)
+
+
+@attrs.frozen
 class Settings:
     """Settings of a run.
 
@@ -80,61 +109,53 @@ class Settings:
     model_name: str
     model_version: str
     model_sha256: str
-    sampler_steps: int
-    samples: int
-    model_form: str = "residual"
+    sampler_steps: int = attrs.field(validator=_at_least_one)
+    samples: int = attrs.field(validator=_at_least_one)
+    model_form: str = attrs.field(default="residual", validator=_one_of(*FORMS))
     random_seed: int = 0
     b0_threshold: float = 100.0
-    shells: tuple[float, ...] = ()
-    bval_range: tuple[float, ...] = ()
-    output_resolution: str | tuple[float, ...] = "auto"
-    upsampling: str = "model"
-    device: str = "cpu"
+    shells: tuple[float, ...] = attrs.field(default=(), converter=_floats)
+    bval_range: tuple[float, ...] = attrs.field(default=(), converter=_floats)
+    output_resolution: str | tuple[float, ...] = attrs.field(default="auto", converter=_resolution)
+    upsampling: str = attrs.field(default="model", validator=_one_of(*UPSAMPLING))
+    device: str = attrs.field(default="cpu", validator=_one_of(*DEVICES))
     low_mem: bool = False
-    precision: str = "auto"
+    precision: str = attrs.field(default="auto", validator=_one_of(*PRECISIONS))
     ratio_lower: float = 0.05
-    ratio_upper: float = 4.0
+    ratio_upper: float = attrs.field(default=4.0)
     sh_order: int | None = None
     laplace_beltrami: float | None = None
-    consistency: float = 0.0
-    output_layout: str = "bids"
+    consistency: float = attrs.field(default=0.0)
+    output_layout: str = attrs.field(default="bids", validator=_one_of(*LAYOUTS))
     denoise: bool = False
     gibbs: bool = False
 
-    def __post_init__(self) -> None:
-        # lists come from TOML; frozen, so the way round __setattr__
-        for name in ("shells", "bval_range"):
-            object.__setattr__(self, name, tuple(float(b) for b in getattr(self, name)))
-        if not isinstance(self.output_resolution, str):
-            sizes = tuple(float(mm) for mm in self.output_resolution)
-            object.__setattr__(self, "output_resolution", sizes)
-        self._check()
+    @ratio_upper.validator
+    def _check_ratios(self, _: attrs.Attribute, value: float) -> None:
+        if not 0 < self.ratio_lower <= 1 <= value:
+            raise InputError("settings: the bounds of the ratio must enclose 1")
 
-    def _check(self) -> None:
-        for name, allowed in _CHOICES.items():
-            if getattr(self, name) not in allowed:
-                raise InputError(
-                    f"settings: {name} is {getattr(self, name)!r}; choose from {', '.join(allowed)}"
-                )
-        resolution = self.output_resolution
-        known = (
-            resolution in ("auto", "native")
-            if isinstance(resolution, str)
-            else (len(resolution) in (1, 3) and min(resolution) > 0)
-        )
-        if not known:
+    @consistency.validator
+    def _check_consistency(self, _: attrs.Attribute, value: float) -> None:
+        if not 0 <= value <= 1:
+            raise InputError("settings: consistency must lie between 0 (off) and 1")
+
+    @bval_range.validator
+    def _check_range(self, _: attrs.Attribute, value: tuple[float, ...]) -> None:
+        if value and (len(value) != 2 or min(value) < 0):
+            raise InputError("settings: bval_range must be a lowest and a highest b-value")
+
+    @output_resolution.validator
+    def _check_resolution(self, _: attrs.Attribute, value: str | tuple[float, ...]) -> None:
+        if isinstance(value, str):
+            usable = value in ("auto", "native")
+        else:
+            usable = len(value) in (1, 3) and min(value) > 0
+        if not usable:
             raise InputError(
-                f"settings: output_resolution is {resolution!r}; "
+                f"settings: output_resolution is {value!r}; "
                 "give auto, native, or one or three voxel sizes in mm"
             )
-        if self.sampler_steps < 1 or self.samples < 1:
-            raise InputError("settings: sampler_steps and samples must be 1 or more")
-        if not 0 < self.ratio_lower <= 1 <= self.ratio_upper:
-            raise InputError("settings: the bounds of the ratio must enclose 1")
-        if self.bval_range and (len(self.bval_range) != 2 or sorted(self.bval_range)[0] < 0):
-            raise InputError("settings: bval_range must be a lowest and a highest b-value")
-        if not 0 <= self.consistency <= 1:
-            raise InputError("settings: consistency must lie between 0 (off) and 1")
 
     def to_toml(self) -> str:
         """Write as TOML; what is left to the software's choice is left out.
@@ -148,7 +169,7 @@ class Settings:
         lines = [
             # JSON's strings, numbers, booleans and flat lists are TOML's
             f"{name} = {json.dumps(list(value) if isinstance(value, tuple) else value)}"
-            for name, value in asdict(self).items()
+            for name, value in attrs.asdict(self).items()
             if value is not None
         ]
         return "\n".join(lines) + "\n"
@@ -166,19 +187,19 @@ class Settings:
             values = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             raise InputError(f"settings: not valid TOML: {error}") from error
-        unknown = set(values) - {field.name for field in fields(cls)}
+        unknown = set(values) - {field.name for field in attrs.fields(cls)}
         if unknown:
             raise InputError(f"settings: unknown keys: {', '.join(sorted(unknown))}")
         try:
             return cls(**values)
-        except TypeError as error:
+        except (TypeError, ValueError) as error:
             raise InputError(f"settings: {error}") from error
 
     def digest(self) -> str:
         """SHA-256 over what decides the results."""
-        decisive = {k: v for k, v in asdict(self).items() if k not in _NOT_DECISIVE}
+        decisive = {k: v for k, v in attrs.asdict(self).items() if k not in _NOT_DECISIVE}
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
     def with_model(self, folder: str | Path) -> Settings:
         """Return the same settings for a model that lies elsewhere."""
-        return replace(self, model=str(folder))
+        return attrs.evolve(self, model=str(folder))

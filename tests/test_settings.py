@@ -1,7 +1,6 @@
 """The record of everything that decides a result."""
 
-from dataclasses import replace
-
+import attrs
 import pytest
 
 from dmri7t.errors import InputError
@@ -23,7 +22,7 @@ SETTINGS = Settings('/models/a "b"', "default", "1.0", "0" * 64, 10, 4)
     ],
 )
 def test_toml_round_trip(changes):
-    settings = replace(SETTINGS, **changes)
+    settings = attrs.evolve(SETTINGS, **changes)
     assert Settings.from_toml(settings.to_toml()) == settings
 
 
@@ -41,7 +40,7 @@ def test_toml_round_trip(changes):
 )
 def test_nonsense_is_refused(changes, words):
     with pytest.raises(InputError, match=words):
-        replace(SETTINGS, **changes)
+        attrs.evolve(SETTINGS, **changes)
 
 
 def test_unreadable_text_is_refused():
@@ -52,9 +51,9 @@ def test_unreadable_text_is_refused():
 
 def test_digest_follows_what_decides_results():
     assert SETTINGS.digest() == SETTINGS.with_model("/elsewhere").digest()
-    assert SETTINGS.digest() == replace(SETTINGS, device="cuda").digest()
-    assert SETTINGS.digest() != replace(SETTINGS, random_seed=1).digest()
-    assert SETTINGS.digest() != replace(SETTINGS, model_sha256="f" * 64).digest()
+    assert SETTINGS.digest() == attrs.evolve(SETTINGS, device="cuda").digest()
+    assert SETTINGS.digest() != attrs.evolve(SETTINGS, random_seed=1).digest()
+    assert SETTINGS.digest() != attrs.evolve(SETTINGS, model_sha256="f" * 64).digest()
 
 
 def test_bounds_of_the_ratio_are_those_of_the_signal_package():

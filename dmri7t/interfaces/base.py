@@ -48,7 +48,7 @@ class StageInputSpec(BaseInterfaceInputSpec):
         return super()._get_sorteddict(objekt, dictwithhash, hash_method, hash_files)
 
 
-class Stage(SimpleInterface):
+class StageInterface(SimpleInterface):
     """An interface that loads, calls one function, and saves into its working folder."""
 
     def _pin_threads(self) -> None:

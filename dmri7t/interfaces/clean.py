@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from nipype.interfaces.base import File, TraitedSpec, traits
 
-from dmri7t.interfaces.base import Stage, StageInputSpec, optional
+from dmri7t.interfaces.base import StageInputSpec, StageInterface, optional
 
 
 class CleanScanInputSpec(StageInputSpec):
@@ -31,7 +31,7 @@ class CleanScanOutputSpec(TraitedSpec):
     cleaning = File(exists=True, desc="what was done, and how much noise was found, .json")
 
 
-class CleanScan(Stage):
+class CleanScan(StageInterface):
     """Take noise and ringing out of a raw scan, in this order."""
 
     input_spec = CleanScanInputSpec

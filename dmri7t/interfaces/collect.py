@@ -12,7 +12,7 @@ from nipype.interfaces.base import (
     traits,
 )
 
-from dmri7t.interfaces.base import Stage, StageInputSpec
+from dmri7t.interfaces.base import StageInputSpec, StageInterface
 
 
 class CollectInputSpec(DynamicTraitedSpec, StageInputSpec):
@@ -25,7 +25,7 @@ class CollectOutputSpec(TraitedSpec):
     out = traits.List(File(exists=True), desc="the files, in order")
 
 
-class Collect(Stage):
+class Collect(StageInterface):
     """List files, or lists of files, in the order of the inputs.
 
     Nipype's Merge does so too, but its inputs are not mandatory, and it hashes slowly.

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from nipype.interfaces.base import File, InputMultiPath, TraitedSpec, traits
 
-from dmri7t.interfaces.base import Stage, StageInputSpec
+from dmri7t.interfaces.base import StageInputSpec, StageInterface
 
 _Indices = traits.List(traits.Int)
 
@@ -47,7 +47,7 @@ class HarmonizeOutputSpec(TraitedSpec):
     figures = File(exists=True, desc="fractions bounded and values repaired, .json")
 
 
-class Harmonize(Stage):
+class Harmonize(StageInterface):
     """Scale the harmonics by generated RISH and evaluate them at every gradient direction."""
 
     input_spec = HarmonizeInputSpec

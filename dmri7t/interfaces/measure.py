@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from nipype.interfaces.base import File, InputMultiPath, TraitedSpec, traits
 
-from dmri7t.interfaces.base import Stage, StageInputSpec
+from dmri7t.interfaces.base import StageInputSpec, StageInterface
 
 
 class FitTensorInputSpec(StageInputSpec):
@@ -26,7 +26,7 @@ class FitTensorOutputSpec(TraitedSpec):
     tensor = File(exists=True, desc="fa (V,), md (V,) and direction (V, 3), .safetensors")
 
 
-class FitTensor(Stage):
+class FitTensor(StageInterface):
     """Fit a diffusion tensor; FA, MD and the principal direction."""
 
     input_spec = FitTensorInputSpec
@@ -71,7 +71,7 @@ class SpreadAnisotropyOutputSpec(TraitedSpec):
     anisotropy_sd = File(exists=True, desc="fa_sd (V,), .safetensors")
 
 
-class SpreadAnisotropy(Stage):
+class SpreadAnisotropy(StageInterface):
     """Carry the errors of RISH over to FA."""
 
     input_spec = SpreadAnisotropyInputSpec
@@ -92,8 +92,8 @@ class SpreadAnisotropy(Stage):
         return runtime
 
 
-class QualityInputSpec(StageInputSpec):
-    """Inputs of :class:`Quality`."""
+class MeasureQualityInputSpec(StageInputSpec):
+    """Inputs of :class:`MeasureQuality`."""
 
     dwi = File(exists=True, mandatory=True, desc="the input, (volumes, voxels) .npy")
     dwi_out = File(exists=True, mandatory=True, desc="the output, (volumes, voxels) .npy")
@@ -115,8 +115,8 @@ class QualityInputSpec(StageInputSpec):
     forecast = traits.Dict(usedefault=True, desc="of what a scan gains, from the calibration")
 
 
-class QualityOutputSpec(TraitedSpec):
-    """Outputs of :class:`Quality`."""
+class MeasureQualityOutputSpec(TraitedSpec):
+    """Outputs of :class:`MeasureQuality`."""
 
     quality = File(exists=True, desc="figures of quality, .json")
     table = File(exists=True, desc="the same as a table, .tsv")
@@ -125,11 +125,11 @@ class QualityOutputSpec(TraitedSpec):
     )
 
 
-class Quality(Stage):
+class MeasureQuality(StageInterface):
     """Gather figures of quality: noise, consistency, bounds, repairs, range of training."""
 
-    input_spec = QualityInputSpec
-    output_spec = QualityOutputSpec
+    input_spec = MeasureQualityInputSpec
+    output_spec = MeasureQualityOutputSpec
 
     def _run_interface(self, runtime: Any) -> Any:
         from dmri7t.io.arrays import save_tensors

@@ -10,7 +10,7 @@ import numpy as np
 from nipype.interfaces.base import File, TraitedSpec, traits
 
 from dmri7t.errors import InputError
-from dmri7t.interfaces.base import Stage, StageInputSpec, optional
+from dmri7t.interfaces.base import StageInputSpec, StageInterface, optional
 
 _Indices = traits.List(traits.Int)
 
@@ -39,7 +39,7 @@ class PrepareScanOutputSpec(TraitedSpec):
     checks = File(exists=True, desc="values repaired and size of the mask, .json")
 
 
-class PrepareScan(Stage):
+class PrepareScan(StageInterface):
     """Read a scan once; find the brain; keep its voxels."""
 
     input_spec = PrepareScanInputSpec
@@ -137,7 +137,7 @@ class DefineGridOutputSpec(TraitedSpec):
     mask_out = File(exists=True, desc="brain mask on the output's grid")
 
 
-class DefineGrid(Stage):
+class DefineGrid(StageInterface):
     """Bring the brain mask to the output's grid; the mask carries that grid from here on."""
 
     input_spec = DefineGridInputSpec

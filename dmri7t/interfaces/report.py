@@ -9,7 +9,7 @@ from typing import Any
 
 from nipype.interfaces.base import File, InputMultiPath, TraitedSpec, traits
 
-from dmri7t.interfaces.base import Stage, StageInputSpec, content_hash
+from dmri7t.interfaces.base import StageInputSpec, StageInterface, content_hash
 from dmri7t.interfaces.write import WriteOutputSpec, WriteStage
 
 FILES = (
@@ -67,7 +67,7 @@ class GatherScanOutputSpec(TraitedSpec):
     manifest = File(exists=True, desc="names and checksums of the files, and words, .json")
 
 
-class GatherScan(Stage):
+class GatherScan(StageInterface):
     """List the files of a scan in one file, which changes when any of them does.
 
     Names are relative, so that a work folder that was moved is the same.

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from nipype.interfaces.base import File, TraitedSpec, traits
 
-from dmri7t.interfaces.base import Stage, StageInputSpec, optional
+from dmri7t.interfaces.base import StageInputSpec, StageInterface, optional
 
 
 class ExtractShellInputSpec(StageInputSpec):
@@ -24,7 +24,7 @@ class ExtractShellOutputSpec(TraitedSpec):
     shell = File(exists=True, desc="(volumes, voxels) .npy of the shell")
 
 
-class ExtractShell(Stage):
+class ExtractShell(StageInterface):
     """Take the volumes of one shell out of a scan."""
 
     input_spec = ExtractShellInputSpec
@@ -63,7 +63,7 @@ class RepresentOutputSpec(TraitedSpec):
     representation = File(exists=True, desc="sh, rish, noise, loss and sigma, .safetensors")
 
 
-class Represent(Stage):
+class Represent(StageInterface):
     """Fit spherical harmonics to one shell; RISH features and the noise's share of them."""
 
     input_spec = RepresentInputSpec

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from nipype.interfaces.base import File, InputMultiPath, TraitedSpec, traits
 
-from dmri7t.interfaces.base import Stage, StageInputSpec
+from dmri7t.interfaces.base import StageInputSpec, StageInterface
 
 
-class FigureTissuesInputSpec(StageInputSpec):
-    """Inputs of :class:`FigureTissues`."""
+class MeasureTissuesInputSpec(StageInputSpec):
+    """Inputs of :class:`MeasureTissues`."""
 
     quality = File(exists=True, mandatory=True, desc="figures of quality, .json")
     segmentation = InputMultiPath(
@@ -33,18 +33,18 @@ class FigureTissuesInputSpec(StageInputSpec):
     groups = traits.Dict(mandatory=True, desc="volumes of b0 and of every shell, by name")
 
 
-class FigureTissuesOutputSpec(TraitedSpec):
-    """Outputs of :class:`FigureTissues`."""
+class MeasureTissuesOutputSpec(TraitedSpec):
+    """Outputs of :class:`MeasureTissues`."""
 
     quality = File(exists=True, desc="figures of quality with those by tissue, .json")
     table = File(exists=True, desc="the same as a table, .tsv")
 
 
-class FigureTissues(Stage):
+class MeasureTissues(StageInterface):
     """Add FA, MD and NMSE by tissue to the figures of quality, or say why there are none."""
 
-    input_spec = FigureTissuesInputSpec
-    output_spec = FigureTissuesOutputSpec
+    input_spec = MeasureTissuesInputSpec
+    output_spec = MeasureTissuesOutputSpec
 
     def _run_interface(self, runtime: Any) -> Any:
         from dmri7t.io.maps import load_mask

@@ -8,7 +8,7 @@ from typing import Any
 
 from nipype.interfaces.base import File, TraitedSpec, traits
 
-from dmri7t.interfaces.base import Stage, StageInputSpec
+from dmri7t.interfaces.base import StageInputSpec, StageInterface
 
 
 @lru_cache(maxsize=1)
@@ -31,7 +31,7 @@ class ModelInputSpec(StageInputSpec):
     precision = traits.Enum("auto", "float32", usedefault=True, desc="of the networks")
 
 
-class ModelStage(Stage):
+class ModelStage(StageInterface):
     """A stage that runs a network."""
 
     def _model(self) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from nipype.interfaces.base import File, InputMultiPath, TraitedSpec, traits
 
-from dmri7t.interfaces.base import Stage, StageInputSpec
+from dmri7t.interfaces.base import StageInputSpec, StageInterface
 
 DIGEST = "SettingsSHA256"
 """Key of every sidecar: tells a result of these settings from one of others."""
@@ -36,7 +36,7 @@ class WriteOutputSpec(TraitedSpec):
     out_files = traits.List(File(exists=True), desc="what was written")
 
 
-class WriteStage(Stage):
+class WriteStage(StageInterface):
     """A stage that writes into the derivative data set, and again if its files are gone."""
 
     output_spec = WriteOutputSpec

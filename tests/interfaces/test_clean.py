@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
+import attrs
 import nibabel
 import numpy as np
 import pytest
@@ -81,11 +81,11 @@ def test_nothing_is_done_unless_asked_for(scan, settings):
     assert without.get_node("clean") is None and "Noise was taken" not in without.__desc__
     said = describe_result(scan, settings, {})
     assert "Denoised" not in said and "GibbsCorrected" not in said
-    assert settings.digest() == replace(settings, denoise=False).digest()
+    assert settings.digest() == attrs.evolve(settings, denoise=False).digest()
 
 
 def test_what_is_done_is_declared_cited_and_said(scan, settings):
-    asked = replace(settings, denoise=True, gibbs=True)
+    asked = attrs.evolve(settings, denoise=True, gibbs=True)
     plan = plan_scan(scan, asked)
     names = {key: f"{key}.nii.gz" for key in KEYS}
     workflow = init_scan_wf(plan, asked, names, {}, {})
@@ -95,7 +95,9 @@ def test_what_is_done_is_declared_cited_and_said(scan, settings):
         assert text in workflow.__desc__
     said = describe_result(scan, asked, {})
     assert said["Denoised"] == "MP-PCA" and said["GibbsCorrected"] is True
-    every = [replace(settings, denoise=d, gibbs=g) for d in (False, True) for g in (False, True)]
+    every = [
+        attrs.evolve(settings, denoise=d, gibbs=g) for d in (False, True) for g in (False, True)
+    ]
     assert len({each.digest() for each in every}) == 4
 
 
@@ -110,5 +112,5 @@ def test_slices_lie_where_the_sidecar_says(scan, settings):
 def test_a_scan_that_was_resampled_is_refused(scan, settings, kind, option):
     scan = type(scan)(**{**vars(scan), "kind": kind})
     with pytest.raises(InputError, match="for raw scans: leave them out"):
-        plan_scan(scan, replace(settings, **{option: True}))
+        plan_scan(scan, attrs.evolve(settings, **{option: True}))
     plan_scan(scan, settings)

@@ -5,6 +5,7 @@ import re
 from importlib.metadata import requires
 from pathlib import Path
 
+import attrs
 import nibabel
 import pytest
 import yaml
@@ -99,10 +100,11 @@ def test_nodes_declare_memory_and_threads(plan_and_settings):
 
 
 def test_gpu_nodes_count_as_one_processor(plan_and_settings):
-    from dataclasses import replace
 
     plan, settings = plan_and_settings
-    workflow = package.init_translate_wf(plan, replace(settings, device="cuda"), omp_nthreads=8)
+    workflow = package.init_translate_wf(
+        plan, attrs.evolve(settings, device="cuda"), omp_nthreads=8
+    )
     for name in ("encode", "diffuse", "decode", "super_resolve"):
         node = workflow.get_node(name)
         assert node.n_procs == 1 and node.is_gpu_node()

@@ -6,9 +6,9 @@ import shutil
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
+import attrs
 import nibabel
 import numpy as np
 import pytest
@@ -164,7 +164,7 @@ def test_seed_computes_from_diffusion_on(undisturbed, settings, tmp_path):
     """And a work folder that was moved is as good as before."""
     folder, scan = undisturbed
     shutil.copytree(folder / "work", tmp_path / "work")
-    status, _ = run([scan], replace(settings, random_seed=1), tmp_path)
+    status, _ = run([scan], attrs.evolve(settings, random_seed=1), tmp_path)
     assert status.exit_code == 0, status.summary()
     cached = {n.rsplit(".", 1)[-1] for n, s in states(status).items() if s == "cached"}
     assert cached == {
@@ -209,7 +209,7 @@ def break_model(folder, settings):
     config = json.loads((broken / "config.json").read_text())
     config.pop("files")
     write_bundle(broken, config, "Broken, for a test.\n")
-    return replace(settings, model=str(broken), model_sha256=model_checksum(broken))
+    return attrs.evolve(settings, model=str(broken), model_sha256=model_checksum(broken))
 
 
 def test_scan_whose_model_fails_leaves_nothing(make_scan, settings, tmp_path):
@@ -247,7 +247,7 @@ def test_scan_that_cannot_be_written_whole_has_no_7tlike_scan(make_scan, setting
 
 def test_shells_that_are_not_asked_for_are_interpolated(make_scan, settings, tmp_path):
     scan = make_scan(tmp_path / "in", shells={1000: 12, 2000: 12})
-    status, _ = run([scan], replace(settings, shells=(1000.0,), samples=1), tmp_path)
+    status, _ = run([scan], attrs.evolve(settings, shells=(1000.0,), samples=1), tmp_path)
     assert status.exit_code == 0, status.summary()
     assert not any("b2000_wf" in name for name in states(status))
     names = names_of(scan)
@@ -262,22 +262,22 @@ def test_no_shell_for_the_model_is_an_error(make_scan, settings, tmp_path):
 
     scan = make_scan(tmp_path / "in")
     with pytest.raises(InputError, match="shells found: b1000"):
-        plan_scan(scan, replace(settings, shells=(3000.0,)))
+        plan_scan(scan, attrs.evolve(settings, shells=(3000.0,)))
 
 
 def test_shells_beyond_the_model_are_interpolated_unless_named(make_scan, settings, tmp_path):
     from dmri7t.errors import InputError
 
     scan = make_scan(tmp_path / "in", shells={1000: 16, 4000: 12})
-    bounded = replace(settings, bval_range=(700, 1500))
+    bounded = attrs.evolve(settings, bval_range=(700, 1500))
     plan = plan_scan(scan, bounded)
     assert [s.name for s in plan.translated] == ["b1000"]
     assert plan.reasons == {"b4000": "outside the range of the model, b 700 to 1500 s/mm2"}
-    named = plan_scan(scan, replace(bounded, shells=(4000.0,)))
+    named = plan_scan(scan, attrs.evolve(bounded, shells=(4000.0,)))
     assert [s.name for s in named.translated] == ["b4000"]
     assert named.reasons == {"b1000": "not named by --shells"}
     with pytest.raises(InputError, match=r"b4000 \(outside the range of the model, b 100 to 300"):
-        plan_scan(scan, replace(settings, bval_range=(100, 300)))
+        plan_scan(scan, attrs.evolve(settings, bval_range=(100, 300)))
 
 
 def test_methods_text_is_joined_from_the_steps(make_scan, settings, tmp_path):
@@ -316,7 +316,7 @@ def test_methods_say_what_was_taken_of_each_network(
         config["sampler"] |= {"gain": gain}
         config["refinement"] = refinement
     write_bundle(folder, config, "A model for tests.\n")
-    text = describe_translation(replace(settings, model=str(folder)))
+    text = describe_translation(attrs.evolve(settings, model=str(folder)))
     for part in words:
         assert part in text, text
 

@@ -7,8 +7,8 @@ from typing import Any
 from nipype import Node, Workflow
 from nipype.interfaces.utility import IdentityInterface
 
-from dmri7t.interfaces.measure import FitTensor, Quality, SpreadAnisotropy
-from dmri7t.interfaces.tissues import FigureTissues
+from dmri7t.interfaces.measure import FitTensor, MeasureQuality, SpreadAnisotropy
+from dmri7t.interfaces.tissues import MeasureTissues
 from niflow.dmri7t.plan import ScanPlan
 
 TENSOR_BVAL = 1000.0
@@ -119,7 +119,7 @@ def init_measure_wf(
         mem_gb=memory + plan.gigabytes(12, out=True),
     )
     quality = Node(
-        Quality(
+        MeasureQuality(
             groups=plan.groups,
             translated=[shell.name for shell in plan.translated],
             reasons=plan.reasons,
@@ -164,7 +164,7 @@ def init_measure_wf(
 def _connect_tissues(workflow: Workflow, plan: ScanPlan, omp_nthreads: int) -> Node:
     """Add the node that completes the figures of quality by those of tissues."""
     tissues = Node(
-        FigureTissues(
+        MeasureTissues(
             labels=list(plan.tissues.labels),
             maker=plan.tissues.maker,
             source=plan.tissues.uri,
