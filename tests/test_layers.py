@@ -28,8 +28,8 @@ RESTS_ON = {
 }
 """What a package stands on; it may import that and what that stands on in turn."""
 
-FOR_ALL = {"errors", "settings", ""}
-"""Modules on the ground: errors, the settings' record, and the version."""
+FOR_ALL = {"errors", "files", "settings", ""}
+"""Modules on the ground: errors, whole files, the settings' record, and the version."""
 
 LIGHT = ("cli", "niflow", "interfaces", "execution", "reports", "settings")
 """Packages that the driver process loads, which must never load torch."""

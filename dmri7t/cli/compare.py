@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> None:
 
     from dmri7t.evaluation.reality.compare import compare_scan, summary
     from dmri7t.evaluation.reality.pictures import draw_comparisons
-    from dmri7t.io.images import whole_file
+    from dmri7t.files import whole_file
 
     if args.subjects < 2:
         raise InputError(f"--subjects {args.subjects}: too few to compare with; give 2 or more.")

@@ -9,7 +9,7 @@ from typing import Any
 from dmri7t.execution.cleanup import clean
 from dmri7t.execution.estimate import check_memory, check_room, estimate, size_gb
 from dmri7t.execution.status import RunStatus
-from dmri7t.io.images import whole_file
+from dmri7t.files import whole_file
 
 Say = Callable[[str], None]
 

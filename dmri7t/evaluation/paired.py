@@ -13,7 +13,7 @@ import torch
 from dmri7t.errors import InputError, ModelError
 from dmri7t.evaluation.case import Case
 from dmri7t.evaluation.chain import Estimate, ShellScan
-from dmri7t.io.images import whole_file
+from dmri7t.files import whole_file
 from dmri7t.models.translator import Translator
 from dmri7t.signal.grids import Grid
 from dmri7t.signal.represent import represent

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from dmri7t.execution.files import write_whole
+from dmri7t.files import write_whole
 
 
 @dataclass

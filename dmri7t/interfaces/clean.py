@@ -40,8 +40,9 @@ class CleanScan(StageInterface):
     def _run_interface(self, runtime: Any) -> Any:
         import nibabel
 
+        from dmri7t.files import scratch_folder
         from dmri7t.io.gradients import read_bvals
-        from dmri7t.io.images import open_volumes, scratch_folder
+        from dmri7t.io.images import open_volumes
         from dmri7t.io.maps import load_mask
         from dmri7t.signal.clean import denoise, remove_ringing
         from dmri7t.signal.gradients import find_shells

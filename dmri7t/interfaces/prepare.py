@@ -46,9 +46,10 @@ class PrepareScan(StageInterface):
     output_spec = PrepareScanOutputSpec
 
     def _run_interface(self, runtime: Any) -> Any:
+        from dmri7t.files import scratch_folder
         from dmri7t.io.arrays import create_array
         from dmri7t.io.gradients import read_table
-        from dmri7t.io.images import open_volumes, scratch_folder
+        from dmri7t.io.images import open_volumes
         from dmri7t.io.maps import load_mask, save_map
         from dmri7t.signal.gradients import find_shells
         from dmri7t.signal.grids import Grid

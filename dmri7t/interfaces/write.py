@@ -83,7 +83,7 @@ def _sidecar_name(name: str) -> str:
 
 
 def _write_json(path: Path, record: dict[str, Any]) -> None:
-    from dmri7t.io.images import whole_file
+    from dmri7t.files import whole_file
 
     with whole_file(path) as part:
         part.write_text(json.dumps(record, indent=2) + "\n")
@@ -285,7 +285,7 @@ class WriteQuality(WriteStage):
         return [self.inputs.out_json, self.inputs.out_tsv, self.inputs.out_toml]
 
     def _run_interface(self, runtime: Any) -> Any:
-        from dmri7t.io.images import whole_file
+        from dmri7t.files import whole_file
 
         inputs = self.inputs
         record = json.loads(Path(inputs.quality).read_text())

@@ -10,7 +10,7 @@ import attrs
 
 from dmri7t import __version__
 from dmri7t.errors import InputError
-from dmri7t.io.images import whole_file
+from dmri7t.files import whole_file
 
 
 @attrs.frozen

@@ -155,7 +155,7 @@ def read_table(
 
 def write_mrtrix(table: GradientTable, path: Path | str) -> None:
     """Write MRtrix's table: a row a volume of x, y, z in the scanner frame, and b in s/mm2."""
-    from dmri7t.io.images import whole_file
+    from dmri7t.files import whole_file
 
     rows = np.column_stack([table.directions, table.bvals])
     with whole_file(path) as part:
@@ -164,7 +164,7 @@ def write_mrtrix(table: GradientTable, path: Path | str) -> None:
 
 def write_fsl(table: GradientTable, affine: np.ndarray, bval: Path | str, bvec: Path | str) -> None:
     """Write bval and bvec for an image with this affine."""
-    from dmri7t.io.images import whole_file
+    from dmri7t.files import whole_file
 
     with whole_file(bval) as part:
         part.write_text(" ".join(f"{b:g}" for b in table.bvals) + "\n")

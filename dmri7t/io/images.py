@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-import glob
 import math
 import os
-import socket
-import time
 import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO
 
 import nibabel
 import numpy as np
 
 from dmri7t.errors import Dmri7tError, InputError
+from dmri7t.files import whole_file
 from dmri7t.io.orientation import Turn
 from dmri7t.signal.grids import Grid
 
 BLOCK = 1 << 22
 """Bytes that are decompressed at once."""
-
-STALE_SECONDS = 3600
-"""A part that nobody has written to for so long was left by a process that was killed."""
-
-CLOCK_SECONDS = 60
-"""How far the clock of a file server may lie behind."""
 
 
 def open_volumes(path: Path | str, scratch: Path | str) -> Any:
@@ -104,61 +94,6 @@ def repetition_time(image: Any) -> float:
     zooms = image.header.get_zooms()
     unit = image.header.get_xyzt_units()[1]
     return float(zooms[3]) * {"msec": 1e-3, "usec": 1e-6}.get(unit, 1.0) if len(zooms) > 3 else 0.0
-
-
-@contextmanager
-def scratch_folder(parent: Path | str) -> Iterator[Path]:
-    """Give a folder that is gone again afterwards, whatever happens."""
-    with TemporaryDirectory(dir=parent, prefix="scratch-") as folder:
-        yield Path(folder)
-
-
-@contextmanager
-def whole_file(path: Path | str) -> Iterator[Path]:
-    """Give a name beside ``path`` to write to; it takes the final name only when all went well."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for part in path.parent.glob(f".part-*-{glob.escape(path.name)}"):
-        if _is_left_over(part, path.name):
-            part.unlink(missing_ok=True)
-    # the ending stays, for those who choose a format by it
-    part = path.with_name(f".part-{socket.gethostname()}.{os.getpid()}-{path.name}")
-    try:
-        yield part
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _is_left_over(part: Path, name: str) -> bool:
-    """Whether the process that wrote a part was killed; others may be writing the same file.
-
-    Of a process on another machine only the age of what it wrote last can be known.
-    """
-    writer = part.name.removeprefix(".part-").removesuffix(f"-{name}")
-    host, _, pid = writer.rpartition(".")
-    try:
-        written = part.stat().st_mtime
-    except FileNotFoundError:
-        return True
-    if host == socket.gethostname() and pid.isdigit() and not _may_write(int(pid), written):
-        return True
-    return time.time() - written > STALE_SECONDS
-
-
-def _may_write(pid: int, written: float) -> bool:
-    """Whether a process lives that can have written at that time."""
-    import psutil
-
-    try:
-        process = psutil.Process(pid)
-        # a container's first process may never bury the dead; numbers are given out again
-        dead = process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
-        return not dead and process.create_time() < written + CLOCK_SECONDS
-    except psutil.NoSuchProcess:
-        return False
-    except psutil.AccessDenied:
-        return True
 
 
 def write_volumes(

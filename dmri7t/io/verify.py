@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from dmri7t.errors import InputError
-from dmri7t.io.images import open_volumes, scratch_folder
+from dmri7t.files import scratch_folder
+from dmri7t.io.images import open_volumes
 
 
 def find_fault(path: Path, scratch: Path) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dmri7t.errors import ModelError
+from dmri7t.files import is_part, write_whole
 
 ZOO = Path(__file__).parent / "zoo"
 """Models that ship with the package."""
@@ -125,8 +126,7 @@ def write_bundle(folder: Path, config: dict[str, Any], card: str) -> None:
         README.md.
     """
     folder = Path(folder)
-    files = {path.name: file_sha256(path) for path in sorted(folder.glob("*.safetensors"))}
-    (folder / "README.md").write_text(card)
-    part = folder / f".{CONFIG}.part"
-    part.write_text(json.dumps({**config, "files": files}, indent=2) + "\n")
-    part.replace(folder / CONFIG)
+    weights = sorted(path for path in folder.glob("*.safetensors") if not is_part(path))
+    files = {path.name: file_sha256(path) for path in weights}
+    write_whole(folder / "README.md", card)
+    write_whole(folder / CONFIG, json.dumps({**config, "files": files}, indent=2) + "\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from dmri7t.io.images import whole_file
+from dmri7t.files import whole_file
 from dmri7t.reports.citations import cited
 from dmri7t.reports.page import methods_text
 from dmri7t.reports.records import software_versions

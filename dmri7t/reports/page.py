@@ -12,7 +12,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from dmri7t.io.images import whole_file
+from dmri7t.files import whole_file
 from dmri7t.reports import drawing
 from dmri7t.reports.citations import cited
 from dmri7t.reports.figures import Figure, rename, scan_figures

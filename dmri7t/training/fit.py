@@ -8,7 +8,6 @@ optimiser, schedule, progress).
 from __future__ import annotations
 
 import logging
-import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch.utils.data import DataLoader, Subset
 
+from dmri7t.files import whole_file
 from dmri7t.training.data import Patches, Places, Stream, derive_seed
 from dmri7t.training.log import StageLog
 from dmri7t.training.stages import Stage
@@ -41,9 +41,8 @@ class WholeCheckpoints(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: Any, path: Any, storage_options: Any = None) -> None:
         """Lightning's hook."""
-        part = f"{path}.part"
-        super().save_checkpoint(checkpoint, part, storage_options)
-        os.replace(part, path)
+        with whole_file(path) as part:
+            super().save_checkpoint(checkpoint, part, storage_options)
 
 
 class Lines(L.Callback):

@@ -10,7 +10,7 @@ import pandas as pd
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.loggers.logger import Logger
 
-from dmri7t.io.images import whole_file
+from dmri7t.files import whole_file
 
 SMOOTH = 0.05
 """Share of a stage's logged losses that one point of the drawn line is the mean of."""

@@ -21,11 +21,12 @@ import numpy as np
 import torch
 
 from dmri7t.errors import InputError
+from dmri7t.files import whole_file
 from dmri7t.io.checks import check_scan
 from dmri7t.io.dataset import participant_labels
 from dmri7t.io.gradients import read_table
 from dmri7t.io.hcp import hcp_labels, hcp_scans, is_hcp
-from dmri7t.io.images import open_volumes, whole_file
+from dmri7t.io.images import open_volumes
 from dmri7t.io.inputs import Scan, find_scans
 from dmri7t.signal.coherence import coherent_rish
 from dmri7t.signal.describe import Description, describe

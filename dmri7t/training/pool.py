@@ -9,6 +9,7 @@ import attrs
 import numpy as np
 import torch
 
+from dmri7t.files import is_part, whole_file
 from dmri7t.signal.describe import Description
 from dmri7t.simulation.patches import Patch, draw_patches
 
@@ -79,9 +80,8 @@ class Example:
 
     def save(self, path: Path) -> None:
         """Write as .npz under its final name only when whole."""
-        part = path.with_suffix(".part.npz")
-        np.savez(part, **attrs.asdict(self))
-        part.replace(path)
+        with whole_file(path) as part:
+            np.savez(part, **attrs.asdict(self))
 
     @classmethod
     def load(cls, path: Path) -> Example:
@@ -119,7 +119,7 @@ def fill_pool(folder: Path, seeds: Iterable[int]) -> None:
 
 def pool_paths(folder: Path, first_seed: int = 0, n_seeds: int | None = None) -> list[Path]:
     """Files of the examples of ``n_seeds`` seeds from ``first_seed`` on, in order."""
-    paths = sorted(p for p in folder.glob("*.npz") if not p.name.endswith(".part.npz"))
+    paths = sorted(p for p in folder.glob("*.npz") if not is_part(p))
     end = np.inf if n_seeds is None else first_seed + n_seeds
     return [p for p in paths if first_seed <= int(p.name.split("-")[0]) < end]
 

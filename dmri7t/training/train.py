@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import load_file
 
 from dmri7t.errors import ModelError
-from dmri7t.io.images import whole_file
+from dmri7t.files import whole_file
 from dmri7t.models import inputs
 from dmri7t.models.bundle import save_weights, write_bundle
 from dmri7t.models.card import model_card

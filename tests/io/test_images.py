@@ -1,11 +1,7 @@
 """Images and arrays on disk: exact, whole, or not there."""
 
 import gzip
-import os
-import socket
 import struct
-import subprocess
-import time
 
 import nibabel
 import numpy as np
@@ -13,13 +9,12 @@ import pytest
 import torch
 
 from dmri7t.errors import Dmri7tError, InputError
+from dmri7t.files import scratch_folder
 from dmri7t.io.arrays import create_array, load_meta, load_tensors, open_array, save_tensors
 from dmri7t.io.images import (
-    CLOCK_SECONDS,
     masked_volumes,
     open_volumes,
     repetition_time,
-    scratch_folder,
     write_volumes,
 )
 from dmri7t.io.maps import load_mask, save_map
@@ -59,37 +54,6 @@ def test_large_image_survives_the_threads(tmp_path):
     write_volumes(tmp_path / "a.nii.gz", volumes, (*shape, 4), np.eye(4), threads=2)
     data = nibabel.load(tmp_path / "a.nii.gz").get_fdata(dtype=np.float32)
     np.testing.assert_array_equal(data, np.stack(volumes, -1))
-
-
-def test_what_a_killed_process_left_is_cleared_and_nothing_else(tmp_path):
-    host = socket.gethostname()
-    dead = subprocess.Popen(["true"])
-    dead.wait()
-    # exited, and waited for by nobody yet
-    unburied = subprocess.Popen(["true"])
-    os.waitid(os.P_PID, unburied.pid, os.WEXITED | os.WNOWAIT)
-    younger = subprocess.Popen(["sleep", "60"])
-    left = [
-        f".part-{host}.{dead.pid}-a.nii.gz",
-        ".part-elsewhere.7-a.nii.gz",
-        f".part-{host}.{unburied.pid}-a.nii.gz",
-        f".part-{host}.{younger.pid}-a.nii.gz",  # its writer's number was given out again
-    ]
-    kept = [
-        f".part-{host}.{os.getppid()}-a.nii.gz",  # being written, by another process
-        ".part-elsewhere.8-a.nii.gz",  # perhaps being written, on another machine
-        f".part-{host}.{dead.pid}-b.nii.gz",  # of another file
-    ]
-    for name in left + kept:
-        (tmp_path / name).write_bytes(b"half")
-    before = time.time() - 2 * CLOCK_SECONDS
-    os.utime(tmp_path / left[1], (0, 0))
-    os.utime(tmp_path / left[3], (before, before))
-    write_volumes(tmp_path / "a.nii.gz", [np.zeros(SHAPE, np.float32)], SHAPE, AFFINE)
-    assert {p.name for p in tmp_path.iterdir()} == {"a.nii.gz", *kept}
-    unburied.wait()
-    younger.kill()
-    younger.wait()
 
 
 @pytest.mark.parametrize("trouble", ["nan", "too few", "wrong size", "reader fails"])

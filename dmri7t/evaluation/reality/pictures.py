@@ -10,7 +10,7 @@ import pandas as pd
 
 from dmri7t.evaluation.reality.compare import FAR, Comparison, pool
 from dmri7t.evaluation.reality.measure import AXES, TISSUES, frequencies
-from dmri7t.io.images import whole_file
+from dmri7t.files import whole_file
 
 HISTOGRAMS = ("sqrt R0 debiased", "sqrt R2 smoothed", "sqrt R4 smoothed", "FA", "MD")
 

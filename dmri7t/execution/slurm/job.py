@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dmri7t.execution.files import write_whole
 from dmri7t.execution.workers import THREAD_VARIABLES, peak_gb, pin_threads
+from dmri7t.files import write_whole
 
 LOG_LINES = 20
 """Last lines of a job's log that are quoted."""

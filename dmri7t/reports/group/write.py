@@ -10,7 +10,7 @@ from typing import Any
 
 from dmri7t import __version__
 from dmri7t.errors import InputError
-from dmri7t.io.images import whole_file
+from dmri7t.files import whole_file
 from dmri7t.reports.group.outliers import FEWEST, LIMIT
 from dmri7t.reports.group.page import render_group
 from dmri7t.reports.group.scans import COLUMNS, GroupScan, read_scans, scan_records

@@ -1,0 +1,153 @@
+"""Files that appear whole or not at all, and folders that are gone afterwards."""
+
+from __future__ import annotations
+
+import glob
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+PART = ".part-"
+"""How the name of a file begins that is being written."""
+
+STALE_SECONDS = 3600
+"""A part that nobody has written to for so long belongs to a process that was killed."""
+
+CLOCK_SECONDS = 60
+"""How far the clock of a file server may lie behind."""
+
+
+@contextmanager
+def whole_file(path: Path | str) -> Iterator[Path]:
+    """Give a name beside ``path`` to write to; it takes the final name only when all went well.
+
+    The data are on the disk before the name is given: a full or failing disk raises here, and
+    a machine that loses power leaves the file that was there before.
+
+    Parameters
+    ----------
+    path : path
+        Its folder is made where there is none. A file of this name is replaced.
+
+    Yields
+    ------
+    Path
+        In the same folder, with the same ending; unique among processes. The caller creates
+        it, so that it has the permissions of any new file. It is removed after a failure.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
+
+    Examples
+    --------
+    >>> with scratch_folder() as folder:
+    ...     (folder / "a.txt").write_text("before") and None
+    ...     try:
+    ...         with whole_file(folder / "a.txt") as part:
+    ...             part.write_text("aft") and None
+    ...             raise OSError("disk full")
+    ...     except OSError as error:
+    ...         print(error)
+    ...     print([path.name for path in folder.iterdir()], (folder / "a.txt").read_text())
+    disk full
+    ['a.txt'] before
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for part in path.parent.glob(f"{PART}*-{glob.escape(path.name)}"):
+        if _is_stale(part, path.name):
+            part.unlink(missing_ok=True)
+    # the ending stays, for writers that choose a format by it
+    part = path.with_name(f"{PART}{socket.gethostname()}.{os.getpid()}-{path.name}")
+    try:
+        yield part
+        _to_disk(part)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_whole(path: Path | str, content: str | bytes) -> None:
+    """Write a small file that appears whole or not at all, whoever else writes the same.
+
+    Parameters
+    ----------
+    path : path
+    content : str or bytes
+        Text is written as UTF-8.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
+    """
+    with whole_file(path) as part:
+        part.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def is_part(path: Path | str) -> bool:
+    """Whether a file is still being written, or was when its process was killed.
+
+    For those who list a folder by the ending of its files.
+    """
+    return os.path.basename(path).startswith(PART)
+
+
+@contextmanager
+def scratch_folder(parent: Path | str | None = None) -> Iterator[Path]:
+    """Give a new folder that is gone again afterwards, whatever happens.
+
+    Parameters
+    ----------
+    parent : path, optional
+        Folder to make it in; the system's folder for temporary files by default.
+    """
+    with TemporaryDirectory(dir=parent, prefix="scratch-") as folder:
+        yield Path(folder)
+
+
+def _to_disk(path: Path) -> None:
+    """Wait until the system has written what it holds of a file."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _is_stale(part: Path, name: str) -> bool:
+    """Whether the process that wrote a part was killed; others may be writing the same file.
+
+    Nothing but the age of the part tells this of a process on another machine.
+    """
+    writer = part.name.removeprefix(PART).removesuffix(f"-{name}")
+    host, _, pid = writer.rpartition(".")
+    try:
+        written = part.stat().st_mtime
+    except FileNotFoundError:
+        return True
+    if host == socket.gethostname() and pid.isdigit() and not _may_write(int(pid), written):
+        return True
+    return time.time() - written > STALE_SECONDS
+
+
+def _may_write(pid: int, written: float) -> bool:
+    """Whether a process lives that can have written at that time."""
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        # a container's first process may never wait for its children, which stay as zombies;
+        # numbers are given out again
+        dead = process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+        return not dead and process.create_time() < written + CLOCK_SECONDS
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:
+        return True

@@ -1,0 +1,99 @@
+"""Files that appear whole or not at all, whatever happens while they are written."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from dmri7t.files import CLOCK_SECONDS, is_part, scratch_folder, whole_file, write_whole
+
+
+def test_part_of_a_killed_process_is_removed_and_nothing_else(tmp_path):
+    host = socket.gethostname()
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    # exited, and waited for by nobody yet
+    zombie = subprocess.Popen(["true"])
+    os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)
+    younger = subprocess.Popen(["sleep", "60"])
+    stale = [
+        f".part-{host}.{dead.pid}-a.nii.gz",
+        ".part-elsewhere.7-a.nii.gz",
+        f".part-{host}.{zombie.pid}-a.nii.gz",
+        f".part-{host}.{younger.pid}-a.nii.gz",  # its writer's number was given out again
+    ]
+    kept = [
+        f".part-{host}.{os.getppid()}-a.nii.gz",  # being written, by another process
+        ".part-elsewhere.8-a.nii.gz",  # perhaps being written, on another machine
+        f".part-{host}.{dead.pid}-b.nii.gz",  # of another file
+    ]
+    for name in stale + kept:
+        assert is_part(tmp_path / name)
+        (tmp_path / name).write_bytes(b"half")
+    before = time.time() - 2 * CLOCK_SECONDS
+    os.utime(tmp_path / stale[1], (0, 0))
+    os.utime(tmp_path / stale[3], (before, before))
+    write_whole(tmp_path / "a.nii.gz", b"whole")
+    assert {p.name for p in tmp_path.iterdir()} == {"a.nii.gz", *kept}
+    zombie.wait()
+    younger.kill()
+    younger.wait()
+
+
+@pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
+def test_failure_leaves_the_file_that_was_there(tmp_path, error):
+    path = tmp_path / "new" / "a.txt"
+    write_whole(path, "before")
+    with pytest.raises(type(error)), whole_file(path) as part:
+        part.write_text("half")
+        raise error
+    assert [p.name for p in path.parent.iterdir()] == ["a.txt"] and path.read_text() == "before"
+
+
+def test_data_are_on_disk_before_the_name_is_given(tmp_path, monkeypatch):
+    """A file server tells of a full disk no sooner than the data are sent."""
+
+    def full(descriptor):
+        assert os.fstat(descriptor).st_size == 4
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_whole(tmp_path / "a.txt", "half")
+    assert not list(tmp_path.iterdir())
+
+
+def test_others_may_read_a_file_as_any_new_one(tmp_path):
+    old = os.umask(0o027)
+    try:
+        write_whole(tmp_path / "a.txt", "")
+    finally:
+        os.umask(old)
+    assert (tmp_path / "a.txt").stat().st_mode & 0o777 == 0o640
+
+
+def test_processes_that_write_the_same_file_do_not_meet(tmp_path):
+    """Several write at once; what is read in between and afterwards is one of their files."""
+    code = "import sys; from dmri7t.files import write_whole as w\n" + (
+        "for _ in range(40): w(sys.argv[1], sys.argv[2] * 100_000)"
+    )
+    path = tmp_path / "a.txt"
+    writers = [
+        subprocess.Popen([sys.executable, "-c", code, str(path), letter]) for letter in "abc"
+    ]
+    while any(w.poll() is None for w in writers):
+        if path.exists():
+            text = path.read_text()
+            assert len(text) == 100_000 and len(set(text)) == 1
+    assert [w.returncode for w in writers] == [0, 0, 0]
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_scratch_folder_is_gone_after_an_error(tmp_path):
+    with pytest.raises(ValueError, match="trouble"), scratch_folder(tmp_path) as folder:
+        (folder / "a").write_text("")
+        raise ValueError("trouble")
+    assert not list(tmp_path.iterdir())
