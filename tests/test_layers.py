@@ -39,7 +39,7 @@ HEAVY = {"torch", "monai", "lightning", "pytorch_lightning"}
 LOADS_TORCH = ("signal", "models", "simulation", "training", "calibration", "evaluation")
 """Packages whose modules may import torch."""
 
-TORCH_FREE_SIGNAL = {"gradients", "grids", "spaces"}
+TORCH_FREE_SIGNAL = {"gradients", "grids", "orders", "spaces"}
 """The modules of signal that are NumPy only."""
 
 TOP_LEVEL = {"dmri7t", "workflows", "bids_examples", "tests", "docs", ".ci"}

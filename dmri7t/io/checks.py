@@ -12,10 +12,7 @@ import numpy as np
 from dmri7t.errors import InputError
 from dmri7t.io.gradients import check_agreement, read_bvals, read_bvecs
 from dmri7t.io.inputs import Scan
-from dmri7t.signal.gradients import B0_THRESHOLD, count_distinct, find_shells
-
-MIN_DIRECTIONS = 6
-"""Fewest directions of a shell that a tensor can be fitted to."""
+from dmri7t.signal.gradients import B0_THRESHOLD, MIN_DIRECTIONS, count_distinct, find_shells
 
 MIN_VOXELS = 8
 """Fewest voxels along an axis; a brain has more, and networks need some."""

@@ -11,6 +11,7 @@ import attrs
 from dmri7t import __version__
 from dmri7t.errors import InputError
 from dmri7t.files import whole_file
+from dmri7t.signal.orders import ORDERS
 
 
 @attrs.frozen
@@ -37,7 +38,7 @@ def _rish(desc: str, text: str) -> dict[str, Output]:
         f"rish{order}_{desc.lower()}": Output(
             f"_model-sh_param-rish{order}_desc-{desc}_dwimap.nii.gz", text.format(order=order)
         )
-        for order in (0, 2, 4)
+        for order in ORDERS
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dmri7t.models import bundle
+from dmri7t.signal.orders import ORDERS
 
 
 def model_card(config: dict[str, Any]) -> str:
@@ -79,7 +80,7 @@ def model_card(config: dict[str, Any]) -> str:
 def shares_taken(config: dict[str, Any]) -> list[str]:
     """Markdown of how much of what diffusion and super-resolution add was found to help."""
     taken = (
-        ", ".join(f"R{order} {share:.0%}" for order, share in zip((0, 2, 4), shares, strict=True))
+        ", ".join(f"R{order} {share:.0%}" for order, share in zip(ORDERS, shares, strict=True))
         for shares in bundle.shares(config)
     )
     samples, refinement = taken

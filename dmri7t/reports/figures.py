@@ -21,8 +21,7 @@ from dmri7t.reports.views import (
     read_values,
     zoom,
 )
-
-ORDERS = (0, 2, 4)
+from dmri7t.signal.orders import ORDERS
 
 CLEAR_FA = 0.2
 """Where FA is lower, a principal direction means little."""

@@ -11,10 +11,11 @@ import numpy as np
 import torch
 
 from dmri7t.signal.harmonics import FitPlan, n_coefficients
+from dmri7t.signal.orders import ORDERS
 from dmri7t.signal.resample import bounding_box
 from dmri7t.signal.rish import model_rows, rish
 
-N_COHERENT = 9
+N_COHERENT = 3 * len(ORDERS)
 """Rows of :func:`coherent_rish`: three of each kind."""
 
 CENTRE = 0.5**3

@@ -17,6 +17,16 @@ B0_THRESHOLD = 100.0
 SHELL_GAP = 100.0
 """Sorted b-values (s/mm2) further apart than this belong to different shells."""
 
+MIN_DIRECTIONS = 6
+"""Fewer different directions do not carry a fit of order 2, nor a tensor."""
+
+TENSOR_BVAL_LIMIT = 1500.0
+"""Shells up to this b-value (s/mm2) enter the tensor, where there are any: beyond, the signal
+is not Gaussian."""
+
+TENSOR_BVAL_USUAL = 1000.0
+"""The b-value (s/mm2) at which tensors are usually measured; FA is mostly of the shell nearest."""
+
 
 def _image_rotation(affine: np.ndarray) -> np.ndarray:
     """Rotation from image axes to scanner axes, without zooms or shears, (3, 3)."""

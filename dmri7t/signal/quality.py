@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from dmri7t.signal.orders import ORDERS
+
 WORDS = {
     "voxel_size_mm": ("voxel size", " mm"),
     "bval": ("b-value", " s/mm2"),
@@ -235,7 +237,7 @@ def quality_table(record: dict[str, Any]) -> str:
     """One row a group, and one a tissue, as TSV; n/a where a figure does not apply, as in BIDS."""
     columns = ["group", "n_volumes", "translated", "bval", "sh_order", "snr", "nmse"]
     by_order = ("difference", "noise", "beyond", "bounded")
-    columns += [f"{name}_r{order}" for name in by_order for order in (0, 2, 4)]
+    columns += [f"{name}_r{order}" for name in by_order for order in ORDERS]
     columns += ["novelty", "novelty_ml", "flagged", *BY_TISSUE]
     lines = ["\t".join(columns)]
     b0 = {"name": "b0", "translated": False, **record["b0"]}

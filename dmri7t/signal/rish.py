@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from dmri7t.signal.harmonics import FitPlan, order_of
+from dmri7t.signal.orders import ORDERS
 
 LOWER, UPPER = 0.05, 4.0
 """Bounds of sqrt(R7 / R3). The upper one keeps noise from being blown up where R3 is nearly zero;
@@ -120,7 +121,7 @@ def harmonize(sh_CV: torch.Tensor, factor_LV: torch.Tensor) -> torch.Tensor:
     return torch.cat([*scaled, *parts[n_scaled:]])
 
 
-def model_rows(values_LV: torch.Tensor | np.ndarray, n_orders: int = 3) -> torch.Tensor:
+def model_rows(values_LV: torch.Tensor | np.ndarray, n_orders: int = len(ORDERS)) -> torch.Tensor:
     """Exactly ``n_orders`` rows (n_orders, V): higher ones cut, missing ones zero."""
     values_LV = torch.as_tensor(values_LV)
     if values_LV.shape[0] >= n_orders:

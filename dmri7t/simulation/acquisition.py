@@ -11,7 +11,7 @@ import torch
 from dmri7t.signal.grids import SEVEN_TO_THREE, Grid
 from dmri7t.signal.harmonics import n_coefficients, synthesize
 from dmri7t.signal.resample import apply_axes
-from dmri7t.simulation.anatomy import Brain, Tissue
+from dmri7t.simulation.anatomy import Phantom, Tissue
 from dmri7t.simulation.fields import Axes
 from dmri7t.simulation.microstructure import Microstructure
 from dmri7t.simulation.scanner import SINC_WIDTH, PointSpread, Scanner
@@ -281,7 +281,7 @@ class Block:
 
 
 def render(
-    brain: Brain,
+    brain: Phantom,
     micro: Microstructure,
     protocol: Protocol,
     low: Axes,

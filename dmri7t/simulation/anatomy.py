@@ -55,7 +55,7 @@ def _unit(vectors: torch.Tensor, dim: int) -> torch.Tensor:
 
 
 @attrs.frozen(eq=False)
-class Brain:
+class Phantom:
     """One simulated head, drawn by :meth:`draw`.
 
     Positions are in mm from the centre of the brain: x to the right, y to the front, z up.
@@ -77,7 +77,7 @@ class Brain:
     dominance: float
 
     @classmethod
-    def draw(cls, rng: np.random.Generator, scale: float = 1.0) -> Brain:
+    def draw(cls, rng: np.random.Generator, scale: float = 1.0) -> Phantom:
         """Draw a brain; ``scale`` shrinks or enlarges the whole head."""
         return cls(
             semi_axes=scale * SEMI_AXES * rng.uniform(0.92, 1.08, 3),

@@ -19,7 +19,7 @@ from dmri7t.signal.gradients import GradientTable
 from dmri7t.signal.grids import Grid, refine
 from dmri7t.signal.harmonics import basis_matrix, n_coefficients
 from dmri7t.simulation.acquisition import Protocol, centred_axes, render, signal_order
-from dmri7t.simulation.anatomy import HALF_EXTENT, Brain
+from dmri7t.simulation.anatomy import HALF_EXTENT, Phantom
 from dmri7t.simulation.fields import Axes, SmoothField
 from dmri7t.simulation.microstructure import Microstructure
 from dmri7t.simulation.scanner import Scanner, add_noise
@@ -136,7 +136,7 @@ def _blocks(low: Axes, high: Axes) -> Iterator[tuple[list[np.ndarray], list[np.n
 
 
 def render_head(
-    brain: Brain, micro: Microstructure, protocol: Protocol, low: Grid, high: Grid
+    brain: Phantom, micro: Microstructure, protocol: Protocol, low: Grid, high: Grid
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Render one shell of a whole head without noise.
 
@@ -242,7 +242,7 @@ def simulate_subject(out: Path, label: str, seed: int, layout: Layout) -> None:
     from dmri7t.simulation.acquisition import hcp_protocol
 
     rng = np.random.default_rng([seed, 7])
-    brain, micro = Brain.draw(rng, layout.scale), Microstructure.draw(rng)
+    brain, micro = Phantom.draw(rng, layout.scale), Microstructure.draw(rng)
     drawn = hcp_protocol(rng)
     protocol = attrs.evolve(
         drawn,

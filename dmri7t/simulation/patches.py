@@ -19,7 +19,7 @@ from dmri7t.simulation.acquisition import (
     render,
     volumes,
 )
-from dmri7t.simulation.anatomy import Brain
+from dmri7t.simulation.anatomy import Phantom
 from dmri7t.simulation.fields import Axes, SmoothField
 from dmri7t.simulation.microstructure import Microstructure
 from dmri7t.simulation.scanner import (
@@ -137,7 +137,7 @@ def draw_patches(
         rendering costs far more than measuring.
     """
     rng = np.random.default_rng(seed)
-    brain, micro = Brain.draw(rng), Microstructure.draw(rng)
+    brain, micro = Phantom.draw(rng), Microstructure.draw(rng)
     protocol = draw_protocol(rng) if protocol is None else protocol
     centre = _centre_inside(brain, protocol, size, rng)
     low, high = block_axes(centre, size, protocol)
@@ -191,7 +191,7 @@ def _scan(
 
 
 def _centre_inside(
-    brain: Brain, protocol: Protocol, size: int, rng: np.random.Generator
+    brain: Phantom, protocol: Protocol, size: int, rng: np.random.Generator
 ) -> np.ndarray:
     """Find a centre (3,) in mm such that at least a quarter of the block is brain."""
     while True:

@@ -21,7 +21,6 @@ from dmri7t.evaluation.reality.compare import (
 )
 from dmri7t.evaluation.reality.measure import (
     CROPS,
-    TISSUES,
     band_shares,
     classify,
     detail_figures,
@@ -37,6 +36,7 @@ from dmri7t.io.inputs import find_scans
 from dmri7t.signal.coherence import smooth
 from dmri7t.signal.grids import Grid
 from dmri7t.signal.harmonics import fit, plan_fit, synthesize
+from dmri7t.signal.spaces import TISSUES
 from dmri7t.simulation.acquisition import HCP_3T, hcp_protocol, spread_directions
 from dmri7t.simulation.patches import draw_patches
 

@@ -16,7 +16,7 @@ from dmri7t.simulation.acquisition import (
     spread_directions,
     without_flaws,
 )
-from dmri7t.simulation.anatomy import Brain
+from dmri7t.simulation.anatomy import Phantom
 from dmri7t.simulation.microstructure import Fibre, zeppelin_kernel
 from dmri7t.simulation.patches import draw_patches
 from dmri7t.simulation.scanner import (
@@ -99,7 +99,7 @@ def test_training_asks_for_finer_voxels_of_the_scan_itself():
 
 
 def test_tissues_fill_space_and_blocks_of_one_brain_agree():
-    brain = Brain.draw(np.random.default_rng(0))
+    brain = Phantom.draw(np.random.default_rng(0))
     axes = tuple(np.arange(-12, 12) * 0.75 + shift for shift in (20, 10, 15))
     tissue = brain.at(axes)
     total = tissue.csf + tissue.gm + tissue.wm

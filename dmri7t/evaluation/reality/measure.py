@@ -17,12 +17,11 @@ from dmri7t.evaluation.chain import ShellScan
 from dmri7t.signal.coherence import residual_correlation, smooth
 from dmri7t.signal.gradients import split_directions
 from dmri7t.signal.harmonics import fit, n_coefficients, plan_fit, synthesize
+from dmri7t.signal.orders import ORDERS
 from dmri7t.signal.represent import Representation, floor_b0, normalize
 from dmri7t.signal.rish import debias, rish
+from dmri7t.signal.spaces import TISSUES
 from dmri7t.signal.tensor import fit_tensor, fractional_anisotropy, mean_diffusivity
-
-TISSUES = ("WM", "GM", "CSF")
-"""In the order of their numbers, from 1."""
 
 RIM = 2
 """Voxels at the mask's surface that are left out: there lie skull, air and the mask's errors."""
@@ -138,7 +137,7 @@ def smoothed_coefficients(scan: ShellScan, rep: Representation) -> torch.Tensor:
 
 
 def classify(scan: ShellScan, rep: Representation) -> torch.Tensor:
-    """Tell tissues apart by the shell alone, (V,): 1 WM, 2 GM, 3 CSF, 0 neither, -1 the rim.
+    """Tell tissues apart by the shell alone, (V,): 1 GM, 2 WM, 3 CSF, 0 neither, -1 the rim.
 
     Coefficients are smoothed once with their neighbours. CSF is where their mean signal is that
     of a voxel half of whose b0 is free water, or lower. White matter is where four fifths of the
@@ -153,7 +152,7 @@ def classify(scan: ShellScan, rep: Representation) -> torch.Tensor:
     anisotropic = np.zeros(scan.mask.shape, np.float32)
     anisotropic[scan.mask] = (fa_V >= ANISOTROPIC) & ~fluid
     around_V = torch.as_tensor(ndimage.uniform_filter(anisotropic, 3, mode="nearest")[scan.mask])
-    tissue_V = torch.where(around_V >= INTERIOR, 1, torch.where(around_V < 0.5, 2, 0))
+    tissue_V = torch.where(around_V >= INTERIOR, 2, torch.where(around_V < 0.5, 1, 0))
     tissue_V = torch.where(fluid, 3, tissue_V)
     return torch.where(torch.as_tensor(_inner(scan.mask)[scan.mask]), tissue_V, -1)
 
@@ -183,7 +182,7 @@ def voxel_maps(scan: ShellScan, rep: Representation) -> dict[str, torch.Tensor]:
         " debiased": debias(rep.rish_LV, rep.noise_LV).sqrt(),
         " smoothed": rish(smoothed_coefficients(scan, rep)).sqrt(),
     }
-    orders = [0, 2, 4][: rep.plan.order // 2 + 1]
+    orders = ORDERS[: rep.plan.order // 2 + 1]
     maps = {
         f"sqrt R{order}{kind}": root_LV[row]
         for row, order in enumerate(orders)

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from dmri7t.evaluation.reality.compare import FAR, Comparison, pool
-from dmri7t.evaluation.reality.measure import AXES, TISSUES, frequencies
+from dmri7t.evaluation.reality.measure import AXES, frequencies
 from dmri7t.files import whole_file
+from dmri7t.signal.spaces import TISSUES
 
 HISTOGRAMS = ("sqrt R0 debiased", "sqrt R2 smoothed", "sqrt R4 smoothed", "FA", "MD")
 

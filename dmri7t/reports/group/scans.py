@@ -16,11 +16,10 @@ import numpy as np
 from dmri7t.errors import InputError
 from dmri7t.io.derivatives import OUTPUTS, QSIPREP_SPACES
 from dmri7t.io.maps import load_map, load_mask
+from dmri7t.signal.orders import ORDERS
 
 WHOLE = "dwi"
 """Output that is written last: where it is, the scan's others are."""
-
-ORDERS = (0, 2, 4)
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,8 @@ from nipype.interfaces.utility import IdentityInterface
 
 from dmri7t.interfaces.measure import FitTensor, MeasureQuality, SpreadAnisotropy
 from dmri7t.interfaces.tissues import MeasureTissues
+from dmri7t.signal.gradients import TENSOR_BVAL_USUAL
 from niflow.dmri7t.plan import ScanPlan
-
-TENSOR_BVAL = 1000.0
-"""s/mm2."""
 
 METHODS = (
     "The result, brought back to the input's grid, was compared with the input order by order, in "
@@ -145,7 +143,7 @@ def init_measure_wf(
     if calibration:
         bvals = [shell.bval for shell in plan.translated]
         # FA is mostly of the shell nearest to the tensor's usual b-value
-        place = min(range(len(bvals)), key=lambda i: abs(bvals[i] - TENSOR_BVAL))
+        place = min(range(len(bvals)), key=lambda i: abs(bvals[i] - TENSOR_BVAL_USUAL))
         anisotropy_sd = Node(
             SpreadAnisotropy(place=place, bval=bvals[place], factor=calibration["fa_factor"]),
             name="anisotropy_sd",

@@ -17,10 +17,8 @@ from dmri7t.interfaces.write import (
 )
 from dmri7t.io.orientation import turn_to
 from dmri7t.settings import Settings
+from dmri7t.signal.orders import ORDERS
 from niflow.dmri7t.plan import ScanPlan
-
-ORDERS = (0, 2, 4)
-"""Orders of the RISH maps."""
 
 VOXEL_AXES = ("i", "j", "k", "i-", "j-", "k-")
 """Axes of an image as sidecars name them."""

@@ -11,19 +11,19 @@ import attrs
 from dmri7t.errors import InputError
 from dmri7t.models.bundle import model_checksum, read_config, resolve_model
 from dmri7t.settings import Settings
-from dmri7t.signal.gradients import GradientTable, ShellVolumes, count_distinct, find_shells
+from dmri7t.signal.gradients import (
+    MIN_DIRECTIONS,
+    TENSOR_BVAL_LIMIT,
+    GradientTable,
+    ShellVolumes,
+    count_distinct,
+    find_shells,
+)
 from dmri7t.signal.grids import Grid, default_output_voxel, refine
 from dmri7t.signal.spaces import MIN_DICE, MIN_DICE_NAMED
 
-MIN_DIRECTIONS = 6
-"""Fewer different directions do not carry a fit of order 2, nor a tensor."""
-
 RANGE_SLACK = 0.02
 """b-values this little outside the model's range still go through it."""
-
-TENSOR_BVAL = 1500.0
-"""Shells up to this b-value (s/mm2) enter the tensor, where there are any: beyond, the signal
-is not Gaussian."""
 
 BRAIN_SHARE = 0.45
 """Share of the image that a brain mask fills at most, for estimates of memory."""
@@ -356,7 +356,7 @@ def why_passed(shell: ShellVolumes, directions: int, settings: Settings) -> str:
 def _tensor_volumes(
     table: GradientTable, b0: tuple[int, ...], shells: list[ShellVolumes]
 ) -> list[int]:
-    low = [s for s in shells if s.bval <= TENSOR_BVAL]
+    low = [s for s in shells if s.bval <= TENSOR_BVAL_LIMIT]
     if _count(table, *low) < MIN_DIRECTIONS:
         low = next([s] for s in shells if _count(table, s) >= MIN_DIRECTIONS)
     return sorted([*b0, *(i for shell in low for i in shell.indices)])

@@ -14,9 +14,10 @@ from dmri7t.interfaces.report import FILES
 from dmri7t.interfaces.write import DIGEST
 from dmri7t.io.derivatives import describe_space
 from dmri7t.settings import Settings
+from dmri7t.signal.orders import ORDERS
 from niflow.dmri7t.harmonize import init_harmonize_wf
 from niflow.dmri7t.measure import init_measure_wf
-from niflow.dmri7t.outputs import ORDERS, init_outputs_wf
+from niflow.dmri7t.outputs import init_outputs_wf
 from niflow.dmri7t.plan import ScanPlan
 from niflow.dmri7t.prepare import init_prepare_wf
 from niflow.dmri7t.represent import init_represent_wf
