@@ -1,4 +1,4 @@
-"""Shells apart, and each one as spherical harmonics, RISH and their noise."""
+"""One shell of a scan as spherical harmonics, RISH and their noise."""
 
 from __future__ import annotations
 
@@ -11,42 +11,10 @@ from nipype.interfaces.base import File, TraitedSpec, traits
 from dmri7t.interfaces.base import StageInputSpec, StageInterface, optional
 
 
-class ExtractShellInputSpec(StageInputSpec):
-    """Inputs of :class:`ExtractShell`."""
-
-    dwi = File(exists=True, mandatory=True, desc="(volumes, voxels) .npy of the whole scan")
-    indices = traits.List(traits.Int, mandatory=True, desc="volumes of the shell")
-
-
-class ExtractShellOutputSpec(TraitedSpec):
-    """Outputs of :class:`ExtractShell`."""
-
-    shell = File(exists=True, desc="(volumes, voxels) .npy of the shell")
-
-
-class ExtractShell(StageInterface):
-    """Take the volumes of one shell out of a scan."""
-
-    input_spec = ExtractShellInputSpec
-    output_spec = ExtractShellOutputSpec
-
-    def _run_interface(self, runtime: Any) -> Any:
-        from dmri7t.io.arrays import create_array, open_array
-
-        dwi = open_array(self.inputs.dwi)
-        path = os.path.join(runtime.cwd, "shell.npy")
-        shell = create_array(path, (len(self.inputs.indices), dwi.shape[1]))
-        for row, index in enumerate(self.inputs.indices):
-            shell[row] = dwi[index]
-        shell.flush()
-        self._results["shell"] = path
-        return runtime
-
-
 class RepresentInputSpec(StageInputSpec):
     """Inputs of :class:`Represent`."""
 
-    shell = File(exists=True, mandatory=True, desc="(volumes, voxels) .npy of the shell")
+    dwi = File(exists=True, mandatory=True, desc="(volumes, voxels) .npy of the whole scan")
     gradients = File(exists=True, mandatory=True, desc="gradient table of the scan, .npz")
     indices = traits.List(traits.Int, mandatory=True, desc="volumes of the shell in the scan")
     bval = traits.Float(mandatory=True, desc="b-value of the shell, s/mm2")
@@ -83,8 +51,10 @@ class Represent(StageInterface):
         inputs = self.inputs
         mask_XYZ, grid = load_mask(inputs.mask)
         b0_XYZ, _ = load_map(inputs.b0)
-        directions_N3 = np.load(inputs.gradients)["directions"][list(inputs.indices)]
-        signal_NV = torch.from_numpy(open_array(inputs.shell))
+        rows = list(inputs.indices)
+        directions_N3 = np.load(inputs.gradients)["directions"][rows]
+        # of the mapped scan, these rows alone are read
+        signal_NV = torch.from_numpy(np.asarray(open_array(inputs.dwi)[rows]))
         made = represent(
             signal_NV,
             torch.from_numpy(np.ascontiguousarray(b0_XYZ[mask_XYZ])),

@@ -5,7 +5,7 @@ from nipype import config
 
 from dmri7t.interfaces.base import content_hash
 from dmri7t.interfaces.collect import Collect
-from dmri7t.interfaces.represent import ExtractShell
+from dmri7t.interfaces.prepare import DefineGrid
 
 
 def test_hash_follows_content_not_place(tmp_path):
@@ -13,13 +13,13 @@ def test_hash_follows_content_not_place(tmp_path):
     for file, content in zip(files, (b"one", b"one", b"two"), strict=True):
         file.write_bytes(content)
     hashes = [
-        ExtractShell(dwi=str(file), indices=[1]).inputs.get_hashval("content")[1] for file in files
+        DefineGrid(mask=str(file), shape=[1]).inputs.get_hashval("content")[1] for file in files
     ]
     assert hashes[0] == hashes[1] != hashes[2]
     # threads are no reason to compute anew; the version of the code is
-    many = ExtractShell(dwi=str(files[0]), indices=[1], num_threads=7)
+    many = DefineGrid(mask=str(files[0]), shape=[1], num_threads=7)
     assert many.inputs.get_hashval("content")[1] == hashes[0]
-    newer = ExtractShell(dwi=str(files[0]), indices=[1], code_version="9.9")
+    newer = DefineGrid(mask=str(files[0]), shape=[1], code_version="9.9")
     assert newer.inputs.get_hashval("content")[1] != hashes[0]
 
 
@@ -34,7 +34,7 @@ def test_hash_notices_a_file_that_changed(tmp_path):
 def test_time_stamps_still_work(tmp_path):
     file = tmp_path / "a.npy"
     file.write_bytes(b"one")
-    stage = ExtractShell(dwi=str(file), indices=[1])
+    stage = DefineGrid(mask=str(file), shape=[1])
     assert stage.inputs.get_hashval("timestamp")[1] != stage.inputs.get_hashval("content")[1]
     assert config.get("execution", "hash_method")
 

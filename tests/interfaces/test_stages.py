@@ -8,7 +8,7 @@ import pytest
 
 from dmri7t.interfaces.harmonize import Harmonize
 from dmri7t.interfaces.prepare import DefineGrid, PrepareScan
-from dmri7t.interfaces.represent import ExtractShell, Represent
+from dmri7t.interfaces.represent import Represent
 from dmri7t.interfaces.translate import Decode, Diffuse, Encode, SuperResolve
 from dmri7t.interfaces.write import DIGEST, WriteDWI, WriteMaps, WriteMask
 from dmri7t.io.arrays import load_meta, load_tensors, open_array
@@ -48,11 +48,10 @@ def chain(make_scan, tiny_model, tmp_path_factory):
         shape=list(fine.shape),
         affine=[float(x) for x in fine.affine.ravel()],
     )
-    shell = run(ExtractShell, work / "shell", dwi=prepared.dwi, indices=SHELL)
     made = run(
         Represent,
         work / "represent",
-        shell=shell.shell,
+        dwi=prepared.dwi,
         gradients=prepared.gradients,
         indices=SHELL,
         bval=1000.0,
@@ -107,7 +106,6 @@ def chain(make_scan, tiny_model, tmp_path_factory):
     out |= {
         "prepared": prepared,
         "defined": defined,
-        "shell": shell,
         "made": made,
         "encoded": encoded,
         "diffused": diffused,

@@ -170,7 +170,6 @@ def test_seed_computes_from_diffusion_on(undisturbed, settings, tmp_path):
     assert cached == {
         "prepare",
         "define_grid",
-        "extract_shell",
         "represent",
         "encode",
         "tensor_native",

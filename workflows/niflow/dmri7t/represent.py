@@ -1,11 +1,11 @@
-"""Stages 3 and 4: one shell apart, as spherical harmonics and RISH."""
+"""Stage 4: one shell as spherical harmonics and RISH."""
 
 from __future__ import annotations
 
 from nipype import Node, Workflow
 from nipype.interfaces.utility import IdentityInterface
 
-from dmri7t.interfaces.represent import ExtractShell, Represent
+from dmri7t.interfaces.represent import Represent
 from dmri7t.settings import Settings
 from dmri7t.signal.gradients import ShellVolumes
 from niflow.dmri7t.plan import ScanPlan
@@ -34,7 +34,7 @@ def init_represent_wf(
 
     .. code-block:: text
 
-        inputnode -> extract_shell -> represent -> outputnode
+        inputnode -> represent -> outputnode
 
     Parameters
     ----------
@@ -65,14 +65,8 @@ def init_represent_wf(
     workflow.__desc__ = METHODS
     inputnode = Node(IdentityInterface(fields=["dwi", "gradients", "b0", "mask"]), name="inputnode")
     outputnode = Node(IdentityInterface(fields=["representation"]), name="outputnode")
-    indices = list(shell.indices)
-    extract_shell = Node(
-        ExtractShell(indices=indices),
-        name="extract_shell",
-        mem_gb=0.3 + plan.gigabytes(2),
-    )
     represent = Node(
-        Represent(indices=indices, bval=shell.bval, n_b0=len(plan.b0)),
+        Represent(indices=list(shell.indices), bval=shell.bval, n_b0=len(plan.b0)),
         name="represent",
         n_procs=omp_nthreads,
         mem_gb=0.5 + plan.gigabytes(2 * len(shell) + 60),
@@ -83,13 +77,7 @@ def init_represent_wf(
         represent.inputs.laplace_beltrami = settings.laplace_beltrami
     workflow.connect(
         [
-            (inputnode, extract_shell, [("dwi", "dwi")]),
-            (
-                inputnode,
-                represent,
-                [("gradients", "gradients"), ("b0", "b0"), ("mask", "mask")],
-            ),
-            (extract_shell, represent, [("shell", "shell")]),
+            (inputnode, represent, [(f, f) for f in ("dwi", "gradients", "b0", "mask")]),
             (represent, outputnode, [("representation", "representation")]),
         ]
     )
