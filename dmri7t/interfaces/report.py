@@ -147,7 +147,7 @@ class WriteReport(WriteStage):
             model=reports.ModelCard.read(Path(inputs.model), inputs.model_sha256),
             settings=inputs.settings,
             command=inputs.command,
-            left=tuple(inputs.left),
+            skipped=tuple(inputs.left),
             nodes=reports.read_node_times(status) if status.exists() else (),
             versions=reports.software_versions(),
         )
@@ -159,15 +159,24 @@ class WriteReport(WriteStage):
         from dmri7t import reports
 
         found = read_manifest(manifest)
-        maps = {field: found[field] for field in FILES if field != "quality"}
-        before, after = reports.stage_maps(**maps)
+        before = reports.input_maps(
+            found["mask"],
+            found["b0"],
+            found["representations"],
+            found["tensor_native"],
+            found["departures"],
+            found["novelty"],
+        )
+        after = reports.output_maps(
+            found["mask_out"], found["b0_out"], found["generated"], found["tensor_generated"]
+        )
         return reports.ScanReport(
             stem=found["stem"],
             before=before,
             after=after,
-            quality=reports.Quality.read(found["quality"]),
+            quality=reports.QualityRecord.read(found["quality"]),
             methods=found["methods"],
             source=found["source"],
-            nodes=found["workflow"],
+            workflow=found["workflow"],
             kind=found.get("kind", ""),
         )

@@ -1,18 +1,15 @@
-"""Figures and the HTML page of a participant."""
+"""Pictures and the HTML page of a participant."""
 
+from dmri7t.reports.maps import MapFile, ScanMaps, input_maps, output_maps
 from dmri7t.reports.page import page_pictures, write_report
+from dmri7t.reports.quality import QualityRecord, ShellQuality
 from dmri7t.reports.records import (
-    MapFile,
     ModelCard,
     NodeTime,
     ParticipantReport,
-    Quality,
-    ScanMaps,
     ScanReport,
-    ShellFigures,
     read_node_times,
     software_versions,
-    stage_maps,
 )
 
 __all__ = [
@@ -20,13 +17,14 @@ __all__ = [
     "ModelCard",
     "NodeTime",
     "ParticipantReport",
-    "Quality",
+    "QualityRecord",
     "ScanMaps",
     "ScanReport",
-    "ShellFigures",
+    "ShellQuality",
+    "input_maps",
+    "output_maps",
     "page_pictures",
     "read_node_times",
     "software_versions",
-    "stage_maps",
     "write_report",
 ]

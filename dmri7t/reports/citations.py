@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+import attrs
 
 
-@dataclass(frozen=True)
+@attrs.frozen
 class Reference:
     """A published work.
 
@@ -30,13 +31,13 @@ class Reference:
         f = self.fields
         names = f["author"].split(" and ")
         authors = "; ".join(names[:6]) + (" et al." if len(names) > 6 else "")
-        where = f.get("journal") or f.get("booktitle") or f.get("publisher") or f.get("school", "")
+        venue = f.get("journal") or f.get("booktitle") or f.get("publisher") or f.get("school", "")
         volume = f" {f['volume']}" if "volume" in f else ""
         pages = f":{f['pages'].replace('--', '–')}" if "pages" in f else ""
         doi = f" doi:{f['doi']}" if "doi" in f else ""
         note = f" {f['note']}." if "note" in f else ""
-        place = f" {where}{volume}{pages}." if where else ""
-        return f"{authors} ({f['year']}). {f['title']}.{place}{note}{doi}"
+        venue = f" {venue}{volume}{pages}." if venue else ""
+        return f"{authors} ({f['year']}). {f['title']}.{venue}{note}{doi}"
 
     @property
     def bibtex(self) -> str:
@@ -245,12 +246,12 @@ def cited(text: str) -> list[Reference]:
     >>> [r.key for r in cited("As usual [DIPY, Garyfallidis et al. 2014; Zhu et al. 2024].")]
     ['garyfallidis2014', 'zhu2024']
     """
-    found: dict[str, Reference] = {}
+    references: dict[str, Reference] = {}
     for bracket in re.findall(r"\[([^\]]+)\]", text):
         names = [name for name in REFERENCES if name in bracket]
         for name in sorted(names, key=bracket.index):
-            found.setdefault(name, REFERENCES[name])
-    return list(found.values())
+            references.setdefault(name, REFERENCES[name])
+    return list(references.values())
 
 
 def unknown_citations(text: str) -> list[str]:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import attrs
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -31,7 +31,7 @@ MARKS = {
 """What lies left, right, up and down in the radiological convention."""
 
 
-@dataclass(frozen=True)
+@attrs.frozen
 class Window:
     """Values from black to white, and how they are coloured.
 
@@ -130,7 +130,7 @@ def column(
     pictures : dict
         Picture (rows, columns, 3) of bytes by plane.
     notes : dict
-        Where each plane lies.
+        Words for the position of each plane.
     title : str
     window : Window, optional
         For the colour bar; without it, the colours of directions are explained.
@@ -182,8 +182,8 @@ def _draw_bar(canvas: Image.Image, draw: ImageDraw.ImageDraw, window: Window, y:
 
 def _draw_directions(draw: ImageDraw.ImageDraw, y: int) -> None:
     parts = (("left–right", "#ff5a5a"), ("front–back", "#4fdc6a"), ("up–down", "#6f9bff"))
-    for place, (text, ink) in enumerate(parts):
-        x = WIDTH * (2 * place + 1) / 6
+    for i, (text, ink) in enumerate(parts):
+        x = WIDTH * (2 * i + 1) / 6
         draw.text((x, y + 10), text, ink, font(20, bold=True), "mm")
     draw.text((WIDTH / 2, y + 38), "brightness: FA, 0 to 1", FAINT, font(17), "mm")
 

@@ -9,9 +9,9 @@ doi:10.1016/j.mri.2019.01.018.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import permutations
 
+import attrs
 import numpy as np
 
 from dmri7t.reports.views import View
@@ -29,7 +29,7 @@ or more."""
 AXIS_NAMES = ("x", "y", "z")
 
 
-@dataclass(frozen=True)
+@attrs.frozen
 class OrientationCheck:
     """Agreement of neighbours along the principal direction, 0 to 1.
 
@@ -71,25 +71,25 @@ def check_orientation(
     OrientationCheck or None
         None where too few voxels have a clear direction.
     """
-    places_3W = np.stack(np.nonzero(view.lookup_XYZ >= 0))
-    values_W = view.lookup_XYZ[tuple(places_3W)]
+    voxels_3W = np.stack(np.nonzero(view.lookup_XYZ >= 0))
+    values_W = view.lookup_XYZ[tuple(voxels_3W)]
     chosen = np.flatnonzero(fa_V[values_W] > WHITE_FA)
     if len(chosen) < ENOUGH:
         return None
     chosen = chosen[:: -(-len(chosen) // most)]
-    places_3P = places_3W[:, chosen]
+    voxels_3P = voxels_3W[:, chosen]
     along_V3 = direction_V3 @ view.axes_33
-    found: dict[str, float] = {}
+    coherences: dict[str, float] = {}
     for order in permutations(range(3)):
         for flipped in (None, 0, 1, 2):
             sign = np.ones(3)
             if flipped is not None:
                 sign[flipped] = -1
             words = _words(order, flipped)
-            found[words] = _coherence(view, places_3P, along_V3, fa_V, order, sign)
-    as_given = found.pop("")
-    change = max(found, key=found.__getitem__)
-    return OrientationCheck(as_given, found[change], change)
+            coherences[words] = _coherence(view, voxels_3P, along_V3, fa_V, order, sign)
+    as_given = coherences.pop("")
+    change = max(coherences, key=coherences.__getitem__)
+    return OrientationCheck(as_given, coherences[change], change)
 
 
 def _words(order: tuple[int, ...], flipped: int | None) -> str:
@@ -103,7 +103,7 @@ def _words(order: tuple[int, ...], flipped: int | None) -> str:
 
 def _coherence(
     view: View,
-    places_3P: np.ndarray,
+    voxels_3P: np.ndarray,
     along_V3: np.ndarray,
     fa_V: np.ndarray,
     order: tuple[int, ...],
@@ -114,7 +114,7 @@ def _coherence(
     Exchanging and flipping the same axes of two vectors leaves their cosine as it is: the change
     decides only which neighbour is asked.
     """
-    values_P = view.lookup_XYZ[tuple(places_3P)]
+    values_P = view.lookup_XYZ[tuple(voxels_3P)]
     here_P3 = along_V3[values_P]
     steps = here_P3[:, order] * sign / view.sizes_3
     # to one of the 26 neighbours: the longest component is one voxel
@@ -122,7 +122,7 @@ def _coherence(
     limits = np.array(view.lookup_XYZ.shape)[:, None]
     total = weight = 0.0
     for way in (1, -1):
-        there_3P = places_3P + way * steps.T
+        there_3P = voxels_3P + way * steps.T
         inside = ((there_3P >= 0) & (there_3P < limits)).all(0)
         values = view.lookup_XYZ[tuple(np.clip(there_3P, 0, limits - 1))]
         inside &= values >= 0

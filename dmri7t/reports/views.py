@@ -1,4 +1,4 @@
-"""Slices of masked maps, at the same place in the scanner whatever the grid.
+"""Slices of masked maps, at the same position in the scanner whatever the grid.
 
 1. The axes of a grid are put into the order and direction closest to right, anterior, superior.
 2. A *coordinate* is millimetres along these axes, not voxels: grids that share their axes share
@@ -9,16 +9,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
+import attrs
 import nibabel
 import numpy as np
 from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 
 from dmri7t.errors import InputError
-from dmri7t.reports.records import MapFile
+from dmri7t.reports.maps import MapFile
 
 PLANES = ("axial", "coronal", "sagittal")
 """In the order in which they are shown."""
@@ -27,17 +27,17 @@ AXES = {"axial": (0, 1, 2), "coronal": (0, 2, 1), "sagittal": (1, 2, 0)}
 """Horizontal, vertical and through-plane axis of each plane (0 right, 1 anterior, 2 superior)."""
 
 SEARCH_MM = 6.0
-"""How far from the middle slices are looked for that lie at the same place on both grids."""
+"""How far from the middle slices are searched that lie at the same position on both grids."""
 
 
-@dataclass(frozen=True, eq=False)
+@attrs.frozen(eq=False)
 class View:
     """The voxels of a mask, seen along the axes closest to right, anterior, superior.
 
     Parameters
     ----------
     lookup_XYZ : ndarray of int32
-        Place of every voxel among the values of the mask; -1 outside it.
+        Index of every voxel among the values of the mask; -1 outside it.
     axes_33 : ndarray
         Unit vectors of the axes as columns, scanner frame.
     sizes_3, origin_3 : ndarray
@@ -81,8 +81,8 @@ class View:
         extent = np.empty((3, 2))
         for axis in range(3):
             others = tuple(other for other in range(3) if other != axis)
-            places = np.flatnonzero(inside.any(axis=others))
-            ends = np.array([places[0] - 0.5, places[-1] + 0.5])
+            slices = np.flatnonzero(inside.any(axis=others))
+            ends = np.array([slices[0] - 0.5, slices[-1] + 0.5])
             extent[axis] = self.origin_3[axis] + self.sizes_3[axis] * ends
         return extent
 
@@ -139,7 +139,7 @@ def _read_tensor(file: MapFile) -> np.ndarray:
         return tensors.get_slice(file.field)[file.row]
 
 
-@dataclass(frozen=True, eq=False)
+@attrs.frozen(eq=False)
 class Slices:
     """Where one plane is cut through both grids, and what of it is shown.
 
@@ -165,7 +165,7 @@ class Slices:
 def choose_slices(
     before: View, after: View, centre_3: np.ndarray | None = None, margin: float = 8.0
 ) -> dict[str, Slices]:
-    """Slices near a place, moved a little to where a slice of one grid meets one of the other.
+    """Slices near a position, moved a little to where a slice of one grid meets one of the other.
 
     Parameters
     ----------
@@ -212,18 +212,11 @@ def zoom(slices: Slices, centre_3: np.ndarray, size: float) -> Slices:
     across, up, _ = AXES[slices.plane]
     middle = np.asarray(centre_3)[[across, up]]
     frame = np.stack([middle - size / 2, middle + size / 2], 1)
-    return Slices(
-        slices.plane,
-        slices.before,
-        slices.after,
-        slices.position_before,
-        slices.position_after,
-        frame,
-    )
+    return attrs.evolve(slices, frame_22=frame)
 
 
 def pixel_lookup(view: View, slices: Slices, index: int, scale: float) -> np.ndarray:
-    """Place among the mask's values of every pixel of a picture; -1 outside the mask.
+    """Index among the mask's values of every pixel of a picture; -1 outside the mask.
 
     Rows run from superior (or anterior) downwards. Columns follow the radiological convention:
     the patient's right is on the left of the picture, and anterior on the left of a sagittal one.
@@ -240,12 +233,12 @@ def pixel_lookup(view: View, slices: Slices, index: int, scale: float) -> np.nda
     """
     across, up, through = AXES[slices.plane]
     sheet = np.take(view.lookup_XYZ, index, axis=through)
-    places = []
+    indices = []
     for axis, (low, high) in zip((across, up), slices.frame_22, strict=True):
         pixels = max(1, round((high - low) * scale))
         # both axes run backwards over the picture: right and anterior on the left, superior on top
-        places.append(view.index(high - (np.arange(pixels) + 0.5) / scale, axis))
-    columns, rows = places
+        indices.append(view.index(high - (np.arange(pixels) + 0.5) / scale, axis))
+    columns, rows = indices
     inside = np.logical_and.outer(
         (rows >= 0) & (rows < sheet.shape[1]), (columns >= 0) & (columns < sheet.shape[0])
     )
@@ -256,7 +249,7 @@ def pixel_lookup(view: View, slices: Slices, index: int, scale: float) -> np.nda
     return np.where(inside, picked, -1)
 
 
-@dataclass(frozen=True, eq=False)
+@attrs.frozen(eq=False)
 class Bridge:
     """Linear interpolation from the values of one mask to voxels of another.
 
@@ -265,15 +258,15 @@ class Bridge:
     Parameters
     ----------
     voxels : ndarray (P,)
-        Places among the values of the second mask.
-    places_8P : ndarray
-        Places of the eight neighbours among the values of the first.
+        Indices among the values of the second mask.
+    indices_8P : ndarray
+        Indices of the eight neighbours among the values of the first.
     weights_8P : ndarray
         Add up to 1; all 0 where no neighbour is in the first mask.
     """
 
     voxels: np.ndarray
-    places_8P: np.ndarray
+    indices_8P: np.ndarray
     weights_8P: np.ndarray
 
     @classmethod
@@ -282,29 +275,29 @@ class Bridge:
         _, _, through = AXES[slices.plane]
         sheet = np.take(target.lookup_XYZ, slices.after, axis=through)
         first, second = np.nonzero(sheet >= 0)
-        places_3P = np.insert(np.stack([first, second]), through, slices.after, axis=0)
-        coordinates_3P = target.origin_3[:, None] + target.sizes_3[:, None] * places_3P
+        voxels_3P = np.insert(np.stack([first, second]), through, slices.after, axis=0)
+        coordinates_3P = target.origin_3[:, None] + target.sizes_3[:, None] * voxels_3P
         at_3P = (coordinates_3P - source.origin_3[:, None]) / source.sizes_3[:, None]
         base_3P = np.floor(at_3P).astype(int)
         part_3P = at_3P - base_3P
         limits = np.array(source.lookup_XYZ.shape)[:, None]
-        places, weights = [], []
+        indices, weights = [], []
         for corner in product((0, 1), repeat=3):
             step = np.array(corner)[:, None]
             neighbour = base_3P + step
             weight = np.prod(np.where(step == 1, part_3P, 1 - part_3P), axis=0)
             inside = ((neighbour >= 0) & (neighbour < limits)).all(0)
-            found = source.lookup_XYZ[tuple(np.clip(neighbour, 0, limits - 1))]
-            weights.append(np.where(inside & (found >= 0), weight, 0.0))
-            places.append(np.maximum(found, 0))
+            index = source.lookup_XYZ[tuple(np.clip(neighbour, 0, limits - 1))]
+            weights.append(np.where(inside & (index >= 0), weight, 0.0))
+            indices.append(np.maximum(index, 0))
         weights_8P = np.stack(weights)
         total = weights_8P.sum(0)
         weights_8P = np.divide(weights_8P, total, where=total > 0, out=np.zeros_like(weights_8P))
-        return cls(sheet[first, second], np.stack(places), weights_8P)
+        return cls(sheet[first, second], np.stack(indices), weights_8P)
 
     def __call__(self, values_V: np.ndarray) -> np.ndarray:
         """Interpolate (V,) or (V, C) to (P,) or (P, C)."""
-        picked = values_V[self.places_8P]
+        picked = values_V[self.indices_8P]
         weights = self.weights_8P.reshape(*self.weights_8P.shape, *[1] * (picked.ndim - 2))
         return (picked * weights).sum(0)
 

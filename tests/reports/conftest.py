@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from pathlib import Path
 
+import attrs
 import nibabel
 import numpy as np
 import pytest
@@ -16,10 +16,11 @@ from dmri7t.reports import (
     ModelCard,
     NodeTime,
     ParticipantReport,
-    Quality,
+    QualityRecord,
     ScanReport,
-    ShellFigures,
-    stage_maps,
+    ShellQuality,
+    input_maps,
+    output_maps,
 )
 
 
@@ -46,7 +47,7 @@ def world(shape: tuple[int, int, int], affine: np.ndarray) -> np.ndarray:
     return voxels @ affine[:3, :3].T + affine[:3, 3] - [4.0, -7.0, 11.0]
 
 
-@dataclass(frozen=True)
+@attrs.frozen(eq=False)
 class Side:
     """One grid of the phantom and what lies on it, voxels of the mask in C order."""
 
@@ -92,10 +93,10 @@ def write_side(folder: Path, tag: str, size: float, kind: str, samples: int = 4)
     )
 
 
-def good_quality() -> Quality:
-    """Figures of a scan with one shell that was translated and one that was not."""
+def good_quality() -> QualityRecord:
+    """Metrics of a scan with one shell that was translated and one that was not."""
     shells = (
-        ShellFigures(
+        ShellQuality(
             "b1000",
             16,
             True,
@@ -110,9 +111,9 @@ def good_quality() -> Quality:
             noise=(0.00161, 0.0262, 0.463),
             beyond=(0.004, 0.123, 0.0),
         ),
-        ShellFigures("b3000", 20, False, 0.0345, reason="not named by --shells"),
+        ShellQuality("b3000", 20, False, 0.0345, reason="not named by --shells"),
     )
-    return Quality(
+    return QualityRecord(
         n_b0=2,
         nmse={"b0": 0.00123, "b1000": 0.0213, "b3000": 0.0345, "all": 0.0177},
         snr=23.4,
@@ -146,17 +147,8 @@ def make_scan_report(phantom_side) -> MakeScan:
 
     def make(stem: str = "sub-01", kind: str = "LPS", samples: int = 4, **changes) -> ScanReport:
         one, other = phantom_side("in", 2.5, kind), phantom_side("out", 2.1, kind, samples)
-        before, after = stage_maps(
-            one.mask,
-            other.mask,
-            one.b0,
-            other.b0,
-            [one.features],
-            [other.features],
-            one.tensor,
-            other.tensor,
-            one.departures,
-        )
+        before = input_maps(one.mask, one.b0, [one.features], one.tensor, one.departures)
+        after = output_maps(other.mask, other.b0, [other.features], other.tensor)
         scan = ScanReport(
             stem,
             before,
@@ -165,7 +157,7 @@ def make_scan_report(phantom_side) -> MakeScan:
             "Harmonics were fitted [Tournier et al. 2019].\n\nAs in [Zhu et al. 2024].",
             f"bids:raw:sub-01/dwi/{stem}_dwi.nii.gz",
         )
-        return replace(scan, **changes)
+        return attrs.evolve(scan, **changes)
 
     return make
 

@@ -1,7 +1,6 @@
 """The methods text of many scans."""
 
-from dmri7t.reports.boilerplate import write_boilerplate
-from dmri7t.reports.page import methods_text
+from dmri7t.reports.boilerplate import methods_text, write_boilerplate
 
 
 def test_what_scans_share_is_said_once_and_the_rest_names_them():

@@ -5,16 +5,25 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from dataclasses import replace
 
 import numpy as np
 import pytest
+from attrs import evolve
 from PIL import Image
 from reports.reading import read_page
 from safetensors.numpy import load_file, save_file
 
-from dmri7t.reports import MapFile, ModelCard, NodeTime, Quality, read_node_times, write_report
-from dmri7t.reports.page import methods_text, run_times
+from dmri7t.reports import (
+    MapFile,
+    ModelCard,
+    NodeTime,
+    QualityRecord,
+    read_node_times,
+    write_report,
+)
+from dmri7t.reports.boilerplate import methods_text
+from dmri7t.reports.quality import ErrorForecast, NoveltyScore
+from dmri7t.reports.times import run_times
 
 
 @pytest.fixture
@@ -95,18 +104,18 @@ def test_numbers_and_words_appear(page):
         "through the model",
         "interpolated only",
         "Interpolated only, without the model: b3000 (not named by --shells).",
-        "b1000: brought back to the input's grid, the output departs from what was measured by "
+        "b1000: resampled to the input's grid, the output differs from the measurement by "
         "more than its noise explains in 0.4 % (R0), 12 % (R2) and 0 % (R4) of the brain.",
         "0.00171 0.0272 0.473 0.00161 0.0262 0.463 0.4 % 12 % 0 %",
         "Departure from the input, b1000",
-        "In 31 % of the voxels of b1000 the change of order 4 was held by a bound",
+        "In 31 % of the voxels of b1000 the change of order 4 was held at its bound",
         "2.5 → 2.1",
         "ab12" * 16,
         "SIMULATED PAIRS",
         "It is synthetic.",
         "It is not for diagnosis",
-        "dmri7t corrects no motion, eddy currents or susceptibility distortion",
-        "It was taken as it is. dmri7t corrects no motion, eddy currents",
+        "dmri7t does not correct motion, eddy currents or susceptibility distortion",
+        "It was used as it is. dmri7t does not correct motion, eddy currents",
         "Radiological convention",
         "0.0135 ± 0.0020",
         "12 simulated test subjects",
@@ -129,33 +138,32 @@ def test_numbers_and_words_appear(page):
 def test_warning_where_the_model_was_not_trained(participant, make_scan_report, tmp_path):
     quality = make_scan_report().quality
     sentence = "b-value 3000 s/mm2 lies outside the range of training (700 to 2000)."
-    scan = make_scan_report(quality=replace(quality, outside_training=(sentence,)))
-    text, _ = read_page(write_report(replace(participant, scans=(scan,)), tmp_path)[0])
+    scan = make_scan_report(quality=evolve(quality, outside_training=(sentence,)))
+    text, _ = read_page(write_report(evolve(participant, scans=(scan,)), tmp_path)[0])
     assert text.count("Outside what the model was trained on") == 2  # on top, and at the scan
     assert text.count(sentence) == 2
 
 
-def test_comparison_with_training_is_told_and_drawn(participant, make_scan_report, tmp_path):
+def test_comparison_with_training_is_described_and_drawn(participant, make_scan_report, tmp_path):
     scan = make_scan_report()
     text, _ = read_page(write_report(participant, tmp_path / "none")[0])
     assert "b1000 was not compared with the training data" in text
-    strange = {"score": 1.64, "volume_ml": 7.25, "flagged": True}
+    strange = NoveltyScore(score=1.64, volume_ml=7.25, flagged=True)
+    like = evolve(strange, score=0.5, flagged=False)
     n_voxels = load_file(scan.before.departure[0][0].path)["0"].shape[1]
     values = np.linspace(0, 2, n_voxels, dtype=np.float32)
     save_file({"map": values}, tmp_path / "novelty.safetensors")
-    for found, words in (
+    for novelty, words in (
         (strange, "b1000 reaches 1.64 times the threshold; 7.2 ml of the brain lie above it."),
-        (strange | {"score": 0.5, "flagged": False}, "stays below the threshold everywhere (0.50"),
+        (like, "stays below the threshold everywhere (0.50"),
     ):
-        shells = (replace(scan.quality.shells[0], novelty=found), scan.quality.shells[1])
-        told = replace(
+        shells = (evolve(scan.quality.shells[0], novelty=novelty), scan.quality.shells[1])
+        changed = evolve(
             scan,
-            quality=replace(scan.quality, shells=shells),
-            before=replace(
-                scan.before, novelty=(MapFile(tmp_path / "novelty.safetensors", "map"),)
-            ),
+            quality=evolve(scan.quality, shells=shells),
+            before=evolve(scan.before, novelty=(MapFile(tmp_path / "novelty.safetensors", "map"),)),
         )
-        files = write_report(replace(participant, scans=(told,)), tmp_path / str(found["score"]))
+        files = write_report(evolve(participant, scans=(changed,)), tmp_path / str(novelty.score))
         assert words in read_page(files[0])[0]
         (picture,) = (p for p in files if p.name == "sub-01_b1000_novelty_map.png")
         assert np.asarray(Image.open(picture).convert("L")).max() > 200
@@ -163,11 +171,11 @@ def test_comparison_with_training_is_told_and_drawn(participant, make_scan_repor
 
 def test_scan_within_its_noise_is_said_to_agree(participant, make_scan_report, tmp_path):
     quality = make_scan_report().quality
-    within = replace(quality.shells[0], beyond=(0.001, 0.002))
-    scan = make_scan_report(quality=replace(quality, shells=(within,)))
-    report = replace(participant, scans=(scan,), left=("sub-01_run-2_dwi.bvec: missing; add it",))
+    within = evolve(quality.shells[0], beyond=(0.001, 0.002))
+    scan = make_scan_report(quality=evolve(quality, shells=(within,)))
+    report = evolve(participant, scans=(scan,), skipped=("sub-01_run-2_dwi.bvec: missing; add it",))
     text, _ = read_page(write_report(report, tmp_path)[0])
-    agrees = "agrees with what was measured within its noise, but for 0.1 % (R0) and 0.2 % (R2) of"
+    agrees = "agrees with the measurement within its noise, except in 0.1 % (R0) and 0.2 % (R2) of"
     assert agrees in text
     assert "Scans of this participant that could not be used" in text
     assert "sub-01_run-2_dwi.bvec: missing; add it" in text
@@ -179,27 +187,27 @@ def test_warning_where_gradients_do_not_fit(participant, make_scan_report, tmp_p
     tensors["direction"] = tensors["direction"] * np.array([-1, 1, 1], np.float32)
     save_file(tensors, tmp_path / "flipped.safetensors")
     direction = MapFile(tmp_path / "flipped.safetensors", "direction")
-    scan = replace(scan, before=replace(scan.before, direction=direction))
-    text, _ = read_page(write_report(replace(participant, scans=(scan,)), tmp_path / "out")[0])
+    scan = evolve(scan, before=evolve(scan.before, direction=direction))
+    text, _ = read_page(write_report(evolve(participant, scans=(scan,)), tmp_path / "out")[0])
     assert "The gradient table may not fit the image" in text
     assert "the table may be wrong" in text
 
 
 def test_two_scans(participant, make_scan_report, tmp_path):
     scans = (
-        make_scan_report("sub-01_dir-AP", nodes="dir_AP_wf"),
+        make_scan_report("sub-01_dir-AP", workflow="dir_AP_wf"),
         make_scan_report(
             "sub-01_dir-PA",
             "oblique",
             1,
-            nodes="dir_PA_wf",
+            workflow="dir_PA_wf",
             methods="Other.\n\nAs in [Zhu et al. 2024].",
         ),
     )
     nodes = tuple(
-        replace(n, name=f"dir_{d}_wf.{n.name}") for d in ("AP", "PA") for n in participant.nodes
+        evolve(n, name=f"dir_{d}_wf.{n.name}") for d in ("AP", "PA") for n in participant.nodes
     )
-    files = write_report(replace(participant, scans=scans, nodes=nodes), tmp_path)
+    files = write_report(evolve(participant, scans=scans, nodes=nodes), tmp_path)
     text, reader = read_page(files[0])
     assert "2 scans" in text
     assert {f"sub-01_dir-{d}{part}" for d in ("AP", "PA") for part in ("", "-b1000_r4")} <= set(
@@ -220,20 +228,20 @@ def test_two_scans(participant, make_scan_report, tmp_path):
 def test_nodes_of_all_scans_stand_apart():
     """What ran for the participant as a whole is not listed under the last scan."""
     nodes = (NodeTime("a_wf.fit", 3.0), NodeTime("b_wf.fit", 3.0), NodeTime("report", 2.0))
-    groups = run_times(nodes, {"a_wf": "scan a", "b_wf": "scan b"})["groups"]
-    assert [g["title"] for g in groups] == ["scan a", "scan b", "Whole participant"]
-    assert [r["name"] for r in groups[-1]["rows"]] == ["report"]
+    groups = run_times(nodes, {"a_wf": "scan a", "b_wf": "scan b"}).groups
+    assert [g.title for g in groups] == ["scan a", "scan b", "Whole participant"]
+    assert [r.name for r in groups[-1].rows] == ["report"]
 
 
 def test_numbers_can_be_read(participant, make_scan_report, tmp_path):
     """Long numbers as they stand in a model's record."""
     record = {"R4": {"mean": 305.77844, "sd": 710.47989}, "FA": {"mean": 0.05904, "sd": 0.09954}}
-    card = replace(
+    card = evolve(
         participant.model,
         ranges={"bval": (517.742, 3040.085), "voxel_size_mm": (1.018, 4.783)},
-        figures={"subjects": 20, "nmse": {"interpolation": record, "default": record}},
+        metrics={"subjects": 20, "nmse": {"interpolation": record, "default": record}},
     )
-    report = replace(participant, model=card, scans=(make_scan_report(),))
+    report = evolve(participant, model=card, scans=(make_scan_report(),))
     text, _ = read_page(write_report(report, tmp_path)[0])
     for words in ("306 ± 710", "0.0590 ± 0.0995", "518 to 3040 s/mm²", "1.02 to 4.78 mm"):
         assert words in text, words
@@ -242,14 +250,14 @@ def test_numbers_can_be_read(participant, make_scan_report, tmp_path):
 def test_two_shells_have_their_own_maps(participant, make_scan_report, tmp_path):
     scan = make_scan_report()
     first = scan.quality.shells[0]
-    shells = (first, replace(first, name="b2000", bval=2000.0))
-    scan = replace(
+    shells = (first, evolve(first, name="b2000", bval=2000.0))
+    scan = evolve(
         scan,
-        before=replace(scan.before, rish=scan.before.rish * 2),
-        after=replace(scan.after, rish=scan.after.rish * 2, spread=scan.after.spread * 2),
-        quality=replace(scan.quality, shells=shells),
+        before=evolve(scan.before, rish=scan.before.rish * 2),
+        after=evolve(scan.after, rish=scan.after.rish * 2, spread=scan.after.spread * 2),
+        quality=evolve(scan.quality, shells=shells),
     )
-    files = write_report(replace(participant, scans=(scan,)), tmp_path)
+    files = write_report(evolve(participant, scans=(scan,)), tmp_path)
     names = {p.name for p in files}
     assert {f"sub-01_{b}_r4_after.png" for b in ("b1000", "b2000")} <= names
     text, reader = read_page(files[0])
@@ -262,8 +270,8 @@ def test_what_was_not_measured_is_left_out(participant, make_scan_report, tmp_pa
     scan = make_scan_report()
     np.save(tmp_path / "zeros.npy", np.zeros_like(load_file(scan.before.rish[0][0].path)["rish"]))
     rows = (*scan.before.rish[0][:2], MapFile(tmp_path / "zeros.npy", row=2))
-    scan = replace(scan, before=replace(scan.before, rish=(rows,), fa=None, direction=None))
-    files = write_report(replace(participant, scans=(scan,)), tmp_path / "out")
+    scan = evolve(scan, before=evolve(scan.before, rish=(rows,), fa=None, direction=None))
+    files = write_report(evolve(participant, scans=(scan,)), tmp_path / "out")
     names = {p.name for p in files}
     assert "sub-01_b1000_r4_after.png" in names
     assert not names & {"sub-01_b1000_r4_before.png", "sub-01_b1000_r4_difference.png"}
@@ -275,8 +283,8 @@ def test_what_was_not_measured_is_left_out(participant, make_scan_report, tmp_pa
 def test_text_is_escaped(participant, make_scan_report, tmp_path):
     bad = "<script>alert('x')</script> & <b>"
     scan = make_scan_report(methods=bad, source=bad)
-    card = replace(participant.model, name=bad, description=bad, trained_on=bad)
-    report = replace(participant, scans=(scan,), model=card, command=bad, settings=bad)
+    card = evolve(participant.model, name=bad, description=bad, trained_on=bad)
+    report = evolve(participant, scans=(scan,), model=card, command=bad, settings=bad)
     path = write_report(report, tmp_path)[0]
     text, reader = read_page(path)
     assert "script" not in reader.tags
@@ -287,7 +295,7 @@ def test_little_is_enough(participant, make_scan_report, tmp_path):
     """Nothing is made up for what is not known."""
     scan = make_scan_report(methods="", source="")
     card = ModelCard("other", "0", "ff")
-    report = replace(
+    report = evolve(
         participant, scans=(scan,), model=card, command="", settings="", nodes=(), versions={}
     )
     text, _ = read_page(write_report(report, tmp_path)[0])
@@ -317,7 +325,7 @@ def test_records_that_cannot_be_read(tmp_path):
 
     path = tmp_path / "broken.json"
     path.write_text('{"nodes": 3')
-    for read in (Quality.read, read_node_times):
+    for read in (QualityRecord.read, read_node_times):
         with pytest.raises(InputError, match=r"broken\.json"):
             read(path)
     with pytest.raises(InputError, match=r"config\.json"):
@@ -368,12 +376,11 @@ def test_what_could_not_be_compared_or_gains_nothing_is_said(participant, tmp_pa
     """No warning must not read as no cause for one; a forecast above 1 speaks against the model."""
     scan = participant.scans[0]
     shell, other = scan.quality.shells
-    expected = {"R0": {"ratio": 0.8, "low": 0.5, "high": 1.2}}
-    expected["FA"] = {"ratio": 1.2, "low": 0.5, "high": 1.9}
-    for novelty in ({}, {"score": 0.4, "volume_ml": 0.0, "flagged": False}):
-        shells = (replace(shell, novelty=novelty, expected=expected), other)
-        changed = replace(scan, quality=replace(scan.quality, shells=shells))
-        page = write_report(replace(participant, scans=(changed,)), tmp_path)[0]
+    expected = {"R0": ErrorForecast(0.8, 0.5, 1.2), "FA": ErrorForecast(1.2, 0.5, 1.9)}
+    for novelty in (None, NoveltyScore(score=0.4, volume_ml=0.0, flagged=False)):
+        shells = (evolve(shell, novelty=novelty, expected=expected), other)
+        changed = evolve(scan, quality=evolve(scan.quality, shells=shells))
+        page = write_report(evolve(participant, scans=(changed,)), tmp_path)[0]
         text, _ = read_page(page)
         assert ("Not compared with the training data: sub-01 (b1000)." in text) == (not novelty)
         assert page.read_text().count('class="n odd"') == 1

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dmri7t.errors import InputError
-from dmri7t.reports.records import MapFile
+from dmri7t.reports.maps import MapFile
 from dmri7t.reports.views import (
     AXES,
     Bridge,

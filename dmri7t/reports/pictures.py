@@ -1,16 +1,17 @@
-"""Figures of a scan: each map before, after, and their difference, in three planes."""
+"""Pictures of a scan: each map before, after, and their difference, in three planes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
 
+import attrs
 import numpy as np
 from PIL import Image
 
 from dmri7t.reports import drawing
 from dmri7t.reports.drawing import Window
-from dmri7t.reports.records import MapFile, ScanMaps, ScanReport
+from dmri7t.reports.maps import MapFile, ScanMaps
+from dmri7t.reports.records import ScanReport
 from dmri7t.reports.views import (
     AXES,
     Bridge,
@@ -38,30 +39,30 @@ ZOOM_MM = 50.0
 DIRECTION_LETTERS = (("R", "L"), ("A", "P"), ("S", "I"))
 
 
-@dataclass(frozen=True)
-class Figure:
+@attrs.frozen
+class MapPictures:
     """Pictures of one map.
 
     Parameters
     ----------
     name : str
-        Of the files: ``<name>_<column>.png``.
+        Of the map, for file names.
     title, caption : str
     columns : dict
         Picture by column: ``before``, ``after``, ``difference``, or others.
-    kind : {"compare", "row", "beside"}
+    layout : {"compare", "row", "beside"}
         Before and after, to be laid over each other; pictures in a row; or beside the caption.
     """
 
     name: str
     title: str
     caption: str
-    columns: dict[str, Image.Image] = field(default_factory=dict)
-    kind: str = "compare"
+    columns: dict[str, Image.Image]
+    layout: str = "compare"
 
 
-class Stage:
-    """Everything that the figures of one scan share: views, slices, interpolation.
+class ScanViews:
+    """What all pictures of one scan share: both grids, slices, interpolation.
 
     Parameters
     ----------
@@ -91,9 +92,9 @@ class Stage:
         }
 
     def notes(self, side: str, slices: dict[str, Slices] | None = None) -> dict[str, str]:
-        """Where each plane lies."""
+        """Words for the position of each plane."""
         return {
-            plane: f"{plane} {_place(plane, getattr(s, f'position_{side}'))}"
+            plane: f"{plane} {_position(plane, getattr(s, f'position_{side}'))}"
             for plane, s in (slices or self.slices).items()
         }
 
@@ -104,15 +105,15 @@ class Stage:
         return drawing.column(pictures, self.notes(side), title, window)
 
     def difference(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
-        """After minus before on the grid after, in the slices that are shown; else not a number."""
-        made = np.full(len(after), np.nan, np.float32)
+        """After minus before (V,) on the grid after, in the slices shown; NaN elsewhere."""
+        difference = np.full(len(after), np.nan, np.float32)
         for bridge in self.bridges.values():
-            seen = np.where(bridge.covered, after[bridge.voxels] - bridge(before), np.nan)
-            made[bridge.voxels] = seen
-        return made
+            change = after[bridge.voxels] - bridge(before)
+            difference[bridge.voxels] = np.where(bridge.covered, change, np.nan)
+        return difference
 
 
-def _place(plane: str, position: float) -> str:
+def _position(plane: str, position: float) -> str:
     positive, negative = DIRECTION_LETTERS[AXES[plane][2]]
     return f"{positive if position >= 0 else negative} {abs(position):.1f} mm"
 
@@ -124,60 +125,60 @@ def high_end(*sides: np.ndarray, percentile: float = 99.5) -> float:
 
 
 def compare(
-    stage: Stage,
+    views: ScanViews,
     files: tuple[MapFile, MapFile],
     name: str,
     title: str,
     caption: str,
     window: Window | None = None,
     unit: str = "",
-) -> Figure:
+) -> MapPictures:
     """Draw one map before, after, and after minus before.
 
     A map that is zero everywhere before was not measured: it is left out, with the difference.
     """
-    before, after = read_values(files[0], stage.before), read_values(files[1], stage.after)
+    before, after = read_values(files[0], views.before), read_values(files[1], views.after)
     measured = bool(before.any())
     sides = (before, after) if measured else (after,)
     window = window or Window(0.0, high_end(*sides), unit=unit)
     columns = {}
     if measured:
-        columns["before"] = stage.show(before, "before", "3T input", window)
-    columns["after"] = stage.show(after, "after", "7T-like output", window)
+        columns["before"] = views.show(before, "before", "3T input", window)
+    columns["after"] = views.show(after, "after", "7T-like output", window)
     if measured:
-        change = stage.difference(before, after)
-        seen = np.abs(change[np.isfinite(change)])
-        end = drawing.round_up(float(np.percentile(seen, 99))) if seen.any() else 1.0
+        change = views.difference(before, after)
+        shown = np.abs(change[np.isfinite(change)])
+        end = drawing.round_up(float(np.percentile(shown, 99))) if shown.any() else 1.0
         signed = Window(-end, end, "berlin", window.unit)
-        columns["difference"] = stage.show(change, "after", "output − input", signed)
+        columns["difference"] = views.show(change, "after", "output − input", signed)
     else:
         caption += " The input has too few directions to measure it."
-    return Figure(name, title, caption, columns)
+    return MapPictures(name, title, caption, columns)
 
 
-def scan_figures(scan: ScanReport) -> Iterator[Figure]:
-    """All figures of a scan, one after another, so that few pictures are in memory.
+def scan_pictures(scan: ScanReport) -> Iterator[MapPictures]:
+    """All pictures of a scan, map after map, so that few are in memory.
 
     Raises
     ------
     InputError
         If a map does not fit its mask, or the grids do not share their axes.
     """
-    stage = Stage(scan.before, scan.after)
+    views = ScanViews(scan.before, scan.after)
     before, after = scan.before, scan.after
     yield compare(
-        stage,
+        views,
         (before.b0, after.b0),
         "b0",
         "b0",
         "Mean of the volumes without diffusion weighting, in the scanner's units.",
     )
-    shells = [shell for shell in scan.quality.shells if shell.translated]
-    for place, shell in enumerate(shells):
-        yield from _rish_figures(stage, scan, place, shell.name, len(shells) > 1)
+    names = [shell.name for shell in scan.quality.shells if shell.translated]
+    for name, *sides in zip(names, before.rish, after.rish, strict=False):
+        yield from _rish_pictures(views, *sides, name, f", {name}" if len(names) > 1 else "")
     if before.fa and after.fa:
         yield compare(
-            stage,
+            views,
             (before.fa, after.fa),
             "fa",
             "Fractional anisotropy",
@@ -185,32 +186,35 @@ def scan_figures(scan: ScanReport) -> Iterator[Figure]:
             Window(0.0, 1.0),
         )
         if before.direction and after.direction:
-            yield direction_figure(stage, before, after)
-            yield stick_figure(stage, before, after)
-    for place, file in enumerate(before.novelty):
+            yield direction_pictures(views, before, after)
+            yield stick_pictures(views, before, after)
+    for name, file in zip(names, before.novelty, strict=False):
         if file is not None:
-            yield novelty_figure(stage, file, shells[place].name if place < len(shells) else "")
-    for place, rows in enumerate(before.departure):
-        yield departure_figure(stage, rows, shells[place].name if place < len(shells) else "")
-    for place, rows in enumerate(after.spread):
-        shell = shells[place].name if place < len(shells) else ""
-        yield spread_figure(stage, rows, shell, after.calibrated)
+            yield novelty_pictures(views, file, name)
+    for name, rows in zip(names, before.departure, strict=False):
+        yield departure_pictures(views, rows, name)
+    for name, rows in zip(names, after.spread, strict=False):
+        if rows:
+            yield spread_pictures(views, rows, name, after.calibrated)
 
 
-def _rish_figures(
-    stage: Stage, scan: ScanReport, place: int, shell: str, several: bool
-) -> Iterator[Figure]:
+def _rish_pictures(
+    views: ScanViews,
+    before: tuple[MapFile, ...],
+    after: tuple[MapFile, ...],
+    shell: str,
+    ending: str,
+) -> Iterator[MapPictures]:
     meanings = {
         0: "energy of the mean signal over directions",
         2: "energy of the coarse angular pattern, high in coherent white matter",
         4: "energy of the fine angular pattern, where crossing fibres show, and where noise "
         "weighs most",
     }
-    for row, order in enumerate(ORDERS):
-        ending = f", {shell}" if several else ""
+    for order, *files in zip(ORDERS, before, after, strict=True):
         yield compare(
-            stage,
-            (scan.before.rish[place][row], scan.after.rish[place][row]),
+            views,
+            (files[0], files[1]),
             f"{shell}_r{order}",
             f"R{order}{ending}",
             f"Spherical harmonics of order {order} of S/S0 at {shell}: {meanings[order]}. "
@@ -218,29 +222,29 @@ def _rish_figures(
         )
 
 
-def direction_figure(stage: Stage, before: ScanMaps, after: ScanMaps) -> Figure:
+def direction_pictures(views: ScanViews, before: ScanMaps, after: ScanMaps) -> MapPictures:
     """Colour FA before and after, and the angle between principal directions."""
-    fa = [read_values(f, v) for f, v in ((before.fa, stage.before), (after.fa, stage.after))]
+    fa = [read_values(f, v) for f, v in ((before.fa, views.before), (after.fa, views.after))]
     directions = [
         read_values(f, v)
-        for f, v in ((before.direction, stage.before), (after.direction, stage.after))
+        for f, v in ((before.direction, views.before), (after.direction, views.after))
     ]
     columns = {}
     for side, title, f, d in zip(
         ("before", "after"), ("3T input", "7T-like output"), fa, directions, strict=True
     ):
-        columns[side] = stage.show(_direction_colours(d, f), side, title, None)
+        columns[side] = views.show(_direction_colours(d, f), side, title, None)
     angle = np.full(len(fa[1]), np.nan, np.float32)
-    for bridge in stage.bridges.values():
-        # directions have no sign: they cannot be averaged, so the nearest voxel speaks
-        nearest = bridge.places_8P[bridge.weights_8P.argmax(0), np.arange(len(bridge.voxels))]
+    for bridge in views.bridges.values():
+        # directions have no sign and cannot be averaged: the nearest voxel is taken
+        nearest = bridge.indices_8P[bridge.weights_8P.argmax(0), np.arange(len(bridge.voxels))]
         cosine = np.abs((directions[0][nearest] * directions[1][bridge.voxels]).sum(-1)).clip(0, 1)
         clear = bridge.covered & (np.minimum(fa[0][nearest], fa[1][bridge.voxels]) > CLEAR_FA)
         angle[bridge.voxels] = np.where(clear, np.degrees(np.arccos(cosine)), np.nan)
-    columns["difference"] = stage.show(
+    columns["difference"] = views.show(
         angle, "after", "angle between the two", Window(0.0, 45.0, "inferno", "degrees")
     )
-    return Figure(
+    return MapPictures(
         "colour-fa",
         "Colour FA",
         "Principal direction of the tensor, in the scanner's frame. On the right, the angle "
@@ -254,105 +258,106 @@ def _direction_colours(direction_V3: np.ndarray, fa_V: np.ndarray) -> np.ndarray
 
 
 CALIBRATED = (
-    "Standard deviation of the error that the model expects: 1.645 of it to either side held the "
-    "truth in 90 % of the voxels of simulated scans. It knows of noise, of detail and of where its "
-    "own samples differ; lesions and other things that the simulation lacks it does not know."
+    "Standard deviation of the error that the model expects: in simulated scans, the truth lay "
+    "within 1.645 of it in 90 % of the voxels. It covers noise, detail and the differences between "
+    "the model's own samples, but not lesions and whatever else the simulation lacks."
 )
 
 UNCALIBRATED = (
-    "Standard deviation over the samples of the generative model: where it is bright, the model's "
-    "own answers differ. It does not tell about errors that all samples share."
+    "Standard deviation over the samples of the generative model: where it is bright, the samples "
+    "differ. It does not show errors that all samples share."
 )
 
 
-def spread_figure(stage: Stage, rows: tuple[MapFile, ...], shell: str, calibrated: bool) -> Figure:
+def spread_pictures(
+    views: ScanViews, rows: tuple[MapFile, ...], shell: str, calibrated: bool
+) -> MapPictures:
     """Standard deviation of the error of every order."""
     columns = {}
     for order, file in zip(ORDERS, rows, strict=False):
-        values = read_values(file, stage.after)
+        values = read_values(file, views.after)
         window = Window(0.0, high_end(values), "inferno")
-        columns[f"r{order}"] = stage.show(values, "after", f"uncertainty of R{order}", window)
-    return Figure(
+        columns[f"r{order}"] = views.show(values, "after", f"uncertainty of R{order}", window)
+    return MapPictures(
         f"{shell}_uncertainty",
         f"Uncertainty, {shell}",
         CALIBRATED if calibrated else UNCALIBRATED,
         columns,
-        kind="row",
+        layout="row",
     )
 
 
-def departure_figure(stage: Stage, rows: tuple[MapFile, ...], shell: str) -> Figure:
+def departure_pictures(views: ScanViews, rows: tuple[MapFile, ...], shell: str) -> MapPictures:
     """Where the output departs from the input beyond its noise, for every order."""
     window = Window(0.0, DEPARTURE_END, "inferno", "× noise")
     columns = {}
     for order, file in zip(ORDERS, rows, strict=False):
-        values = read_values(file, stage.before)
-        columns[f"r{order}"] = stage.show(values, "before", f"departure of R{order}", window)
-    return Figure(
+        values = read_values(file, views.before)
+        columns[f"r{order}"] = views.show(values, "before", f"departure of R{order}", window)
+    return MapPictures(
         f"{shell}_departure",
         f"Departure from the input, {shell}",
-        "The output, brought back to the input's grid, against the input: the difference of the "
+        "The output, resampled to the input's grid, against the input: the difference of the "
         "coefficients of each order, smoothed, in units of what the input's own noise makes of "
-        "it. About 1 where nothing but noise was taken out, less where noise was left in. Where "
-        "it is bright, the model changed what was measured: contrast that it has learned, or an "
-        "error.",
+        "it. About 1 where nothing but noise was removed, less where noise remained. Where it is "
+        "bright, the model changed what was measured: contrast that it learned, or an error.",
         columns,
-        kind="row",
+        layout="row",
     )
 
 
-def novelty_figure(stage: Stage, file: MapFile, shell: str) -> Figure:
+def novelty_pictures(views: ScanViews, file: MapFile, shell: str) -> MapPictures:
     """Where the input is not like the training data."""
     window = Window(0.0, NOVELTY_END, "inferno", "× threshold")
-    picture = stage.show(
-        read_values(file, stage.before), "before", "distance from training", window
+    picture = views.show(
+        read_values(file, views.before), "before", "distance from training", window
     )
-    return Figure(
+    return MapPictures(
         f"{shell}_novelty",
         f"Distance from the training data, {shell}",
-        "How unlike anything in the training data the input is, over what the worst place of 1 in "
-        "100 simulated scans reaches. Above 1 the model has seen nothing like it: a lesion, an "
-        "artefact, or a scan of another kind. Do not trust the result there. A place that stays "
-        "dark may still hold something that the model does not know.",
+        "How unlike anything in the training data the input is, relative to what 1 in 100 "
+        "simulated scans exceeds at its worst voxel. Above 1, the training data held nothing like "
+        "it: a lesion, an artefact, or a scan of another kind. Do not trust the result there. Dark "
+        "voxels may still hold something that the model does not know.",
         {"map": picture},
-        kind="beside",
+        layout="beside",
     )
 
 
-def stick_figure(stage: Stage, before: ScanMaps, after: ScanMaps) -> Figure:
+def stick_pictures(views: ScanViews, before: ScanMaps, after: ScanMaps) -> MapPictures:
     """Principal directions as sticks, where flipped gradients would be seen."""
     columns, slices = {}, None
     for side, title, maps in (("before", "3T input", before), ("after", "7T-like output", after)):
-        view = getattr(stage, side)
+        view = getattr(views, side)
         fa, direction = read_values(maps.fa, view), read_values(maps.direction, view)
         if slices is None:
             centre = callosal_centre(view, fa, direction)
-            chosen = choose_slices(stage.before, stage.after, centre)
+            chosen = choose_slices(views.before, views.after, centre)
             slices = {plane: zoom(s, centre, ZOOM_MM) for plane, s in chosen.items()}
         pictures = {p: _stick_picture(view, s, side, fa, direction) for p, s in slices.items()}
-        columns[side] = drawing.column(pictures, stage.notes(side, slices), title, None)
-    return Figure(
+        columns[side] = drawing.column(pictures, views.notes(side, slices), title, None)
+    return MapPictures(
         "directions",
-        "Directions of the fibres",
+        "Fibre directions",
         "Principal directions in the scanner's frame, drawn over FA around the corpus callosum, "
-        "for a check of the gradient table. In the coronal and the axial plane the red sticks of "
+        "as a check of the gradient table. In the coronal and the axial plane the red sticks of "
         "the corpus callosum run from left to right and bend up, and forwards and backwards, "
-        "along the bundle. Sticks that cross the course of a bright bundle, mirrored in one "
-        "plane, tell of flipped b-vectors.",
+        "along the bundle. Sticks that cross a bright bundle, mirrored in one plane, are a sign "
+        "of flipped b-vectors.",
         columns,
-        kind="beside",
+        layout="beside",
     )
 
 
 def callosal_centre(view: View, fa_V: np.ndarray, direction_V3: np.ndarray) -> np.ndarray:
     """Coordinate around which bundles cross the midline from left to right.
 
-    The mean place of clear left-right directions near the middle sagittal slice, in the upper
-    two thirds of the brain; the middle of the mask where there are few.
+    The median position of clear left-right directions near the middle sagittal slice, in the
+    upper two thirds of the brain; the middle of the mask where there are few.
     """
-    places = np.stack(np.nonzero(view.lookup_XYZ >= 0))
-    order = view.lookup_XYZ[tuple(places)]
-    coordinates = view.origin_3[:, None] + view.sizes_3[:, None] * places
+    voxels = np.stack(np.nonzero(view.lookup_XYZ >= 0))
+    order = view.lookup_XYZ[tuple(voxels)]
+    coordinates = view.origin_3[:, None] + view.sizes_3[:, None] * voxels
     middle = coordinates.mean(1)
     low, high = view.extent_32[2]
     lateral = np.abs(direction_V3 @ view.axes_33[:, 0])[order]
@@ -381,9 +386,9 @@ def _stick_picture(
     frame = slices.frame_22
     x = (frame[0, 1] - view.origin_3[across] - view.sizes_3[across] * first) * scale
     y = (frame[1, 1] - view.origin_3[up] - view.sizes_3[up] * second) * scale
-    seen = (fa_V[voxels] > CLEAR_FA / 2) & (x > 0) & (y > 0)
-    seen &= (x < picture.shape[1]) & (y < picture.shape[0])
-    voxels, x, y = voxels[seen], x[seen], y[seen]
+    shown = (fa_V[voxels] > CLEAR_FA / 2) & (x > 0) & (y > 0)
+    shown &= (x < picture.shape[1]) & (y < picture.shape[0])
+    voxels, x, y = voxels[shown], x[shown], y[shown]
     half = 0.46 * min(view.sizes_3[across], view.sizes_3[up]) * scale
     along = direction_V3[voxels] @ view.axes_33
     dx, dy = -along[:, across] * half, -along[:, up] * half
@@ -395,8 +400,3 @@ def _stick_picture(
     inks = [tuple(ink) for ink in (bright * 255).astype(int).tolist()]
     ends = np.stack([x - dx, y - dy, x + dx, y + dy], 1)
     return drawing.sticks(picture, ends, inks, width=max(2.0, half / 3))
-
-
-def rename(figure: Figure, prefix: str) -> Figure:
-    """Put the name of the scan before that of a figure's files."""
-    return replace(figure, name=f"{prefix}_{figure.name}")

@@ -1,0 +1,143 @@
+"""The maps that a page shows: in which files they lie, before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import attrs
+
+from dmri7t.io.arrays import load_meta
+
+
+@attrs.frozen
+class MapFile:
+    """Where the values of one map lie.
+
+    Parameters
+    ----------
+    path : Path
+        .nii or .nii.gz on the grid of the mask; or .npy or .safetensors, which hold the values
+        of the mask's voxels in C order.
+    field : str
+        Name of the tensor in a .safetensors file: (V,), (rows, V), or (V, 3) for directions.
+    row : int, optional
+        Volume of a 4D image, or row of an array.
+    """
+
+    path: Path
+    field: str = ""
+    row: int | None = None
+
+
+@attrs.frozen
+class ScanMaps:
+    """Maps of one scan on one grid, before or after.
+
+    Parameters
+    ----------
+    mask : Path
+        Brain mask, NIfTI; its grid is the grid of all maps.
+    b0 : MapFile
+        Mean b0.
+    rish : tuple of tuple of MapFile
+        R0, R2, R4 of every shell that went through the model.
+    fa, direction : MapFile, optional
+        Fractional anisotropy, and the unit principal direction in the scanner frame (RAS+).
+    spread : tuple of tuple of MapFile
+        Standard deviation of the error of the same features; empty where there is none.
+    calibrated : bool
+        Whether that was fitted where the truth is known; else it is of the samples.
+    departure : tuple of tuple of MapFile
+        Departures of the output from the input, in units of noise, of the orders that every
+        shell has; on the input's grid, so before only.
+    novelty : tuple of MapFile, optional
+        Distance from the training data over the threshold, a map for every shell; before only.
+        None for a shell where the model cannot tell.
+    """
+
+    mask: Path
+    b0: MapFile
+    rish: tuple[tuple[MapFile, ...], ...]
+    fa: MapFile | None = None
+    direction: MapFile | None = None
+    spread: tuple[tuple[MapFile, ...], ...] = ()
+    departure: tuple[tuple[MapFile, ...], ...] = ()
+    novelty: tuple[MapFile | None, ...] = ()
+    calibrated: bool = False
+
+
+def input_maps(
+    mask: Path,
+    b0: Path,
+    representations: Sequence[Path],
+    tensor: Path,
+    departures: Path | None = None,
+    novelty: Sequence[Path] = (),
+) -> ScanMaps:
+    """Maps of the input as the stages of the graph leave them.
+
+    Parameters
+    ----------
+    mask, b0 : Path
+        NIfTI.
+    representations : sequence of Path
+        .safetensors of every shell that went through the model, with ``rish``.
+    tensor : Path
+        .safetensors with ``fa`` and ``direction``.
+    departures : Path, optional
+        .safetensors with a map (orders, V) for every shell, named by its index.
+    novelty : sequence of Path
+        .safetensors of the same shells: ``map``, or nothing where the model cannot tell.
+    """
+    return ScanMaps(
+        mask=mask,
+        b0=MapFile(b0),
+        rish=tuple(_rows(path, "rish") for path in representations),
+        fa=MapFile(tensor, "fa"),
+        direction=MapFile(tensor, "direction"),
+        departure=_departures(departures) if departures else (),
+        novelty=tuple(MapFile(path, "map") if load_meta(path) else None for path in novelty),
+    )
+
+
+def output_maps(mask: Path, b0: Path, generated: Sequence[Path], tensor: Path) -> ScanMaps:
+    """Maps of the output as the stages of the graph leave them.
+
+    Parameters
+    ----------
+    mask, b0 : Path
+        NIfTI.
+    generated : sequence of Path
+        .safetensors of every shell that went through the model, with ``mean`` and ``sd``.
+    tensor : Path
+        .safetensors with ``fa`` and ``direction``.
+    """
+    records = [load_meta(path) for path in generated]
+    return ScanMaps(
+        mask=mask,
+        b0=MapFile(b0),
+        rish=tuple(_rows(path, "mean") for path in generated),
+        fa=MapFile(tensor, "fa"),
+        direction=MapFile(tensor, "direction"),
+        spread=tuple(
+            _rows(path, "sd")
+            for path, record in zip(generated, records, strict=True)
+            if record.get("calibrated") or record.get("samples", 1) > 1
+        ),
+        calibrated=any(record.get("calibrated") for record in records),
+    )
+
+
+def _rows(path: Path, name: str, n: int = 3) -> tuple[MapFile, ...]:
+    return tuple(MapFile(path, name, row) for row in range(n))
+
+
+def _departures(path: Path) -> tuple[tuple[MapFile, ...], ...]:
+    from safetensors import safe_open
+
+    with safe_open(str(path), framework="numpy") as file:
+        # not keys() of a dict: the file's own list of names
+        names = sorted(file.keys(), key=int)  # noqa: SIM118
+        orders = [file.get_slice(name).get_shape()[0] for name in names]
+    return tuple(_rows(path, name, n) for name, n in zip(names, orders, strict=True))

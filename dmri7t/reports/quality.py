@@ -1,0 +1,192 @@
+"""Quality metrics of a scan, read from the record that lies beside its results."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from dmri7t.errors import InputError
+
+
+@attrs.frozen
+class NoveltyScore:
+    """How far a shell lies from the training data.
+
+    Parameters
+    ----------
+    score : float
+        Largest distance over the threshold.
+    volume_ml : float
+        Brain above the threshold.
+    flagged : bool
+        Whether the scan is unlike the training data.
+    resembles : str
+        Kind of fault that it is most like; empty where the model does not say.
+    """
+
+    score: float
+    volume_ml: float
+    flagged: bool
+    resembles: str = ""
+
+
+@attrs.frozen
+class ErrorForecast:
+    """Forecast of the model's error over that of interpolation: median, and 80 % of the scans."""
+
+    ratio: float
+    low: float
+    high: float
+
+
+@attrs.frozen
+class Cleaning:
+    """What was removed from a scan before anything else.
+
+    Parameters
+    ----------
+    denoised : str
+        Method; empty where noise was left in.
+    gibbs : bool
+        Whether Gibbs ringing was removed.
+    noise_sd, removed_sd : float, optional
+        Standard deviation of the noise as the method measured it, and root mean square of what
+        it removed, in the units of the image.
+    """
+
+    denoised: str = ""
+    gibbs: bool = False
+    noise_sd: float | None = None
+    removed_sd: float | None = None
+
+
+@attrs.frozen
+class ShellQuality:
+    """Quality metrics of one shell; None, or empty, where a metric does not apply.
+
+    Parameters
+    ----------
+    name : str
+        Such as ``b1000``.
+    n_volumes : int
+    translated : bool
+        Whether it went through the model; if not, it was interpolated only.
+    nmse : float
+        Of the output, brought back to the input's grid, against the input.
+    bval, order, laplace_beltrami, snr : optional
+        b in s/mm2, order of the harmonics, weight of their penalty, b0 over noise.
+    gain : tuple of float
+        Mean gain of the fit by order, which was divided out.
+    bounded : tuple of float
+        Fraction of voxels whose ratio was held by a bound, by order.
+    difference, noise, beyond : tuple of float
+        How far the output lies from the input, what noise alone makes of that, and in which
+        part of the brain it is more than noise explains, by order; see
+        :class:`dmri7t.signal.consistency.Departure`.
+    reason : str
+        Why it was interpolated only.
+    novelty : NoveltyScore, optional
+        None where the model cannot tell.
+    expected : dict of ErrorForecast
+        By map.
+    """
+
+    name: str
+    n_volumes: int
+    translated: bool
+    nmse: float
+    bval: float | None = None
+    order: int | None = None
+    laplace_beltrami: float | None = None
+    snr: float | None = None
+    gain: tuple[float, ...] = ()
+    bounded: tuple[float, ...] = ()
+    difference: tuple[float, ...] = ()
+    noise: tuple[float, ...] = ()
+    beyond: tuple[float, ...] = ()
+    reason: str = ""
+    novelty: NoveltyScore | None = None
+    expected: dict[str, ErrorForecast] = attrs.field(factory=dict)
+
+    @classmethod
+    def from_row(cls, row: dict[str, Any]) -> ShellQuality:
+        """Read a row of ``shells`` of :func:`dmri7t.signal.quality.quality_record`."""
+        novelty = row.get("novelty")
+        return cls(
+            name=row["name"],
+            n_volumes=row["n_volumes"],
+            translated=row["translated"],
+            nmse=row["nmse"],
+            gain=tuple(row.get("gain", ())),
+            bounded=tuple(row.get("bounded", ())),
+            reason=row.get("reason", ""),
+            novelty=NoveltyScore(**novelty) if novelty else None,
+            expected={k: ErrorForecast(**v) for k, v in row.get("expected", {}).items()},
+            **{name: tuple(values) for name, values in row.get("consistency", {}).items()},
+            **{name: row.get(name) for name in ("bval", "order", "laplace_beltrami", "snr")},
+        )
+
+
+@attrs.frozen
+class QualityRecord:
+    """Quality metrics of one scan.
+
+    Parameters
+    ----------
+    n_b0 : int
+        Volumes that count as b0.
+    nmse : dict
+        Of the output, brought back to the input's grid, by group and for ``all``.
+    snr : float
+        b0 over noise, the lowest of the shells.
+    shells : tuple of ShellQuality
+    repaired : dict
+        Counts of repaired values, by kind.
+    outside_training : tuple of str
+        Sentences that say where the input lies outside what the model was trained on.
+    mask_volume_ml : float, optional
+    tissues : dict
+        Of :func:`dmri7t.signal.tissues.tissue_record`; empty without a segmentation.
+    cleaning : Cleaning
+    """
+
+    n_b0: int
+    nmse: dict[str, float]
+    snr: float
+    shells: tuple[ShellQuality, ...]
+    repaired: dict[str, int]
+    outside_training: tuple[str, ...] = ()
+    mask_volume_ml: float | None = None
+    tissues: dict[str, Any] = attrs.field(factory=dict)
+    cleaning: Cleaning = Cleaning()
+
+    @classmethod
+    def read(cls, path: str | Path) -> QualityRecord:
+        """Read the record of :func:`dmri7t.signal.quality.quality_record`.
+
+        Raises
+        ------
+        InputError
+            If the file does not hold such a record.
+        """
+        try:
+            record = json.loads(Path(path).read_text())
+            return cls(
+                n_b0=record["b0"]["n_volumes"],
+                nmse=record["nmse"],
+                snr=record["snr"],
+                shells=tuple(ShellQuality.from_row(row) for row in record["shells"]),
+                repaired=record["repaired"],
+                outside_training=tuple(record["outside_training"]),
+                mask_volume_ml=record.get("mask_volume_ml"),
+                tissues=record.get("tissues", {}),
+                cleaning=Cleaning(**record.get("cleaning", {})),
+            )
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"{path}: not a readable record of quality ({type(error).__name__}: {error}); "
+                "run the scan again."
+            ) from error

@@ -1,0 +1,143 @@
+"""Sentences of a participant's page: what the numbers of a scan mean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from dmri7t.reports.quality import Cleaning, QualityRecord, ShellQuality
+from dmri7t.reports.records import ScanReport
+from dmri7t.reports.template import percent
+
+BOUNDED_NOTE = 0.2
+"""Fraction of voxels held at a bound from which the page says so in words."""
+
+AGREES = 0.01
+"""Fraction of the brain up to which the output is said to agree with the input."""
+
+REPAIRS = {
+    "input_nonfinite": "values of the input that were not finite",
+    "input_negative": "negative values of the input",
+    "output_negative": "negative values of the output",
+}
+
+CORRECTIONS = {
+    "raw": (
+        "It was not corrected for motion and distortion",
+        "The scan came from a raw data set, and dmri7t does not correct motion, eddy currents or "
+        "susceptibility distortion: whatever of them is in the input is in the output too. Run "
+        "QSIPrep first and give its results to dmri7t.",
+    ),
+    "qsiprep": (
+        "It was corrected before",
+        "The scan came from QSIPrep's results. dmri7t itself does not correct motion, eddy "
+        "currents or distortion: whatever of them QSIPrep left is in the output too.",
+    ),
+    "hcp": (
+        "It was corrected before",
+        "The scan came from the Human Connectome Project's pipelines. dmri7t itself does not "
+        "correct motion, eddy currents or distortion: whatever of them the pipelines left is in "
+        "the output too.",
+    ),
+    "": (
+        "It was used as it is",
+        "dmri7t does not correct motion, eddy currents or susceptibility distortion: whatever of "
+        "them is in the input is in the output too. Correct them before, where it matters.",
+    ),
+}
+"""Heading and sentence about corrections, by what a scan came from."""
+
+
+def repairs(quality: QualityRecord) -> list[tuple[str, int]]:
+    """What was set to zero, and how many values."""
+    return [(REPAIRS.get(kind, kind), n) for kind, n in quality.repaired.items() if n]
+
+
+def remarks(quality: QualityRecord) -> list[str]:
+    """Sentences on cleaning, on shells without the model and on bounds that were reached."""
+    return [
+        *_cleaning(quality.cleaning),
+        *_interpolated(quality.shells),
+        *_bounded(quality.shells),
+    ]
+
+
+def _cleaning(cleaning: Cleaning) -> list[str]:
+    sentences = []
+    if cleaning.denoised:
+        sentences.append(
+            f"Noise was removed from the scan first, by {cleaning.denoised}, which measured a "
+            f"standard deviation of {cleaning.noise_sd or 0:.3g} in the units of the image. The "
+            "denoised scan is the input of everything on this page: noise here, signal-to-noise "
+            "included, is the noise that remained, which is no longer independent from voxel to "
+            "voxel."
+        )
+    if cleaning.gibbs:
+        sentences.append("Gibbs ringing was removed from the scan before the fit.")
+    return sentences
+
+
+def _interpolated(shells: Iterable[ShellQuality]) -> list[str]:
+    names = [s.name + (f" ({s.reason})" if s.reason else "") for s in shells if not s.translated]
+    return [f"Interpolated only, without the model: {', '.join(names)}."] if names else []
+
+
+def _bounded(shells: Iterable[ShellQuality]) -> list[str]:
+    return [
+        f"In {percent(fraction)} of the voxels of {shell.name} the change of order {2 * row} was "
+        "held at its bound: the model asked for a larger change."
+        for shell in shells
+        for row, fraction in enumerate(shell.bounded)
+        if fraction >= BOUNDED_NOTE
+    ]
+
+
+def corrections(scans: Sequence[ScanReport]) -> list[tuple[str, str, str]]:
+    """Heading, sentence and scans of each kind of source; no scans where all are of one."""
+    stems: dict[str, list[str]] = {}
+    for scan in scans:
+        kind = scan.kind if scan.kind in CORRECTIONS else ""
+        stems.setdefault(kind, []).append(scan.stem)
+    return [
+        (*CORRECTIONS[kind], ", ".join(names) if len(stems) > 1 else "")
+        for kind, names in stems.items()
+    ]
+
+
+def uncompared(scans: Iterable[ScanReport]) -> list[str]:
+    """Scans, each with its shells that the model could not compare with its training data."""
+    shells = {
+        scan.stem: [s.name for s in scan.quality.shells if s.translated and not s.novelty]
+        for scan in scans
+    }
+    return [f"{stem} ({', '.join(names)})" for stem, names in shells.items() if names]
+
+
+def comparison(shells: Iterable[ShellQuality]) -> list[str]:
+    """Sentences that say how far each shell lies from the training data."""
+    sentences = []
+    for shell in (s for s in shells if s.translated):
+        novelty = shell.novelty
+        if novelty is None:
+            text = "was not compared with the training data: the model has nothing to compare with"
+        elif novelty.flagged:
+            text = (
+                f"reaches {novelty.score:.2f} times the threshold; {novelty.volume_ml:.1f} ml of "
+                "the brain lie above it"
+            ) + (f", most like {novelty.resembles}" if novelty.resembles else "")
+        else:
+            text = f"stays below the threshold everywhere ({novelty.score:.2f} of it at most)"
+        sentences.append(f"{shell.name} {text}.")
+    return sentences
+
+
+def agreement(shells: Iterable[ShellQuality]) -> list[str]:
+    """Sentences that say how much of the brain was changed beyond noise."""
+    sentences = []
+    for shell in (s for s in shells if s.beyond):
+        *first, last = (f"{percent(part)} (R{2 * row})" for row, part in enumerate(shell.beyond))
+        parts = f"{', '.join(first)} and {last} of the brain"
+        text = f"differs from the measurement by more than its noise explains in {parts}"
+        if max(shell.beyond) <= AGREES:
+            text = f"agrees with the measurement within its noise, except in {parts}"
+        sentences.append(f"{shell.name}: resampled to the input's grid, the output {text}.")
+    return sentences
