@@ -31,7 +31,8 @@ def run_group(
     """
     from dmri7t.execution.limits import processors
     from dmri7t.io.derivatives import write_ignored
-    from dmri7t.reports.group.write import gather_group, write_group
+    from dmri7t.reports.group.gather import gather_group
+    from dmri7t.reports.group.write import write_group
 
     out_dir = args.out_dir.resolve()
     restricted = bool(args.participant_label or args.session_id)
@@ -41,7 +42,7 @@ def run_group(
         complain(f"sub-{label}: failed in its last run: {'; '.join(reasons)}")
     for label in group.missing:
         complain(f"sub-{label}: in the data set, but without results in {out_dir}")
-    for label in group.pageless:
+    for label in group.unreported:
         complain(f"sub-{label}: has results, but no report; run the participant again")
     for sentence in (*group.broken, *group.mixed):
         complain(sentence)

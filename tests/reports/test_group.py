@@ -1,4 +1,4 @@
-"""The table and the page of a group: every figure from its file, nothing left out in silence."""
+"""The table and the page of a group: every metric from its file, nothing left out in silence."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from reports.group_data import write_results
 from reports.reading import read_page
 
 from dmri7t.errors import InputError
-from dmri7t.reports.group.outliers import FEWEST, judge
-from dmri7t.reports.group.scans import COLUMNS, read_scan
+from dmri7t.reports.group.columns import COLUMNS
+from dmri7t.reports.group.gather import gather_group
+from dmri7t.reports.group.outliers import FEWEST, find_outliers
+from dmri7t.reports.group.scans import read_scan
 from dmri7t.reports.group.strips import Dot, Strip, draw
-from dmri7t.reports.group.write import gather_group, group_dictionary, write_group
+from dmri7t.reports.group.write import group_dictionary, write_group
 
 LABELS = [f"{i:02d}" for i in range(14)]
 
@@ -27,8 +29,8 @@ def many(tmp_path_factory):
     for i, label in enumerate(LABELS[:12]):
         volume = 1400.0 + 10 * (i % 5) - 1200 * (i == 7)
         write_results(out, f"sub-{label}_ses-a_dir-AP", mask_volume_ml=volume, fa=0.3 + i / 1000)
-    told = ["voxel size 4 mm lies outside the range of training (1 to 3)."]
-    write_results(out, "sub-00_ses-b", voxel=4.0, flagged=True, outside_training=told)
+    outside = ["voxel size 4 mm lies outside the range of training (1 to 3)."]
+    write_results(out, "sub-00_ses-b", voxel=4.0, flagged=True, outside_training=outside)
     (out / "logs").mkdir()
     failure = {"node": "dwi_wf.prepare", "reason": "x.nii is <cut> short", "crash_file": ""}
     (out / "logs/sub-12_status.json").write_text(json.dumps({"failures": [failure]}))
@@ -73,14 +75,14 @@ def test_row_holds_what_the_files_say(many):
     assert row["flagged"] == "false" and rows["sub-00_ses-b_dwi"]["flagged"] == "true"
 
 
-def test_several_shells_give_the_figure_that_calls_for_a_look(tmp_path):
+def test_several_shells_give_the_value_that_calls_for_a_look(tmp_path):
     record = write_results(tmp_path, "sub-01")
-    told = json.loads(record.read_text())
-    worse = json.loads(json.dumps(told["shells"][0])) | {"name": "b2000", "bval": 2000.0}
+    content = json.loads(record.read_text())
+    worse = json.loads(json.dumps(content["shells"][0])) | {"name": "b2000", "bval": 2000.0}
     worse |= {"n_directions": 12, "bounded": [0.0, 0.5, 0.1]}
     worse["novelty"] |= {"score": 2.5}
-    told["shells"].append(worse)
-    record.write_text(json.dumps(told))
+    content["shells"].append(worse)
+    record.write_text(json.dumps(content))
     values = read_scan(record).values
     assert values["bounded_r2"] == 0.5 and values["bounded_r4"] == 0.3
     assert values["novelty"] == 2.5 and values["n_directions"] == 12
@@ -101,7 +103,7 @@ def test_page_names_outliers_failures_and_missing(many):
     assert "13 scans of 12 participants" in text
     assert "sub-12 : dwi_wf.prepare: x.nii is <cut> short" in text
     assert "without results here sub-13." in text
-    stand_out = text[text.index("Scans that stand out Scan In what") : text.index("The rule:")]
+    stand_out = text[text.index("Scans that stand out Scan Metric") : text.index("The rule:")]
     assert "sub-07_ses-a_dir-AP" in stand_out and "Brain mask" in stand_out
     # FA rises evenly: nothing of it stands out; the scan of another protocol is not judged
     assert "FA" not in stand_out and "sub-00_ses-b" not in stand_out
@@ -119,10 +121,10 @@ def test_page_links_to_scans_and_needs_nothing_from_elsewhere(many):
         page, _, anchor = target.partition("#")
         assert not page or (out / page).is_file()
         assert anchor in (reader.ids if not page else _anchors(out, page)), target
-    figures = [c for c in COLUMNS if c.title]
-    # in every figure each scan is a link, and in tables once more
+    plotted = [c for c in COLUMNS if c.title]
+    # in every plot each scan is a link, and in tables once more
     linked = reader.targets.count("sub-05.html#sub-05_ses-a_dir-AP")
-    with_value = [c for c in figures if group.scans[5].values[c.name] is not None]
+    with_value = [c for c in plotted if group.scans[5].values[c.name] is not None]
     assert linked == len(with_value) + 1
 
 
@@ -149,7 +151,7 @@ def test_choice_of_participants_and_sessions_is_said(many, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "sentence"),
     [
         ({"ModelVersion": "2"}, "More than one model: m 1 (abababababab) in 1 scan; m 2"),
         ({"SoftwareVersion": "2.0"}, "More than one version of dmri7t: 1.0 in 1 scan; 2.0 in 1"),
@@ -157,15 +159,15 @@ def test_choice_of_participants_and_sessions_is_said(many, tmp_path):
         ({"SettingsSHA256": "x", "setting_shells": [1]}, 'different shells: "not set" in 1 scan;'),
     ],
 )
-def test_mixed_results_are_told(tmp_path, changes, told):
+def test_mixed_results_are_named(tmp_path, changes, sentence):
     write_results(tmp_path, "sub-01")
     write_results(tmp_path, "sub-02", setting_device="cuda")
     assert gather_group(tmp_path, ["01", "02"]).mixed == ()
     write_results(tmp_path, "sub-02", **changes)
     group = gather_group(tmp_path, ["01", "02"])
-    assert len(group.mixed) == 1 and told in group.mixed[0]
+    assert len(group.mixed) == 1 and sentence in group.mixed[0]
     text, _ = read_page(write_group(group, tmp_path)[2])
-    assert told in text
+    assert sentence in text
 
 
 def test_broken_results_are_named_and_stop_nobody(tmp_path):
@@ -177,7 +179,7 @@ def test_broken_results_are_named_and_stop_nobody(tmp_path):
     group = gather_group(tmp_path, ["01", "02", "03", "04"])
     assert [scan.label for scan in group.scans] == ["01", "04"]
     assert [sentence[:6] for sentence in group.broken] == ["sub-02", "sub-03"]
-    assert group.pageless == ("04",) and group.missing == ()
+    assert group.unreported == ("04",) and group.missing == ()
     text, _ = read_page(write_group(group, tmp_path)[2])
     assert "sub-02: its results cannot be read" in text and "sub-04: has results, but no" in text
 
@@ -206,28 +208,29 @@ def test_nothing_to_gather_is_an_error(tmp_path):
 
 def test_rule_is_the_modified_z_score():
     values = np.array([3.0, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 100])
-    judged = judge(list(values))
+    outliers = find_outliers(list(values))
     middle = np.median(values)
     mad = np.median(abs(values - middle))
-    assert judged.scores == {11: round(0.6745 * (100 - middle) / mad, 1)} and not judged.why_not
+    assert outliers.scores == {11: round(0.6745 * (100 - middle) / mad, 1)} and not outliers.reason
     # one odd scan cannot hide another, as it would with mean and standard deviation
-    assert set(judge([*values, 101.0, -90.0]).scores) == {11, 12, 13}
+    assert set(find_outliers([*values, 101.0, -90.0]).scores) == {11, 12, 13}
 
 
 def test_rule_is_not_used_where_it_cannot_tell():
-    assert "too few" in judge([1.0] * (FEWEST - 1) + [None] * 5).why_not
-    same = judge([1.0] * 8 + [2.0, 3.0])
-    assert "same value" in same.why_not and not same.scores
+    assert "too few" in find_outliers([1.0] * (FEWEST - 1) + [None] * 5).reason
+    same = find_outliers([1.0] * 8 + [2.0, 3.0])
+    assert "same value" in same.reason and not same.scores
 
 
-def test_skewed_figures_are_not_all_odd():
+def test_skewed_values_are_not_all_odd():
     rng = np.random.default_rng(0)
     parts = rng.beta(2, 20, (200, 40))
     plain, roots = (
-        np.mean([len(judge(list(p), skewed).scores) for p in parts]) for skewed in (False, True)
+        np.mean([len(find_outliers(list(p), skewed).scores) for p in parts])
+        for skewed in (False, True)
     )
     assert roots < 0.35 < plain
-    assert 40 in judge([*parts[0], 0.9], skewed=True).scores
+    assert 40 in find_outliers([*parts[0], 0.9], skewed=True).scores
 
 
 def test_dots_lie_at_their_values_and_apart():

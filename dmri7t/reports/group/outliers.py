@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+import attrs
 import numpy as np
 
 LIMIT = 3.5
@@ -20,23 +20,23 @@ SAME = 1e-6
 """Part of the median up to which a deviation is rounding."""
 
 
-@dataclass(frozen=True)
-class Judged:
-    """What the rule says of one figure of like scans.
+@attrs.frozen
+class Outliers:
+    """Which values of like scans stand out.
 
     Parameters
     ----------
     scores : dict
-        Modified z-score of the scans that stand out, by their place.
-    why_not : str
+        Modified z-score of the values that stand out, by their index.
+    reason : str
         Why the rule was not used; empty where it was.
     """
 
     scores: dict[int, float]
-    why_not: str = ""
+    reason: str = ""
 
 
-def judge(values: Sequence[float | None], skewed: bool = False) -> Judged:
+def find_outliers(values: Sequence[float | None], skewed: bool = False) -> Outliers:
     """Find the values whose modified z-score, ``0.6745 (x - median) / MAD``, is beyond the limit.
 
     Parameters
@@ -44,29 +44,29 @@ def judge(values: Sequence[float | None], skewed: bool = False) -> Judged:
     values : sequence of float
         None where there is none.
     skewed : bool
-        Judge square roots: of values that crowd above zero and have a long tail.
+        Use square roots: for values that crowd above zero and have a long tail.
 
     Examples
     --------
-    >>> judge([1.0, 1.1, 0.9, 1.2, 0.8, 1.05, 0.95, 1.15, 0.85, None, 9.0]).scores
+    >>> find_outliers([1.0, 1.1, 0.9, 1.2, 0.8, 1.05, 0.95, 1.15, 0.85, None, 9.0]).scores
     {10: 43.0}
-    >>> judge([1.0, None, 2.0]).why_not
+    >>> find_outliers([1.0, None, 2.0]).reason
     'too few scans (2; the rule needs 10)'
     """
-    places = [i for i, value in enumerate(values) if value is not None and np.isfinite(value)]
-    if len(places) < FEWEST:
-        return Judged({}, f"too few scans ({len(places)}; the rule needs {FEWEST})")
-    found = np.array([values[i] for i in places], float)
-    found = np.sqrt(np.maximum(found, 0)) if skewed else found
-    middle = np.median(found)
-    spread = np.median(np.abs(found - middle))
-    if spread <= SAME * abs(middle):
-        return Judged({}, "more than half of the scans have the same value")
-    scores = NORMAL * (found - middle) / spread
-    return Judged(
+    present = {i: x for i, x in enumerate(values) if x is not None and np.isfinite(x)}
+    if len(present) < FEWEST:
+        return Outliers({}, f"too few scans ({len(present)}; the rule needs {FEWEST})")
+    x = np.array(list(present.values()), float)
+    x = np.sqrt(np.maximum(x, 0)) if skewed else x
+    median = np.median(x)
+    deviation = np.median(np.abs(x - median))
+    if deviation <= SAME * abs(median):
+        return Outliers({}, "more than half of the scans have the same value")
+    scores = NORMAL * (x - median) / deviation
+    return Outliers(
         {
             i: round(float(score), 1)
-            for i, score in zip(places, scores, strict=True)
+            for i, score in zip(present, scores, strict=True)
             if abs(score) > LIMIT
         }
     )

@@ -1,41 +1,31 @@
-"""The page of a group: how the figures of all scans are spread, and which stand out."""
+"""The page of a group: how the metrics of all scans are spread, and which scans stand out."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
 
+import attrs
 from markupsafe import Markup
 
 from dmri7t import __version__
-from dmri7t.reports.group.outliers import FEWEST, LIMIT, Judged, judge
-from dmri7t.reports.group.scans import COLUMNS, Column, GroupScan
+from dmri7t.reports.group.columns import COLUMNS
+from dmri7t.reports.group.outliers import FEWEST, LIMIT, Outliers, find_outliers
+from dmri7t.reports.group.records import Column, Group, GroupScan
 from dmri7t.reports.group.strips import Dot, Strip, draw
-from dmri7t.reports.page import render_template
-
-if TYPE_CHECKING:
-    from dmri7t.reports.group.write import Group
+from dmri7t.reports.template import render_template
 
 MOST_STRIPS = 6
 """Protocols that have a strip of their own; scans of rarer ones share one."""
 
 REST = "other protocols"
 
-
-@dataclass(frozen=True)
-class GroupFigure:
-    """A figure: its strips, and why some of them were not judged."""
-
-    anchor: str
-    title: str
-    text: str
-    drawing: Markup
-    not_judged: tuple[str, ...]
+MIXED = Outliers({}, "they are of several protocols")
+"""Unlike scans have no common median."""
 
 
-@dataclass(frozen=True)
+@attrs.frozen
 class Outlier:
-    """A scan that stands out in a figure, by its value there."""
+    """A scan that stands out in a metric, by its value there."""
 
     scan: GroupScan
     column: Column
@@ -43,31 +33,48 @@ class Outlier:
     value: float
 
 
+@attrs.frozen
+class MetricPlot:
+    """The distribution of one metric.
+
+    Parameters
+    ----------
+    column : Column
+    drawing : Markup
+        Strips of dots as SVG.
+    outliers : tuple of Outlier
+    not_judged : tuple of str
+        Why outliers were not looked for in some of the strips.
+    """
+
+    column: Column
+    drawing: Markup
+    outliers: tuple[Outlier, ...]
+    not_judged: tuple[str, ...]
+
+
 def render_group(group: Group, command: str = "") -> str:
     """HTML of the page."""
     protocols = split_protocols(group.scans)
-    figures, outliers, empty = [], [], []
-    for column in (c for c in COLUMNS if c.title):
-        drawn = draw_column(column, protocols)
-        if drawn is None:
-            empty.append(column.title)
-            continue
-        figures.append(drawn[0])
-        outliers += drawn[1]
-    outliers.sort(key=lambda o: (o.scan.stem, -abs(o.score)))
-    odd: dict[str, set[str]] = {}
+    plotted = {column: plot_column(column, protocols) for column in COLUMNS if column.title}
+    plots = [plot for plot in plotted.values() if plot is not None]
+    outliers = sorted(
+        (outlier for plot in plots for outlier in plot.outliers),
+        key=lambda o: (o.scan.stem, -abs(o.score)),
+    )
+    by_stem: dict[str, list[Outlier]] = {}
     for outlier in outliers:
-        odd.setdefault(outlier.scan.stem, set()).add(outlier.column.name)
+        by_stem.setdefault(outlier.scan.stem, []).append(outlier)
     return render_template(
         "group/group.html.jinja",
         group=group,
         version=__version__,
         command=command,
         protocols=protocols,
-        figures=figures,
-        empty=empty,
-        odd=odd,
-        by_scan=_by_scan(outliers),
+        plots=plots,
+        empty=[column.title for column, plot in plotted.items() if plot is None],
+        outliers=by_stem,
+        odd={stem: {o.column.name for o in some} for stem, some in by_stem.items()},
         judged=any(len(scans) >= FEWEST for scans in protocols.values()),
         columns=COLUMNS,
         limit=LIMIT,
@@ -75,31 +82,28 @@ def render_group(group: Group, command: str = "") -> str:
     )
 
 
-def split_protocols(scans: tuple[GroupScan, ...]) -> dict[str, list[GroupScan]]:
+def split_protocols(scans: Sequence[GroupScan]) -> dict[str, list[GroupScan]]:
     """Scans by protocol, the most frequent first; rare ones together where there are many."""
-    found: dict[str, list[GroupScan]] = {}
+    protocols: dict[str, list[GroupScan]] = {}
     for scan in scans:
-        found.setdefault(scan.values["protocol"], []).append(scan)
-    ordered = sorted(found.items(), key=lambda item: (-len(item[1]), item[0]))
+        protocols.setdefault(scan.values["protocol"], []).append(scan)
+    ordered = sorted(protocols.items(), key=lambda item: (-len(item[1]), item[0]))
     if len(ordered) <= MOST_STRIPS:
         return dict(ordered)
     rest = [scan for _, some in ordered[MOST_STRIPS - 1 :] for scan in some]
     return {**dict(ordered[: MOST_STRIPS - 1]), REST: rest}
 
 
-def draw_column(
-    column: Column, protocols: dict[str, list[GroupScan]]
-) -> tuple[GroupFigure, list[Outlier]] | None:
-    """Figure of a column, and the scans that stand out in it; None where no scan has a value."""
-    strips, outliers, not_judged = [], [], {}
+def plot_column(column: Column, protocols: dict[str, list[GroupScan]]) -> MetricPlot | None:
+    """Plot a column, a strip for each protocol; None where no scan has a value."""
+    strips, outliers = [], []
+    reasons: dict[str, list[str]] = {}
     for protocol, scans in protocols.items():
         values = [scan.values[column.name] for scan in scans]
-        # unlike scans have no common middle
-        mixed = Judged({}, "they are of several protocols")
-        judged = mixed if protocol == REST else judge(values, column.skewed)
+        result = MIXED if protocol == REST else find_outliers(values, column.skewed)
         dots = tuple(
-            Dot(column.factor * value, scan.stem, scan.href, place in judged.scores)
-            for place, (scan, value) in enumerate(zip(scans, values, strict=True))
+            Dot(column.factor * value, scan.stem, scan.href, index in result.scores)
+            for index, (scan, value) in enumerate(zip(scans, values, strict=True))
             if value is not None
         )
         if not dots:
@@ -107,24 +111,16 @@ def draw_column(
         strips.append(Strip(protocol, dots))
         outliers += [
             Outlier(scans[i], column, score, column.factor * values[i])
-            for i, score in judged.scores.items()
+            for i, score in result.scores.items()
         ]
-        if judged.why_not:
-            not_judged.setdefault(judged.why_not, []).append(protocol)
+        if result.reason:
+            reasons.setdefault(result.reason, []).append(protocol)
     if not strips:
         return None
-    # what holds for all of them needs no names
-    told = tuple(
-        why if len(names) == len(strips) else f"{' and '.join(names)}: {why}"
-        for why, names in not_judged.items()
+    # a reason that holds for all strips needs no names
+    not_judged = tuple(
+        reason if len(names) == len(strips) else f"{' and '.join(names)}: {reason}"
+        for reason, names in reasons.items()
     )
-    drawing = draw(strips, f"{column.title}, a dot for each of the scans")
-    return GroupFigure(column.name, column.title, column.text, drawing, told), outliers
-
-
-def _by_scan(outliers: list[Outlier]) -> list[dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {}
-    for outlier in outliers:
-        row = found.setdefault(outlier.scan.stem, {"scan": outlier.scan, "figures": []})
-        row["figures"].append(outlier)
-    return list(found.values())
+    drawing = draw(strips, f"{column.title}, a dot for each scan")
+    return MetricPlot(column, drawing, tuple(outliers), not_judged)

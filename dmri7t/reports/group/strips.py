@@ -1,11 +1,11 @@
-"""A strip of dots for every figure of a group, as SVG that stands in the page itself."""
+"""A strip of dots for every metric of a group, as SVG that stands in the page itself."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+import attrs
 import numpy as np
 from markupsafe import Markup
 
@@ -23,9 +23,9 @@ LETTER = 6.2
 """Width of a letter of a label, about."""
 
 
-@dataclass(frozen=True)
+@attrs.frozen
 class Dot:
-    """One scan: its value, name, where a click leads, and whether it stands out."""
+    """One scan: its value, name, link, and whether it stands out."""
 
     value: float
     name: str
@@ -33,7 +33,7 @@ class Dot:
     odd: bool = False
 
 
-@dataclass(frozen=True)
+@attrs.frozen
 class Strip:
     """Like scans in one row."""
 
@@ -47,7 +47,7 @@ def draw(strips: Sequence[Strip], label: str) -> Markup:
     Parameters
     ----------
     strips : sequence of Strip
-        With one dot each, or more. Only where there are several, their titles are drawn.
+        With one dot each, or more. Titles are drawn only where there are several.
     label : str
         Read to who cannot see it.
     """
@@ -58,8 +58,8 @@ def draw(strips: Sequence[Strip], label: str) -> Markup:
     titled = len(strips) > 1
     height = len(strips) * (ROW + TITLE * titled)
     parts = [_axis(ticks, scale, height)]
-    for place, strip in enumerate(strips):
-        top = place * (ROW + TITLE * titled)
+    for index, strip in enumerate(strips):
+        top = index * (ROW + TITLE * titled)
         if titled:
             parts.append(
                 Markup('<text class="strip" x="{}" y="{}">{}</text>').format(
@@ -72,7 +72,7 @@ def draw(strips: Sequence[Strip], label: str) -> Markup:
     )
 
 
-@dataclass(frozen=True)
+@attrs.frozen
 class _Scale:
     low: float
     high: float
@@ -133,17 +133,16 @@ def _strip(dots: Sequence[Dot], scale: _Scale, middle: float) -> Markup:
         )
     heights = _spread([scale(dot.value) for dot in dots])
     # those that stand out are drawn last, on top
-    for place in sorted(range(len(dots)), key=lambda i: dots[i].odd):
-        parts.append(_dot(dots[place], scale(dots[place].value), middle + heights[place]))
-    placed = [(scale(d.value), middle + heights[i], d) for i, d in enumerate(dots)]
-    return Markup("").join([*parts, *_names(placed)])
+    drawn = [(scale(d.value), middle + y, d) for d, y in zip(dots, heights, strict=True)]
+    parts += [_dot(dot, x, y) for x, y, dot in sorted(drawn, key=lambda at: at[2].odd)]
+    return Markup("").join([*parts, *_names(drawn)])
 
 
 def _dot(dot: Dot, x: float, y: float) -> Markup:
-    told = f"{dot.name}: {dot.value:.4g}{' (stands out)' if dot.odd else ''}"
+    title = f"{dot.name}: {dot.value:.4g}{' (stands out)' if dot.odd else ''}"
     return Markup(
         '<a href="{}"><circle class="{}" cx="{}" cy="{}" r="{}"><title>{}</title></circle></a>'
-    ).format(dot.href, "dot odd" if dot.odd else "dot", x, round(y, 1), RADIUS + dot.odd, told)
+    ).format(dot.href, "dot odd" if dot.odd else "dot", x, round(y, 1), RADIUS + dot.odd, title)
 
 
 def _spread(xs: Sequence[float], room: int = 28, looked_at: int = 30) -> list[float]:
@@ -157,14 +156,14 @@ def _spread(xs: Sequence[float], room: int = 28, looked_at: int = 30) -> list[fl
     levels = sorted(range(-room, room + 1, 2), key=lambda level: (abs(level), -level))
     offsets = [0.0] * len(xs)
     placed: list[tuple[float, int]] = []
-    for place in np.argsort(xs, kind="stable"):
-        x = xs[place]
+    for index in np.argsort(xs, kind="stable"):
+        x = xs[index]
         near = [(x - other, at) for other, at in placed[-looked_at:] if x - other < 2 * RADIUS]
         gaps = {n: min((math.hypot(d, n - at) for d, at in near), default=99.0) for n in levels}
         free = (n for n in levels if gaps[n] >= 2 * RADIUS)
         level = next(free, max(levels, key=gaps.__getitem__))
         placed.append((x, level))
-        offsets[place] = float(level)
+        offsets[index] = float(level)
     return offsets
 
 
