@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+import attrs
 
 from dmri7t.errors import InputError
+
+if TYPE_CHECKING:
+    from dmri7t.training.data import TrainingData
+    from dmri7t.training.recipe import Recipe
+    from dmri7t.training.team import Team
 
 
 def add_parser(verbs: argparse._SubParsersAction) -> None:
@@ -55,9 +62,10 @@ def add_machine(group: argparse._ArgumentGroup) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Train every stage of a recipe."""
+    from dmri7t.training.pool import load_simulated
     from dmri7t.training.recipe import read_recipe
     from dmri7t.training.team import assemble
-    from dmri7t.training.train import SIMULATED, Training, load_data
+    from dmri7t.training.train import Training
 
     own = ("unpaired", "shells", "participants", "fold")
     if not args.pairs and (given := [f"--{name}" for name in own if getattr(args, name)]):
@@ -65,22 +73,17 @@ def run(args: argparse.Namespace) -> None:
     recipe = read_recipe(args.recipe)
     team = assemble(args.accelerator, args.devices, args.num_nodes)
     if args.pairs:
-        examples, validation, more = _own_data(args, recipe, team)
-        source = f"pairs of {args.pairs.resolve().name}"
+        data = _own_data(args, recipe, team)
     else:
-        examples, validation = load_data(recipe, _pool(args), team)
-        source, more = SIMULATED, {}
+        data = load_simulated(recipe, _pool(args), team)
     training = Training(
         recipe,
         args.out_model,
-        examples,
-        validation,
-        source,
-        args.threads,
-        args.seed,
+        data,
+        seed=args.seed,
         team=team,
+        threads=args.threads,
         workers=args.workers,
-        **more,
     )
     out = training.run()
     if team.leads:
@@ -94,23 +97,17 @@ def _pool(args: argparse.Namespace, kind: str = "") -> Path:
     return args.out_model / "training" / f"pool{kind and '-'}{kind}"
 
 
-def _own_data(
-    args: argparse.Namespace, recipe: Any, team: Any
-) -> tuple[list[Path], list[Path], dict[str, Any]]:
-    """Examples of a lab's own scans, and what the model's record shall say of them."""
+def _own_data(args: argparse.Namespace, recipe: Recipe, team: Team) -> TrainingData:
+    """Examples of a lab's own scans."""
     from dmri7t.io.hcp import read_families
     from dmri7t.training.pairs import Cutting, load_pairs, load_unpaired
 
     families = read_families(args.participants) if args.participants else None
     sizes = {name: recipe.data[name] for name in ("patch", "patches") if name in recipe.data}
     how = Cutting(shells=tuple(args.shells), seed=args.seed, **sizes)
-    examples, validation, split = load_pairs(
-        args.pairs, _pool(args, "pairs"), how, families, args.fold, team
-    )
-    more: dict[str, Any] = {"split": split}
-    if args.unpaired:
-        paths, labels = load_unpaired(
-            args.unpaired, _pool(args, "unpaired"), how, split, families, team
-        )
-        more |= {"unpaired": paths, "unpaired_subjects": labels}
-    return examples, validation, more
+    data = load_pairs(args.pairs, _pool(args, "pairs"), how, families, args.fold, team)
+    if not args.unpaired:
+        return data
+    pool = _pool(args, "unpaired")
+    paths, labels = load_unpaired(args.unpaired, pool, how, data.split, families, team)
+    return attrs.evolve(data, unpaired=paths, unpaired_subjects=labels)

@@ -151,7 +151,6 @@ def train_fold(
 ) -> Translator:
     """Train a recipe on a fold's training subjects; what is trained already is kept."""
     if not (out / "config.json").exists():
-        examples, validation, split = load_pairs(root, out.parent / "pool", how, families, fold)
-        source = f"pairs of {root.resolve().name}"
-        Training(recipe, out, examples, validation, source, None, how.seed, split=split).run()
+        data = load_pairs(root, out.parent / "pool", how, families, fold)
+        Training(recipe, out, data, seed=how.seed).run()
     return Translator.load(out)

@@ -6,7 +6,7 @@ A training that was killed can thus go on as if it had not been.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,14 @@ from torch.utils.data import Dataset, Sampler
 
 from dmri7t.models import inputs
 from dmri7t.signal.resample import apply_axes, spline_matrix
-from dmri7t.training.pool import Example
+from dmri7t.training.example import TrainingExample
+from dmri7t.training.splits import Split
+
+SIMULATED = "simulated pairs"
+"""What the model's record calls examples of the simulator."""
+
+Batch = dict[str, torch.Tensor]
+"""Tensors of several examples by their name, see :class:`Patches`."""
 
 
 def derive_seed(*parts: str | int) -> int:
@@ -38,7 +45,7 @@ class Item:
 
     Parameters
     ----------
-    source : Example or Path
+    source : TrainingExample or Path
         A path is read whenever the example is asked for.
     mean : ndarray (3, X, Y, Z) float16 or Path, optional
         The regression mean as scaled roots.
@@ -46,25 +53,73 @@ class Item:
         What the diffusion stage generated, as scaled roots.
     """
 
-    source: Example | Path
+    source: TrainingExample | Path
     mean: np.ndarray | Path | None = None
     generated: np.ndarray | Path | None = None
 
     @property
-    def example(self) -> Example:
+    def example(self) -> TrainingExample:
         """The example itself."""
-        return Example.load(self.source) if isinstance(self.source, Path) else self.source
+        return TrainingExample.load(self.source) if isinstance(self.source, Path) else self.source
 
 
 def _array(source: np.ndarray | Path) -> np.ndarray:
     return np.load(source) if isinstance(source, Path) else source
 
 
-def root_scale(examples: Sequence[Example | Path]) -> list[float]:
+def _items(sources: Iterable[TrainingExample | Path | Item]) -> list[Item]:
+    return [source if isinstance(source, Item) else Item(source) for source in sources]
+
+
+@attrs.frozen(eq=False)
+class TrainingData:
+    """What a model learns from and is watched on, and where that comes from.
+
+    Parameters
+    ----------
+    training, validation : list of Item
+        Given as examples or their files; those are read as needed.
+    source : str
+        What the examples are, for the model's record: "simulated pairs" or the name of a data set.
+    split : Split, optional
+        Which subjects the pairs come from; None: simulated ones, who are nobody.
+    unpaired : list of Item
+        3T examples without a target, for the 3T VQ-VAE.
+    unpaired_subjects : list of str
+        Subjects that those come from.
+    """
+
+    training: list[Item] = attrs.field(converter=_items)
+    validation: list[Item] = attrs.field(converter=_items)
+    source: str
+    split: Split | None = None
+    unpaired: list[Item] = attrs.field(converter=_items, factory=list)
+    unpaired_subjects: list[str] = attrs.field(converter=sorted, factory=list)
+
+    def digest(self) -> dict[str, Any]:
+        """What tells this data from others, as plain values."""
+        return {
+            "source": self.source,
+            "examples": [len(self.training), len(self.validation), len(self.unpaired)],
+            "split": self.split.as_dict() if self.split else None,
+        }
+
+    def subjects(self) -> dict[str, Any]:
+        """Who took part, for the model's record: evaluation refuses to test on them."""
+        if self.split is None:
+            return {}
+        learned = {*self.split.training, *self.split.validation, *self.unpaired_subjects}
+        return {
+            "subjects": sorted(learned),
+            "split": {**self.split.as_dict(), "unpaired": self.unpaired_subjects},
+        }
+
+
+def root_scale(items: Sequence[Item]) -> list[float]:
     """Standard deviation, in the masks, of the root of each order of the 7T RISH."""
     count, total, squares = 0, np.zeros(3), np.zeros(3)
-    for source in examples:
-        example = Item(source).example
+    for item in items:
+        example = item.example
         values = example.target[:, example.mask].astype(np.float64)
         count += values.shape[1]
         total += values.sum(1)
@@ -120,7 +175,7 @@ class Patches(Dataset):
                 mask,
                 self.scale,
             ),
-            "conditions": inputs.conditions(example.describe(list(axes))),
+            "conditions": inputs.conditions(example.describe(axes)),
         }
         if self.paired:
             out["target"] = load(example.target) / self.scale.view(3, 1, 1, 1) * mask
@@ -133,7 +188,7 @@ class Patches(Dataset):
 
     def _fine(
         self,
-        example: Example,
+        example: TrainingExample,
         generated: torch.Tensor,
         load: Any,
         mask: torch.Tensor,
@@ -201,7 +256,7 @@ class Stream(Dataset):
         return self.patches.draw(self.example_at(place), generator)
 
 
-class Places(Sampler):
+class Places(Sampler[list[int]]):
     """Places of a :class:`Stream` that make the batches of one process.
 
     Parameters
@@ -209,12 +264,15 @@ class Places(Sampler):
     steps, batch : int
     rank, size : int
         Of this process among those that train together; each takes its batch of every step.
+    start : int
+        Step to begin with.
     """
 
-    def __init__(self, steps: int, batch: int, rank: int = 0, size: int = 1) -> None:
+    def __init__(
+        self, steps: int, batch: int, rank: int = 0, size: int = 1, start: int = 0
+    ) -> None:
         self.steps, self.batch, self.rank, self.size = steps, batch, rank, size
-        self.start = 0
-        """Step that the next pass begins with; Lightning counts the earlier ones itself."""
+        self.start = start
 
     def __iter__(self) -> Iterator[list[int]]:
         for step in range(self.start, self.steps):
@@ -222,4 +280,4 @@ class Places(Sampler):
             yield list(range(first, first + self.batch))
 
     def __len__(self) -> int:
-        return self.steps
+        return self.steps - self.start

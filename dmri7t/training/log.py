@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
-from lightning.fabric.utilities.rank_zero import rank_zero_only
-from lightning.pytorch.loggers.logger import Logger
 
-from dmri7t.files import whole_file
+from dmri7t.files import whole_file, write_whole
 
 SMOOTH = 0.05
 """Share of a stage's logged losses that one point of the drawn line is the mean of."""
 
 
-class StageLog(Logger):
-    """Lightning's logger into a file of lines, which a kill leaves whole but for the last.
+class StageLog:
+    """The log of one stage: a file of lines, which a kill leaves whole but for the last.
 
     Parameters
     ----------
@@ -25,35 +23,26 @@ class StageLog(Logger):
     """
 
     def __init__(self, path: Path) -> None:
-        super().__init__()
         self.path = path
 
-    @property
-    def name(self) -> str:
-        """Lightning asks for it."""
-        return "log"
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """Append a line.
 
-    @property
-    def version(self) -> str:
-        """Lightning asks for it."""
-        return ""
-
-    def log_hyperparams(self, *_: Any, **__: Any) -> None:
-        """Settings stand in the model's config."""
-
-    @rank_zero_only
-    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Append a line."""
-        values = {k: float(f"{float(v):.6g}") for k, v in metrics.items() if k != "epoch"}
+        Parameters
+        ----------
+        step : int
+            From 0.
+        values : mapping
+            Losses and the like by their name.
+        """
+        rounded = {name: float(f"{value:.6g}") for name, value in values.items()}
         with open(self.path, "a") as file:
-            file.write(json.dumps({"step": step, **values}) + "\n")
+            file.write(json.dumps({"step": step, **rounded}) + "\n")
 
-    @rank_zero_only
     def go_on_from(self, step: int) -> None:
         """Forget what was logged at this step or later: it will be logged again."""
         kept = [row for row in read_lines(self.path) if row["step"] < step]
-        with whole_file(self.path) as part:
-            part.write_text("".join(json.dumps(row) + "\n" for row in kept))
+        write_whole(self.path, "".join(json.dumps(row) + "\n" for row in kept))
 
 
 def read_lines(path: Path) -> list[dict[str, float]]:

@@ -36,8 +36,8 @@ from dmri7t.signal.prepare import find_brain, mask_volumes, mean_volume
 from dmri7t.signal.represent import represent
 from dmri7t.signal.resample import extend, interpolate, resample_mask
 from dmri7t.signal.rish import debias
-from dmri7t.training.data import derive_seed
-from dmri7t.training.pool import Example, numbers
+from dmri7t.training.data import TrainingData, derive_seed
+from dmri7t.training.example import TrainingExample, numbers
 from dmri7t.training.splits import Split, split_subjects, strangers
 from dmri7t.training.team import Team
 
@@ -206,7 +206,9 @@ class Cutting:
             yield tuple(slice(a, a + self.patch) for a in start)
 
 
-def cut_pair(three: Scan, seven: Scan, how: Cutting, rng: np.random.Generator) -> Iterator[Example]:
+def cut_pair(
+    three: Scan, seven: Scan, how: Cutting, rng: np.random.Generator
+) -> Iterator[TrainingExample]:
     """Cut examples from the shells that two scans share, shell by shell."""
     with open_scan(three) as low, open_scan(seven) as high:
         for shell, other in common_shells(low.shells, high.shells, how.shells):
@@ -215,7 +217,7 @@ def cut_pair(three: Scan, seven: Scan, how: Cutting, rng: np.random.Generator) -
 
 def pair_examples(
     low: ShellMaps, high: ShellMaps, how: Cutting, rng: np.random.Generator
-) -> Iterator[Example]:
+) -> Iterator[TrainingExample]:
     """Cut examples from one shell of a pair.
 
     Parameters
@@ -236,7 +238,7 @@ def pair_examples(
         mask, mask_high = low.mask[box], resample_mask(high.mask, high.grid, fine)
         on_low = interpolate(target, high.grid, grid).clamp_min(0) * torch.from_numpy(mask)
         on_high = interpolate(target, high.grid, fine).clamp_min(0) * torch.from_numpy(mask_high)
-        yield Example(
+        yield TrainingExample(
             **_low_maps(low, box),
             target=_root(on_low),
             target_high=_root(on_high),
@@ -245,7 +247,7 @@ def pair_examples(
         )
 
 
-def cut_single(scan: Scan, how: Cutting, rng: np.random.Generator) -> Iterator[Example]:
+def cut_single(scan: Scan, how: Cutting, rng: np.random.Generator) -> Iterator[TrainingExample]:
     """Cut examples without a 7T side: their targets are empty."""
     nothing = np.zeros((3, 0, 0, 0), np.float16)
     with open_scan(scan) as low:
@@ -253,7 +255,7 @@ def cut_single(scan: Scan, how: Cutting, rng: np.random.Generator) -> Iterator[E
             if _is_wanted(shell, how.shells):
                 maps = low.represent(shell)
                 for box in how.boxes(maps.mask, rng):
-                    yield Example(
+                    yield TrainingExample(
                         **_low_maps(maps, box),
                         target=nothing,
                         target_high=nothing,
@@ -340,7 +342,7 @@ def load_pairs(
     families: dict[str, str] | None = None,
     fold: str = "",
     team: Team | None = None,
-) -> tuple[list[Path], list[Path], Split]:
+) -> TrainingData:
     """Examples for training and validation, and who is in which.
 
     Parameters
@@ -356,11 +358,6 @@ def load_pairs(
     fold : str
         "I/K": fold I of K is left out for testing.
     team : Team, optional
-
-    Returns
-    -------
-    training, validation : list of Path
-    split : Split
 
     Raises
     ------
@@ -381,7 +378,7 @@ def load_pairs(
     split = split_subjects(both, how.seed, families, fold)
     wanted = [*split.training, *split.validation]
 
-    def cut(label: str, rng: np.random.Generator) -> Iterator[Example]:
+    def cut(label: str, rng: np.random.Generator) -> Iterator[TrainingExample]:
         three, seven = (scans[label][field] for field in FIELDS)
         return cut_pair(three, seven, how, rng)
 
@@ -396,7 +393,7 @@ def load_pairs(
                 f"{root}: no subject for {name} has 3T and 7T scans that share a b-value and are "
                 f"{how.patch} voxels wide; training needs two subjects at least that do."
             )
-    return *parts, split
+    return TrainingData(*parts, f"pairs of {root.resolve().name}", split)
 
 
 def load_unpaired(
@@ -443,7 +440,7 @@ def load_unpaired(
         for label in labels
     }
 
-    def cut(label: str, rng: np.random.Generator) -> Iterator[Example]:
+    def cut(label: str, rng: np.random.Generator) -> Iterator[TrainingExample]:
         for scan in scans[label]:
             yield from cut_single(scan, how, rng)
 

@@ -1,102 +1,21 @@
-"""A pool of training examples on disk, made of simulated patches or of a lab's own pairs."""
+"""A pool of simulated training examples on disk."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
-import attrs
-import numpy as np
 import torch
 
-from dmri7t.files import is_part, whole_file
-from dmri7t.signal.describe import Description
-from dmri7t.simulation.patches import Patch, draw_patches
+from dmri7t.files import is_part
+from dmri7t.simulation.patches import draw_patches
+from dmri7t.training.data import SIMULATED, TrainingData
+from dmri7t.training.example import TrainingExample
+from dmri7t.training.recipe import Recipe
+from dmri7t.training.team import Team
 
 SCANS_PER_BLOCK = 2
 """Measurements of one rendered block."""
-
-
-@attrs.frozen(eq=False)
-class Example:
-    """One training pair; RISH as square roots in float16, which halves the pool.
-
-    Parameters
-    ----------
-    rish, noise, target : ndarray (3, X, Y, Z)
-        Square roots of the noisy 3T RISH, of the noise's share, and of the 7T RISH.
-    coherent : ndarray (9, X, Y, Z)
-        Square roots of RISH together with the neighbours; zero where those are negative.
-    mask : ndarray (X, Y, Z) bool
-    target_high : ndarray (3, X', Y', Z')
-        Square root of the 7T RISH on its own grid.
-    mask_high : ndarray (X', Y', Z') bool
-    voxel_sizes, bval, n_directions, sigma, spread, correlation : ndarray
-        The 3T shell in numbers, see :class:`dmri7t.signal.describe.Description`.
-    ratio : float
-        7T over 3T voxel size.
-    """
-
-    rish: np.ndarray
-    noise: np.ndarray
-    coherent: np.ndarray
-    target: np.ndarray
-    mask: np.ndarray
-    target_high: np.ndarray
-    mask_high: np.ndarray
-    voxel_sizes: np.ndarray
-    ratio: np.ndarray
-    bval: np.ndarray
-    n_directions: np.ndarray
-    sigma: np.ndarray
-    spread: np.ndarray
-    correlation: np.ndarray
-
-    @classmethod
-    def from_patch(cls, patch: Patch) -> Example:
-        """Keep of a patch what training needs."""
-        return cls(
-            rish=_root(patch.rish),
-            noise=_root(patch.noise),
-            coherent=_root(patch.coherent),
-            target=_root(patch.target),
-            mask=patch.mask.numpy(),
-            target_high=_root(patch.target_high),
-            mask_high=patch.mask_high.numpy(),
-            ratio=np.float32(patch.protocol.ratio),
-            **numbers(patch.described),
-        )
-
-    def describe(self, axes: list[int]) -> Description:
-        """The shell in numbers, its axes in another order."""
-        return Description(
-            voxel_sizes=self.voxel_sizes[axes],
-            bval=self.bval,
-            n_directions=self.n_directions,
-            sigma=self.sigma,
-            spread=self.spread,
-            correlation=self.correlation[axes],
-        )
-
-    def save(self, path: Path) -> None:
-        """Write as .npz under its final name only when whole."""
-        with whole_file(path) as part:
-            np.savez(part, **attrs.asdict(self))
-
-    @classmethod
-    def load(cls, path: Path) -> Example:
-        """Read what :meth:`save` wrote."""
-        with np.load(path) as arrays:
-            return cls(**{name: arrays[name] for name in arrays.files})
-
-
-def numbers(described: Description) -> dict[str, np.ndarray]:
-    """The numbers of a shell as arrays that an example keeps."""
-    return {name: np.asarray(value, np.float32) for name, value in described.as_dict().items()}
-
-
-def _root(values: torch.Tensor) -> np.ndarray:
-    return values.clamp_min(0).sqrt().numpy().astype(np.float16)
 
 
 def fill_pool(folder: Path, seeds: Iterable[int]) -> None:
@@ -107,36 +26,48 @@ def fill_pool(folder: Path, seeds: Iterable[int]) -> None:
     folder : Path
     seeds : iterable of int
     """
+    threads = torch.get_num_threads()
+    # small blocks gain nothing of more
     torch.set_num_threads(1)
-    folder.mkdir(parents=True, exist_ok=True)
-    for seed in seeds:
-        last = folder / f"{seed:07d}-{SCANS_PER_BLOCK - 1}.npz"
-        if last.exists():
-            continue
-        for scan, patch in enumerate(draw_patches(seed, n_scans=SCANS_PER_BLOCK)):
-            Example.from_patch(patch).save(folder / f"{seed:07d}-{scan}.npz")
+    try:
+        for seed in seeds:
+            last = folder / f"{seed:07d}-{SCANS_PER_BLOCK - 1}.npz"
+            if last.exists():
+                continue
+            for scan, patch in enumerate(draw_patches(seed, n_scans=SCANS_PER_BLOCK)):
+                example = TrainingExample.from_patch(patch)
+                example.save(folder / f"{seed:07d}-{scan}.npz")
+    finally:
+        torch.set_num_threads(threads)
 
 
-def pool_paths(folder: Path, first_seed: int = 0, n_seeds: int | None = None) -> list[Path]:
-    """Files of the examples of ``n_seeds`` seeds from ``first_seed`` on, in order."""
+def pool_paths(folder: Path, seeds: range) -> list[Path]:
+    """Files of the examples of some seeds, in order."""
     paths = sorted(p for p in folder.glob("*.npz") if not is_part(p))
-    end = np.inf if n_seeds is None else first_seed + n_seeds
-    return [p for p in paths if first_seed <= int(p.name.split("-")[0]) < end]
+    return [p for p in paths if int(p.name.split("-")[0]) in seeds]
 
 
-def load_pool(folder: Path, first_seed: int = 0, n_seeds: int | None = None) -> list[Example]:
-    """Read the examples of ``n_seeds`` seeds from ``first_seed`` on, in order."""
-    return [Example.load(path) for path in pool_paths(folder, first_seed, n_seeds)]
+def load_simulated(recipe: Recipe, pool: Path, team: Team | None = None) -> TrainingData:
+    """Simulate what is missing from the pool; return examples for training and validation.
 
-
-def describe_pool(examples: Sequence[Example | Description]) -> dict[str, list[float]]:
-    """Smallest and largest value of what describes the scans of a pool."""
-    columns = {
-        "voxel_size_mm": np.stack([e.voxel_sizes for e in examples]),
-        "bval": np.array([e.bval for e in examples]),
-        "n_directions": np.array([e.n_directions for e in examples]),
-    }
-    return {
-        name: [round(float(values.min()), 3), round(float(values.max()), 3)]
-        for name, values in columns.items()
-    }
+    Parameters
+    ----------
+    recipe : Recipe
+        Says which seeds.
+    pool : Path
+    team : Team, optional
+        Each process simulates its share.
+    """
+    data, team = recipe.data, team or Team()
+    ranges = [
+        range(data[first], data[first] + data[count])
+        for first, count in (
+            ("first_seed", "seeds"),
+            ("first_validation_seed", "validation_seeds"),
+        )
+    ]
+    for seeds in ranges:
+        fill_pool(pool, team.share(seeds))
+    team.wait()
+    training, validation = (pool_paths(pool, seeds) for seeds in ranges)
+    return TrainingData(training, validation, SIMULATED)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import attrs
 import torch
+from lightning.fabric import Fabric
+from lightning.fabric.strategies import DDPStrategy
 
 from dmri7t.errors import DeviceError
 
@@ -18,29 +21,32 @@ PATIENCE = timedelta(hours=2)
 T = TypeVar("T")
 
 
+# what is said of every process that joins
+logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+
+
+def _alone() -> Fabric:
+    return Fabric(accelerator="cpu", devices=1)
+
+
 @attrs.frozen(eq=False)
 class Team:
     """One process among those that train together.
 
     Parameters
     ----------
-    accelerator : {"cpu", "cuda"}
     devices, nodes : int
         Processes a machine, and machines.
     rank : int
         Of this process, from 0.
-    device : str
-        Of this process, such as "cuda:1".
-    fabric : Fabric, optional
-        What connects the processes; None where there is one.
+    fabric : Fabric
+        What connects the processes and knows this one's device.
     """
 
-    accelerator: str = "cpu"
     devices: int = 1
     nodes: int = 1
     rank: int = 0
-    device: str = "cpu"
-    fabric: Any = None
+    fabric: Fabric = attrs.field(factory=_alone)
 
     @property
     def size(self) -> int:
@@ -52,37 +58,22 @@ class Team:
         """Whether this is the process that writes what all share."""
         return self.rank == 0
 
+    @property
+    def device(self) -> torch.device:
+        """Of this process, such as cuda:1."""
+        return self.fabric.device
+
     def share(self, things: Sequence[T]) -> Sequence[T]:
         """Return what falls to this process of some work."""
         return things[self.rank :: self.size]
 
     def wait(self) -> None:
         """Go on when all processes have come here."""
-        if self.fabric is not None:
-            self.fabric.barrier()
+        self.fabric.barrier()
 
-    def tell(self, value: T) -> T:
+    def broadcast(self, value: T) -> T:
         """Give all processes what the first one has."""
-        return value if self.fabric is None else self.fabric.broadcast(value)
-
-    def trainer_settings(self) -> dict[str, Any]:
-        """Arguments of Lightning's Trainer."""
-        return {
-            "accelerator": self.accelerator,
-            "devices": self.devices,
-            "num_nodes": self.nodes,
-            "strategy": _strategy("pytorch") if self.size > 1 else "auto",
-            "use_distributed_sampler": False,
-        }
-
-
-def _strategy(library: str) -> Any:
-    """Lightning's plan for several processes, of its Trainer or of its Fabric."""
-    if library == "pytorch":
-        from lightning.pytorch.strategies import DDPStrategy
-    else:
-        from lightning.fabric.strategies import DDPStrategy
-    return DDPStrategy(timeout=PATIENCE)
+        return self.fabric.broadcast(value)
 
 
 def assemble(accelerator: str | None = None, devices: int = 1, nodes: int = 1) -> Team:
@@ -110,15 +101,15 @@ def assemble(accelerator: str | None = None, devices: int = 1, nodes: int = 1) -
         )
     if devices < 1 or nodes < 1:
         raise DeviceError("--devices and --num-nodes: at least one of each is needed.")
-    if devices * nodes == 1:
-        return Team(accelerator, device=accelerator)
-    from lightning.fabric import Fabric
-
+    several = devices * nodes > 1
     fabric = Fabric(
-        accelerator=accelerator, strategy=_strategy("fabric"), devices=devices, num_nodes=nodes
+        accelerator=accelerator,
+        strategy=DDPStrategy(timeout=PATIENCE) if several else "auto",
+        devices=devices,
+        num_nodes=nodes,
     )
     fabric.launch()
-    return Team(accelerator, devices, nodes, fabric.global_rank, str(fabric.device), fabric)
+    return Team(devices, nodes, fabric.global_rank, fabric)
 
 
 def default_threads(team: Team) -> int:

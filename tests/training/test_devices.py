@@ -48,7 +48,7 @@ def test_codebooks_count_the_latents_of_both_processes(pool, tmp_path):
         (train_to_end if more else train_here)(recipe, tmp_path / name, "--pool", pool, *more)
         check_bundle(tmp_path / name)
         saved = torch.load(tmp_path / name / "training/vqvae_3t/last.ckpt", weights_only=False)
-        state = saved["state_dict"]
+        state = saved["stage"]
         counted[name] = float(state["network.quantizer.quantizer.ema_cluster_size"].sum())
     assert counted["two"] / counted["one"] == pytest.approx(2, rel=0.05)
 

@@ -15,8 +15,9 @@ from dmri7t.cli.model import main
 from dmri7t.errors import InputError
 from dmri7t.io.hcp import hcp_scans
 from dmri7t.models.bundle import check_bundle
+from dmri7t.training.data import Item
+from dmri7t.training.example import TrainingExample
 from dmri7t.training.pairs import Cutting, common_shells, load_pairs, load_unpaired, open_scan
-from dmri7t.training.pool import Example
 from dmri7t.training.splits import Split
 
 SIZES = """
@@ -33,6 +34,10 @@ def hcp(tmp_path_factory) -> Path:
     main(["simulate", *layout, "--subjects", "3", "--shells", "1000", "2000"])
     main(["simulate", *layout, "--subjects", "2", "--seed", "1", "--fields", "3"])
     return root
+
+
+def paths(items: list[Item]) -> list[Path]:
+    return [item.source for item in items]
 
 
 @pytest.fixture(scope="module")
@@ -56,11 +61,12 @@ def test_shells_that_both_scans_have(hcp):
 
 
 def test_pairs_show_the_same_anatomy(hcp, pool):
-    training, validation, split = load_pairs(hcp, pool, HOW)
+    data = load_pairs(hcp, pool, HOW)
+    training, validation, split = paths(data.training), paths(data.validation), data.split
     assert len(training) == 2 * 2 * 4 and len(validation) == 2 * 4  # subjects, shells, patches
     assert {p.parent.name for p in training} == set(split.training)
     assert {p.parent.name for p in validation} == set(split.validation)
-    example = Example.load(training[0])
+    example = TrainingExample.load(training[0])
     assert example.ratio == pytest.approx(0.85)
     both = example.mask & (example.target[0] > 0)
     low, high = (a[0][both].astype(float) for a in (example.rish, example.target))
@@ -69,15 +75,16 @@ def test_pairs_show_the_same_anatomy(hcp, pool):
 
 def test_what_was_cut_is_used_again_unless_the_scan_changed(hcp, pool, tmp_path):
     copy = shutil.copytree(hcp, tmp_path / "hcp")
-    first, _, _ = load_pairs(copy, tmp_path / "pool", HOW)
+    first = paths(load_pairs(copy, tmp_path / "pool", HOW).training)
     times = {p: p.stat().st_mtime_ns for p in first}
-    assert {p: p.stat().st_mtime_ns for p in load_pairs(copy, tmp_path / "pool", HOW)[0]} == times
+    again = paths(load_pairs(copy, tmp_path / "pool", HOW).training)
+    assert {p: p.stat().st_mtime_ns for p in again} == times
     # a subject whose cutting was killed is cut again, in the same places
-    content = Example.load(first[0]).rish
+    content = TrainingExample.load(first[0]).rish
     (first[0].parent / "cut.json").unlink()
     first[0].unlink()
     load_pairs(copy, tmp_path / "pool", HOW)
-    assert np.array_equal(Example.load(first[0]).rish, content)
+    assert np.array_equal(TrainingExample.load(first[0]).rish, content)
     (copy / first[0].parent.name / "T1w/Diffusion/bvals").touch()
     load_pairs(copy, tmp_path / "pool", HOW)
     changed = {p.parent.name for p in first if p.stat().st_mtime_ns != times[p]}
@@ -85,16 +92,16 @@ def test_what_was_cut_is_used_again_unless_the_scan_changed(hcp, pool, tmp_path)
 
 
 def test_a_fold_is_never_opened(hcp, tmp_path):
-    _, _, split = load_pairs(hcp, tmp_path, HOW, fold="1/3")
+    split = load_pairs(hcp, tmp_path, HOW, fold="1/3").split
     assert len(split.test) == 1
     assert {p.name for p in tmp_path.iterdir()} == {*split.training, *split.validation}
 
 
 def test_unpaired_are_strangers_to_those_held_out(hcp, pool):
     split = Split(training=("000000",), validation=("000001",), test=("000002",))
-    paths, labels = load_unpaired(hcp, pool / "alone", HOW, split)
-    assert labels == ["001000", "001001"] and len(paths) == 2 * 4
-    example = Example.load(paths[0])
+    alone, labels = load_unpaired(hcp, pool / "alone", HOW, split)
+    assert labels == ["001000", "001001"] and len(alone) == 2 * 4
+    example = TrainingExample.load(alone[0])
     assert example.rish.shape == (3, 16, 16, 16) and example.target.size == 0
     families = {"001000": "x", "000002": "x", "001001": "y", "000000": "y"}
     assert load_unpaired(hcp, pool / "alone", HOW, split, families)[1] == ["001001"]
@@ -126,10 +133,10 @@ def test_bids_pairs_and_lone_scans(tmp_path, capsys):
     main(["simulate", str(tmp_path / "bids"), "--subjects", "2", *SIZES])
     alone = ["--subjects", "1", "--seed", "2", "--fields", "3"]
     main(["simulate", str(tmp_path / "bids"), *alone, *SIZES])
-    training, validation, split = load_pairs(tmp_path / "bids", tmp_path / "pool", HOW)
-    assert len(training) == len(validation) == 4
+    data = load_pairs(tmp_path / "bids", tmp_path / "pool", HOW)
+    assert len(data.training) == len(data.validation) == 4
     assert "left, without both fields: sim002000" in capsys.readouterr().out
-    _, labels = load_unpaired(tmp_path / "bids", tmp_path / "alone", HOW, split)
+    _, labels = load_unpaired(tmp_path / "bids", tmp_path / "alone", HOW, data.split)
     assert labels == ["sim002000"]
 
 

@@ -68,10 +68,10 @@ def test_curves_and_log_tell_of_every_stage(straight):
 def test_a_log_goes_on_where_the_training_does(tmp_path):
     log = StageLog(tmp_path / "log.jsonl")
     for step in range(5):
-        log.log_metrics({"loss": step / 3, "epoch": 0}, step)
+        log.write(step, {"loss": step / 3})
     with open(log.path, "a") as file:
         file.write('{"step": 5, "lo')  # where a kill struck
     log.go_on_from(3)
-    log.log_metrics({"loss": 7.0}, 3)
+    log.write(3, {"loss": 7.0})
     rows = [json.loads(line) for line in log.path.read_text().splitlines()]
     assert [row["step"] for row in rows] == [0, 1, 2, 3] and rows[3]["loss"] == 7

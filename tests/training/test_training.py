@@ -12,16 +12,26 @@ from dmri7t.errors import ModelError
 from dmri7t.models.bundle import check_bundle
 from dmri7t.models.translator import Translator
 from dmri7t.simulation.patches import draw_patches
-from dmri7t.training.data import Item, Patches, Places, Stream, root_scale
-from dmri7t.training.pool import Example, fill_pool, load_pool
+from dmri7t.training.data import SIMULATED, Item, Patches, Places, Stream, TrainingData, root_scale
+from dmri7t.training.example import TrainingExample
+from dmri7t.training.loss import masked_error
+from dmri7t.training.pool import fill_pool, pool_paths
 from dmri7t.training.recipe import read_recipe
-from dmri7t.training.stages import masked_error
 from dmri7t.training.train import Training
 
 
 @pytest.fixture(scope="module")
-def examples() -> list[Example]:
-    return [Example.from_patch(p) for seed in range(2) for p in draw_patches(seed, 16, n_scans=2)]
+def examples() -> list[TrainingExample]:
+    return [
+        TrainingExample.from_patch(p)
+        for seed in range(2)
+        for p in draw_patches(seed, 16, n_scans=2)
+    ]
+
+
+@pytest.fixture
+def data(examples) -> TrainingData:
+    return TrainingData(examples, examples[:2], SIMULATED)
 
 
 def short(name: str, steps: int = 3) -> object:
@@ -46,8 +56,8 @@ def short(name: str, steps: int = 3) -> object:
 
 
 @pytest.mark.parametrize("name", ["cnn", "default", "gan", "ldm", "zhu2024"])
-def test_every_stage_trains_and_the_bundle_loads(name, examples, tmp_path):
-    Training(short(name), tmp_path, examples, examples[:2], "simulated pairs", threads=1).run()
+def test_every_stage_trains_and_the_bundle_loads(name, examples, data, tmp_path):
+    Training(short(name), tmp_path, data, threads=1).run()
     config = check_bundle(tmp_path)
     assert set(config["files"]) == {f"{n}.safetensors" for n in config["networks"]}
     assert "Simulated pairs" in (tmp_path / "README.md").read_text()
@@ -66,33 +76,34 @@ def test_every_stage_trains_and_the_bundle_loads(name, examples, tmp_path):
     assert torch.isfinite(decoded["rish"]).all()
 
 
-def test_finished_stages_are_kept_and_the_rest_goes_on(examples, tmp_path):
+def test_finished_stages_are_kept_and_the_rest_goes_on(data, tmp_path):
     recipe = short("default")
-    Training(recipe, tmp_path, examples, examples[:2], "simulated pairs", threads=1).run()
+    Training(recipe, tmp_path, data, threads=1).run()
     kept = load_file(tmp_path / "training" / "mean.safetensors")
     (tmp_path / "training" / "super_resolution.safetensors").unlink()
-    Training(recipe, tmp_path, examples, examples[:2], "simulated pairs", threads=1).run()
+    Training(recipe, tmp_path, data, threads=1).run()
     again = load_file(tmp_path / "mean.safetensors")
     assert all(torch.equal(kept[k], again[k]) for k in kept)
     assert (tmp_path / "training" / "super_resolution.safetensors").exists()
 
 
-def test_another_training_does_not_go_on_in_the_same_folder(examples, tmp_path):
+def test_another_training_does_not_go_on_in_the_same_folder(data, tmp_path):
     recipe = short("cnn")
-    Training(recipe, tmp_path, examples, examples[:2], "simulated pairs", threads=1)
+    Training(recipe, tmp_path, data, threads=1)
     with pytest.raises(ModelError, match="holds a training with another recipe, seed or data"):
-        Training(recipe, tmp_path, examples, examples[:2], "simulated pairs", threads=1, seed=1)
+        Training(recipe, tmp_path, data, threads=1, seed=1)
 
 
-def test_the_mean_learns(examples, tmp_path):
+def test_the_mean_learns(data, tmp_path):
     """A hundred steps on two blocks lower the loss on them well below that of doing nothing."""
     recipe = short("default", 100)
-    training = Training(recipe, tmp_path, examples, examples[:2], "simulated pairs", threads=1)
-    data = Patches(training.items, training.config["scale"])
-    batch = torch.utils.data.default_collate([data[i] for i in range(len(data))])
+    training = Training(recipe, tmp_path, data, threads=1)
+    stage = training.stage("mean")
+    patches = stage.patches(data.training)
+    batch = torch.utils.data.default_collate([patches[i] for i in range(len(patches))])
     mask = batch["stack"][:, 9:10]
     before = masked_error(batch["stack"][:, 3:6], batch["target"], mask)
-    training._fit("mean", recipe.stages["mean"])
+    training.train(stage)
     after = masked_error(
         training.translator.mean(batch["stack"], batch["conditions"]), batch["target"], mask
     )
@@ -112,7 +123,8 @@ def test_error_is_zero_floor_for_the_truth_and_grows():
 
 def test_turning_an_example_turns_all_of_it_alike(examples):
     """The regression from itself: a turned target still fits its turned input."""
-    patches = Patches([Item(examples[0])], root_scale(examples))
+    items = [Item(example) for example in examples]
+    patches = Patches(items[:1], root_scale(items))
     plain, turned = patches[0], patches.draw(0, torch.Generator().manual_seed(0))
     assert not torch.equal(plain["target"], turned["target"])
     assert plain["target"].sum() == pytest.approx(float(turned["target"].sum()), rel=1e-5)
@@ -124,13 +136,15 @@ def test_examples_in_files_are_those_in_memory(examples, tmp_path):
     paths = [tmp_path / f"{i}.npz" for i in range(len(examples))]
     for example, path in zip(examples, paths, strict=True):
         example.save(path)
-    assert root_scale(paths) == root_scale(examples)
-    held, kept = (Patches([Item(s)], root_scale(examples))[0] for s in (examples[1], paths[1]))
+    items, files = ([Item(source) for source in sources] for sources in (examples, paths))
+    assert root_scale(files) == root_scale(items)
+    held, kept = (Patches(s[1:2], root_scale(items))[0] for s in (items, files))
     assert all(torch.equal(held[name], kept[name]) for name in held)
 
 
 def test_a_stream_hangs_on_seed_and_place_only(examples):
-    patches = Patches([Item(e) for e in examples], root_scale(examples))
+    items = [Item(example) for example in examples]
+    patches = Patches(items, root_scale(items))
     first, again, other = (Stream(patches, seed) for seed in (3, 3, 4))
     for epoch in range(3):
         order = [first.example_at(4 * epoch + i) for i in range(4)]
@@ -145,9 +159,8 @@ def test_processes_share_every_step():
     alone = list(Places(5, 4))
     shared = [list(Places(5, 2, rank, 2)) for rank in range(2)]
     assert [a + b for a, b in zip(*shared, strict=True)] == alone
-    resumed = Places(5, 4)
-    resumed.start = 3
-    assert list(resumed) == alone[3:] and len(resumed) == 5
+    resumed = Places(5, 4, start=3)
+    assert list(resumed) == alone[3:] and len(resumed) == 2
 
 
 def test_pool_is_resumed_and_read_in_order(tmp_path):
@@ -155,7 +168,7 @@ def test_pool_is_resumed_and_read_in_order(tmp_path):
     first = {p.name: p.stat().st_mtime_ns for p in tmp_path.glob("*.npz")}
     fill_pool(tmp_path, [7])
     assert first == {p.name: p.stat().st_mtime_ns for p in tmp_path.glob("*.npz")}
-    assert len(load_pool(tmp_path, 7, 1)) == 2 and not load_pool(tmp_path, 8, 1)
+    assert len(pool_paths(tmp_path, range(7, 8))) == 2 and not pool_paths(tmp_path, range(8, 9))
 
 
 def test_unknown_recipe_names_those_that_ship():

@@ -1,0 +1,243 @@
+"""The training of one stage: a plain loop that saves, goes on where it was killed, and logs.
+
+What is drawn at a step (examples, turns, noise) hangs on the seed, the stage and the step alone, so
+a checkpoint needs no state of random numbers: weights, codebooks, optimiser, schedule and the
+number of steps done are all there is.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import attrs
+import torch
+from torch.utils.data import DataLoader, Subset
+
+from dmri7t.files import whole_file
+from dmri7t.training.data import Batch, Patches, Places, Stream, derive_seed
+from dmri7t.training.log import StageLog
+from dmri7t.training.stages import TrainingStage
+from dmri7t.training.team import Team
+
+SAVE_EVERY = 100
+"""Steps between checkpoints, unless a stage's settings have save_every."""
+
+VALIDATE_EVERY = 200
+"""Steps between validations, unless a stage's settings have validate_every."""
+
+LOG_EVERY = 10
+
+PRINT_EVERY = 50
+
+LARGEST_GRADIENT = 1.0
+"""Norm of all gradients together above which they are scaled down to it."""
+
+CHECKPOINT = "last.ckpt"
+
+LOG = "log.jsonl"
+
+
+class Learner:
+    """A stage with what changes its weights: optimiser, schedule, and the steps they have done.
+
+    Parameters
+    ----------
+    stage : TrainingStage
+    team : Team
+    """
+
+    def __init__(self, stage: TrainingStage, team: Team) -> None:
+        rate, steps = stage.settings["learning_rate"], stage.settings["steps"]
+        learning = [p for p in stage.parameters() if p.requires_grad]
+        optimizer = torch.optim.AdamW(learning, lr=rate, weight_decay=1e-4)
+        self.stage, self.fabric = stage, team.fabric
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, rate, total_steps=steps + 1, pct_start=0.1
+        )
+        # gradients are averaged over the processes by what stands around the stage here
+        self.module, self.optimizer = self.fabric.setup(stage, optimizer)
+        self.done = 0
+
+    def learn(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """Do one step; return its loss and what else the stage has to say of it."""
+        with self._precision():
+            values = self.module(batch, self.done)
+        self.optimizer.zero_grad()
+        self.fabric.backward(values["loss"])
+        self.fabric.clip_gradients(self.module, self.optimizer, max_norm=LARGEST_GRADIENT)
+        self.optimizer.step()
+        self.schedule.step()
+        self.done += 1
+        return {name: value.detach() for name, value in values.items()}
+
+    @torch.no_grad()
+    def validate(self, batches: Iterable[Batch], seed: int, rank: int) -> float:
+        """Mean loss over the examples of all processes, with the same noise each time."""
+        total = torch.zeros(2, dtype=torch.float64, device=self.fabric.device)
+        self.stage.eval()
+        for index, batch in enumerate(batches):
+            torch.manual_seed(derive_seed(seed, "validation", index, rank))
+            with self._precision():
+                # not through the module: processes may have different numbers of batches
+                loss = self.stage(batch, self.done)["loss"]
+            n_examples = len(batch["stack"])
+            total += torch.tensor([float(loss) * n_examples, n_examples]).to(total)
+        self.stage.train()
+        loss_sum, count = self.fabric.all_reduce(total, reduce_op="sum").tolist()
+        return loss_sum / count
+
+    def _precision(self) -> torch.autocast:
+        """Convolutions in bfloat16 where the stage wants it."""
+        kind = self.fabric.device.type
+        return torch.autocast(kind, torch.bfloat16, enabled=self.stage.mixed)
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint holds."""
+        return {
+            "done": self.done,
+            "stage": self.stage.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+        }
+
+    def go_on_from(self, state: dict[str, Any]) -> None:
+        """Take over what :meth:`state` gave."""
+        self.done = state["done"]
+        self.stage.load_state_dict(state["stage"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+
+
+@attrs.define
+class Progress:
+    """Lines for who waits: losses, steps a second, and how long it will take yet.
+
+    Parameters
+    ----------
+    name : str
+        Of the stage.
+    steps : int
+        Of the whole stage.
+    first : int
+        Steps that were done before.
+    """
+
+    name: str
+    steps: int
+    first: int
+    begun: float = attrs.field(factory=time.monotonic)
+
+    def line(self, done: int, values: dict[str, float]) -> str:
+        """What is printed after so many steps.
+
+        Examples
+        --------
+        >>> progress = Progress("mean", 6000, 0, begun=time.monotonic() - 25)
+        >>> progress.line(50, {"loss": -1.25})
+        '[mean] step 50/6000  loss -1.25  2.0 steps/s  50 min left'
+        """
+        rate = (done - self.first) / max(time.monotonic() - self.begun, 1e-9)
+        losses = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
+        left = readable((self.steps - done) / rate)
+        return f"[{self.name}] step {done}/{self.steps}  {losses}  {rate:.1f} steps/s  {left} left"
+
+
+def readable(seconds: float) -> str:
+    """Write a duration in its largest sensible unit.
+
+    Examples
+    --------
+    >>> readable(42), readable(600), readable(9000)
+    ('42 s', '10 min', '2.5 h')
+    """
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def train_stage(
+    stage: TrainingStage,
+    training: Patches,
+    validation: Patches,
+    folder: Path,
+    team: Team,
+    seed: int,
+    workers: int = 0,
+) -> None:
+    """Train a stage, from its last checkpoint on if there is one.
+
+    Parameters
+    ----------
+    stage : TrainingStage
+        Its settings give steps, batch (of each process), and perhaps save_every and
+        validate_every.
+    training, validation : Patches
+    folder : Path
+        For the checkpoint and the log.
+    team : Team
+        The processes that train together.
+    seed : int
+        Of the stage.
+    workers : int
+        Processes that load examples.
+
+    Raises
+    ------
+    RuntimeError
+        If a gradient is infinite or not a number.
+    """
+    settings, checkpoint = stage.settings, folder / CHECKPOINT
+    steps = settings["steps"]
+    learner, log = Learner(stage, team), StageLog(folder / LOG)
+    # one process looks at the disk: another machine may see a new file late
+    if state := team.broadcast(_read(checkpoint) if team.leads else None):
+        learner.go_on_from(state)
+    places = Places(steps, settings["batch"], team.rank, team.size, learner.done)
+    # each process validates on its share, where there is enough for all
+    mine = Subset(validation, list(team.share(range(len(validation))) or range(len(validation))))
+    loading: dict[str, Any] = {"num_workers": workers}
+    if workers:
+        # a fork of a process with threads may wait for ever
+        loading |= {"multiprocessing_context": "forkserver", "persistent_workers": True}
+    batches, held_out = team.fabric.setup_dataloaders(
+        DataLoader(Stream(training, seed), batch_sampler=places, **loading),
+        DataLoader(mine, settings["batch"], **loading),
+        use_distributed_sampler=False,
+    )
+    if team.leads:
+        log.go_on_from(learner.done)
+    progress, shown = Progress(stage.name, steps, learner.done), dict[str, float]()
+    stage.train()
+    for batch in batches:
+        torch.manual_seed(derive_seed(seed, "step", learner.done, team.rank))
+        values = learner.learn(batch)
+        done = learner.done
+        if _is_due(done, LOG_EVERY, steps):
+            values = team.fabric.all_reduce(values, reduce_op="mean")
+            shown |= {name: float(value) for name, value in values.items()}
+            if team.leads:
+                log.write(done - 1, {name: shown[name] for name in values})
+        if _is_due(done, settings.get("validate_every", VALIDATE_EVERY), steps):
+            shown["validation_loss"] = learner.validate(held_out, seed, team.rank)
+            if team.leads:
+                log.write(done - 1, {"validation_loss": shown["validation_loss"]})
+        if team.leads and _is_due(done, PRINT_EVERY, steps):
+            print(progress.line(done, shown), flush=True)
+        if team.leads and done % settings.get("save_every", SAVE_EVERY) == 0:
+            with whole_file(checkpoint) as part:
+                torch.save(learner.state(), part)
+
+
+def _is_due(done: int, every: int, steps: int) -> bool:
+    """Whether something that is done every so many steps, and after the last, is to be done."""
+    return done % every == 0 or done == steps
+
+
+def _read(checkpoint: Path) -> dict[str, Any] | None:
+    """Read a checkpoint if there is one."""
+    if not checkpoint.exists():
+        return None
+    return torch.load(checkpoint, map_location="cpu", weights_only=True)

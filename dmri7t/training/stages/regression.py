@@ -1,0 +1,102 @@
+"""The regression of 7T from 3T, alone or against a discriminator."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from dmri7t.models import inputs
+from dmri7t.models.networks import localize
+from dmri7t.models.translator import Translator
+from dmri7t.training.data import Batch, Item, TrainingData
+from dmri7t.training.loss import masked_error
+from dmri7t.training.stages.base import TrainingStage, channels_last
+from dmri7t.training.work import Work
+
+
+class RegressionStage(TrainingStage):
+    """Regression of 7T roots on the 3T grid."""
+
+    def estimate(self, batch: Batch) -> torch.Tensor:
+        """Debiased root plus the network's change, (B, 3, X, Y, Z)."""
+        stack = batch["stack"]
+        sees = self.translator.config.get("sees", "all")
+        seen = inputs.regression_input(stack, batch["conditions"], sees)
+        answer = self.network(channels_last(seen)).float()
+        return inputs.apply_change(inputs.debiased_root(stack), answer)
+
+    def forward(self, batch: Batch, step: int) -> dict[str, torch.Tensor]:
+        """Error of the estimate."""
+        mask = inputs.inside(batch["stack"])
+        return {"loss": masked_error(self.estimate(batch), batch["target"], mask)}
+
+    def conclude(self, work: Work, data: TrainingData) -> dict[str, Any]:
+        """Keep the regression's answers for stages that learn what they lack."""
+        if self.translator.samples_drawn:
+            for part in ("training", "validation"):
+                items: list[Item] = getattr(data, part)
+                means = work.images(self.name, "concluded", f"mean-{part}", items, self._mean)
+                for item, path in zip(items, means, strict=True):
+                    item.mean = path
+        return {}
+
+    def _mean(self, item: Item) -> torch.Tensor:
+        batch = self.batch(item)
+        return self.translator.mean(batch["stack"], batch["conditions"])
+
+
+class AdversarialStage(RegressionStage):
+    """The same regression against a conditional patch discriminator (Isola et al. 2017).
+
+    Both learn in the same step, by least squares (Mao et al. 2017): what comes through the
+    discriminator teaches the generator with the discriminator's weights held, and the
+    discriminator with the generator's answer held. One optimiser keeps a resumed training exact.
+    """
+
+    def __init__(self, translator: Translator, name: str, settings: dict[str, Any]) -> None:
+        super().__init__(translator, name, settings)
+        from monai.networks.nets import PatchDiscriminator
+
+        self.discriminator = localize(
+            PatchDiscriminator(
+                spatial_dims=3,
+                channels=settings["discriminator_channels"],
+                in_channels=3 + inputs.N_PLAIN,
+                num_layers_d=2,
+                norm=("GROUP", {"num_groups": 1}),
+            )
+        )
+
+    def forward(self, batch: Batch, step: int) -> dict[str, torch.Tensor]:
+        """Error of the estimate, plus both sides of the game."""
+        stack = batch["stack"]
+        mask = inputs.inside(stack)
+        estimate = self.estimate(batch)
+        error = masked_error(estimate, batch["target"], mask)
+        if not self.training:
+            return {"loss": error}
+        condition = inputs.plain(stack)
+        fake, real = (
+            torch.cat([image * mask, condition], 1) for image in (estimate, batch["target"])
+        )
+        held = {
+            name: value.detach()
+            for name, value in [
+                *self.discriminator.named_parameters(),
+                *self.discriminator.named_buffers(),
+            ]
+        }
+        fooled = torch.func.functional_call(self.discriminator, held, (fake,))[-1].float()
+        judged = [self.discriminator(x)[-1].float() for x in (real, fake.detach())]
+        game = (judged[0] - 1).square().mean() + judged[1].square().mean()
+        deceit = self.settings["adversarial"] * (fooled - 1).square().mean()
+        return {"loss": error + deceit + game, "discriminator_loss": game.detach()}
+
+
+def regression_stage(
+    translator: Translator, name: str, settings: dict[str, Any]
+) -> RegressionStage:
+    """Make the stage of a regression, adversarial where the settings weigh a discriminator."""
+    kind = AdversarialStage if "adversarial" in settings else RegressionStage
+    return kind(translator, name, settings)

@@ -1,0 +1,100 @@
+"""The super-resolution network, which learns on what the other stages generate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from dmri7t.models import inputs
+from dmri7t.models.translator import Translator
+from dmri7t.training.data import Batch, Item, Patches, TrainingData
+from dmri7t.training.loss import masked_error
+from dmri7t.training.stages.base import TrainingStage, channels_last
+from dmri7t.training.work import Work
+
+FINE = 32
+"""Largest edge of the crops of the 7T grid that it learns on, voxels."""
+
+
+class SuperResolutionStage(TrainingStage):
+    """Super-resolution of what the trained stages generate, against 7T on its own grid.
+
+    It learns on what they give with full shares: the samples' whole average is added to the
+    regression. How much of it a result takes in the end is fitted to the finished model
+    (:mod:`dmri7t.calibration.shares`), and so is how much of this network's change; less of the
+    samples leaves an image that is smoother, and easier to refine, than those seen here.
+
+    Besides what all stages have, the settings may give examples (how many it learns on, spread over
+    all subjects; default: all), and temperature and sampler_steps of the samples that it learns on,
+    where these are not to be the model's own.
+    """
+
+    def examples(self, data: TrainingData) -> Sequence[Item]:
+        """As many as the settings say, from all subjects, however few."""
+        n_wanted = self.settings.get("examples", len(data.training))
+        return data.training[:: max(1, len(data.training) // n_wanted)][:n_wanted]
+
+    def patches(self, items: Sequence[Item]) -> Patches:
+        """Tensors with crops of the 7T grid."""
+        fine = min(FINE, *(min(item.example.mask_high.shape) for item in items))
+        return Patches(items, self.translator.config["scale"], fine)
+
+    def prepare(self, work: Work, data: TrainingData) -> None:
+        """Generate what it learns on, as the app will."""
+        super().prepare(work, data)
+        chain = self._chain()
+        parts = {"training": self.examples(data), "validation": data.validation}
+        for part, items in parts.items():
+            paths = work.images(
+                self.name,
+                "prepared",
+                f"generated-{part}",
+                items,
+                lambda item: generate(chain, self.batch(item)),
+            )
+            for item, path in zip(items, paths, strict=True):
+                item.generated = path
+
+    def _chain(self) -> Translator:
+        """The trained stages, with the sampler's settings that this one asks for."""
+        translator, asked = self.translator, self.settings
+        sampler = translator.config["sampler"]
+        sampler = sampler | {
+            "temperature": asked.get("temperature", sampler.get("temperature", 1.0)),
+            "steps": asked.get("sampler_steps", sampler["steps"]),
+        }
+        config = {**translator.config, "sampler": sampler}
+        device = str(translator.device)
+        return Translator(config, translator.networks, device, translator.precision)
+
+    def forward(self, batch: Batch, step: int) -> dict[str, torch.Tensor]:
+        """Error on the 7T grid."""
+        stack = inputs.refinement_stack(
+            batch["fine_root"],
+            batch["fine_noise"],
+            batch["fine_mask"],
+            batch["conditions"],
+            batch["ratio"].tolist(),
+        )
+        change = self.network(channels_last(stack)).float()
+        estimate = batch["fine_root"] + change
+        return {"loss": masked_error(estimate, batch["fine_target"], batch["fine_mask"])}
+
+
+def generate(translator: Translator, batch: Batch) -> torch.Tensor:
+    """What trained stages make of a batch, as the app will: scaled roots (B, 3, X, Y, Z)."""
+    encoded = translator.encode_stack(batch["stack"], batch["conditions"], batch.get("mean"))
+    mean = encoded.get("mean")
+    if not translator.samples_drawn:
+        return mean
+    settings: dict[str, Any] = translator.config["sampler"]
+    images = []
+    for _ in range(settings["samples"]):
+        noise = torch.randn_like(encoded["latent"])
+        latent = translator.sample(
+            encoded["latent"], encoded["condition"], settings["steps"], noise
+        )
+        images.append(translator.decode_latent(latent))
+    return translator.combine(torch.stack(images), mean) * inputs.inside(batch["stack"])

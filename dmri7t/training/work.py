@@ -1,0 +1,103 @@
+"""The folder of a training: what is made once, and shared by the processes that train together."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from dmri7t.files import whole_file, write_whole
+from dmri7t.training.data import Item, derive_seed
+from dmri7t.training.team import Team
+
+When = Literal["prepared", "concluded"]
+"""Made before a stage's training, of earlier stages; or after it, of the stage itself."""
+
+
+class Work:
+    """Files of a training that its stages make for each other.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if there is none.
+    team : Team
+        Each process makes its share.
+    seed : int
+        Of the training.
+    """
+
+    def __init__(self, folder: Path, team: Team, seed: int) -> None:
+        self.folder, self.team, self.seed = folder, team, seed
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def once(self, name: str, make: Callable[[], Any]) -> Any:
+        """Plain values that the first process makes, once and for all, and keeps as JSON.
+
+        Parameters
+        ----------
+        name : str
+            Of the file, within the folder.
+        make : callable
+        """
+        if not self.team.leads:
+            return self.team.broadcast(None)
+        path = self.folder / name
+        if not path.exists():
+            write_whole(path, json.dumps(make()) + "\n")
+        return self.team.broadcast(json.loads(path.read_text()))
+
+    @torch.no_grad()
+    def images(
+        self,
+        stage: str,
+        when: When,
+        name: str,
+        items: Sequence[Item],
+        make: Callable[[Item], torch.Tensor],
+    ) -> list[Path]:
+        """Make an image of every item, each process its share; those that are there are kept.
+
+        Parameters
+        ----------
+        stage : str
+            Who makes them.
+        when : {"prepared", "concluded"}
+        name : str
+            Of the images.
+        items : sequence of Item
+        make : callable
+            Gives (1, 3, X, Y, Z); random numbers are seeded for each item.
+
+        Returns
+        -------
+        list of Path
+            float16 (3, X, Y, Z), one a item.
+        """
+        folder = self.folder / stage / when / name
+        paths = [folder / f"{i:06d}.npy" for i in range(len(items))]
+        for i in self.team.share(range(len(items))):
+            if not paths[i].exists():
+                torch.manual_seed(derive_seed(self.seed, name, i))
+                image = make(items[i])[0].cpu().numpy().astype(np.float16)
+                with whole_file(paths[i]) as part:
+                    np.save(part, image)
+            if i % 100 == 0 and self.team.leads:
+                print(f"[{name}] {i}/{len(items)}", flush=True)
+        self.team.wait()
+        return paths
+
+    def forget(self, stage: str, later: Sequence[str]) -> None:
+        """Remove what was made with a stage's network, and with those of later stages."""
+        if self.team.leads:
+            made: list[tuple[str, When]] = [(stage, "concluded")]
+            for name in later:
+                made += [(name, "prepared"), (name, "concluded")]
+            for name, when in made:
+                shutil.rmtree(self.folder / name / when, ignore_errors=True)
+        self.team.wait()
