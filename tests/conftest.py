@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from types import SimpleNamespace
 
 import nibabel
 import numpy as np
 import pytest
+
+from dmri7t.io.inputs import Scan
 
 
 def _skip_is_failure(report: pytest.CollectReport | pytest.TestReport) -> None:
@@ -66,7 +67,7 @@ def tensor_phantom(
 
 @pytest.fixture(scope="session")
 def make_scan():
-    """Write a scan of the phantom into a folder; looks like the record that io makes of one."""
+    """Write a scan of the phantom into a folder."""
 
     def make(
         folder: Path,
@@ -74,7 +75,7 @@ def make_scan():
         shells: dict | None = None,
         seed: int = 0,
         shape: tuple[int, int, int] = (22, 26, 20),
-    ) -> SimpleNamespace:
+    ) -> Scan:
         from dmri7t.signal.gradients import GradientTable
 
         shells = shells or {1000: 16}
@@ -92,16 +93,13 @@ def make_scan():
         nibabel.save(nibabel.Nifti1Image(signal, affine), f"{stem}.nii.gz")
         np.savetxt(f"{stem}.bval", table.bvals[None], fmt="%g")
         np.savetxt(f"{stem}.bvec", table.to_fsl(affine), fmt="%.8f")
-        return SimpleNamespace(
+        return Scan(
             dwi=Path(f"{stem}.nii.gz"),
             bval=Path(f"{stem}.bval"),
             bvec=Path(f"{stem}.bvec"),
-            grad_b=None,
-            mask=None,
             sidecar={"EchoTime": 0.09},
             entities={"sub": label},
             uri=f"bids:raw:sub-{label}/dwi/sub-{label}_dwi.nii.gz",
-            stem=f"sub-{label}",
         )
 
     return make

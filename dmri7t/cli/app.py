@@ -9,7 +9,9 @@ import shlex
 import sys
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import attrs
 
 from dmri7t import __version__
 from dmri7t.cli.config import apply_config, config_file_of
@@ -26,6 +28,12 @@ from dmri7t.execution.plugin_file import Local
 from dmri7t.execution.status import RunStatus
 from dmri7t.execution.stop import told_to_stop
 from dmri7t.execution.workers import warm_up
+from dmri7t.settings import Settings
+
+if TYPE_CHECKING:
+    from nipype import Workflow
+
+    from niflow.dmri7t import ScanPlan
 
 
 def say(text: str) -> None:
@@ -69,28 +77,14 @@ def _check_writable(path: Path, what: str) -> None:
         raise InputError(f"{path}: the {what} folder cannot be written; choose another.")
 
 
-def make_settings(args: argparse.Namespace, device: str) -> Any:
-    """Resolve the model and gather all that decides the result."""
-    from niflow.dmri7t.plan import model_settings
+def make_settings(args: argparse.Namespace, device: str) -> tuple[Settings, dict[str, Any]]:
+    """Resolve the model, and gather all that decides the result: whatever options the parser has
+    that are fields of the settings."""
+    from niflow.dmri7t import model_settings
 
-    settings, _ = model_settings(
-        args.model,
-        sampler_steps=args.sampler_steps,
-        samples=args.samples,
-        random_seed=args.random_seed,
-        b0_threshold=args.b0_threshold,
-        shells=tuple(args.shells),
-        consistency=args.consistency,
-        output_resolution=args.output_resolution,
-        output_layout=args.output_layout,
-        denoise=args.denoise,
-        gibbs=args.gibbs,
-        upsampling=args.upsampling,
-        device=device,
-        low_mem=args.low_mem,
-        precision=args.precision,
-    )
-    return settings
+    asked = vars(args)
+    names = [field.name for field in attrs.fields(Settings) if field.name in asked]
+    return model_settings(**{name: asked[name] for name in names} | {"device": device})
 
 
 def choose_participants(args: argparse.Namespace, source: Any) -> list[str]:
@@ -214,26 +208,26 @@ def validate(args: argparse.Namespace, running: Future) -> Any:
     return validation
 
 
-def plan_all(scans: list[Any], settings: Any, status: RunStatus) -> list[Any]:
-    """Plan every scan and print its shells; those that cannot be planned are noted and left."""
+def plan_all(scans: list[Any], settings: Settings, status: RunStatus) -> list[ScanPlan]:
+    """Plan every scan and print its shells; note those that cannot be planned."""
     from dmri7t.io.derivatives import describe_space
-    from niflow.dmri7t.plan import plan_scan
+    from niflow.dmri7t import plan_scan
 
-    planned = []
+    plans = []
     for scan in scans:
         try:
             plan = plan_scan(scan, settings)
         except Dmri7tError as error:
             status.fail_before(scan.entities["sub"], str(error))
             continue
-        planned.append(scan)
+        plans.append(plan)
         shells = [f"{s.name} ({plan.directions[s.name]} directions)" for s in plan.translated]
         shells += [f"{s.name} (interpolated only: {plan.reasons[s.name]})" for s in plan.passed]
         before, after = (g.voxel_sizes.round(3).tolist() for g in (plan.grid, plan.grid_out))
         say(f"  {scan.stem}: {len(plan.b0)} b0, {', '.join(shells)}; voxels {before} to {after} mm")
         if "SpaceDescription" in describe_space(scan, settings.output_layout):
             say(f"  {scan.stem}: named space-ACPC for QSIRecon, but not aligned to it; see docs")
-    return planned
+    return plans
 
 
 def run(args: argparse.Namespace) -> int:
@@ -267,31 +261,32 @@ def run(args: argparse.Namespace) -> int:
         look = validate_dataset if strict and source.kind == "raw" else lambda _: skipped
         running = beside.submit(look, args.bids_dir)
         where = choose_where(args, plugin)
-        settings = make_settings(args, where.device)
+        settings, model = make_settings(args, where.device)
         validation = validate(args, running)
     say(
         f"dmri7t {__version__}, model {settings.model_name} {settings.model_version} "
         f"({settings.model_sha256[:12]}), device {settings.device}"
     )
     status = RunStatus()
-    scans = plan_all(find_and_check(args, source, labels, validation, status), settings, status)
+    scans = find_and_check(args, source, labels, validation, status)
+    plans = plan_all(scans, settings, status)
     for label, participant in sorted(status.participants.items()):
         for failure in participant.failures:
             complain(f"sub-{label}: {failure.reason}")
-    if not scans:
+    if not plans:
         if args.out_dir.is_dir() and not args.dry_run:
             status.write(args.out_dir.resolve() / "logs")
         return 2
     if args.dry_run:
         return status.exit_code
-    workflow = build(args, source, scans, settings, status, where)
+    workflow = build(args, source, plans, model, status, where)
     if args.boilerplate_only:
         for path in write_methods(workflow, args.out_dir.resolve() / "logs"):
             say(f"wrote: {path}")
         return status.exit_code
     told = {label: len(participant.failures) for label, participant in status.participants.items()}
     try:
-        status = translate(args, source, workflow, scans, settings, status, where)
+        status = translate(args, source, workflow, plans, status, where)
     except KeyboardInterrupt:
         if not args.reports_only:
             conclude(args, status)
@@ -314,31 +309,30 @@ def conclude(args: argparse.Namespace, status: RunStatus) -> None:
 def build(
     args: argparse.Namespace,
     source: Any,
-    scans: list[Any],
-    settings: Any,
+    plans: list[ScanPlan],
+    model: dict[str, Any],
     status: RunStatus,
     where: Where,
-) -> Any:
+) -> Workflow:
     """Build the graph."""
     from niflow.dmri7t import init_dmri7t_wf
 
     # a report that is drawn anew tells of the run that computed
     command = shlex.join(["dmri7t", *(a for a in args.argv if a != "--reports-only")])
     # the report tells of them by names within the data set: where that lies is no one's concern
-    left = {
+    skipped = {
         label: [source.within(failure.reason) for failure in participant.failures]
         for label, participant in status.participants.items()
     }
     out_dir = args.out_dir.resolve()
-    return init_dmri7t_wf(scans, settings, out_dir, where.threads, command, left)
+    return init_dmri7t_wf(plans, model, out_dir, where.threads, command, skipped)
 
 
 def translate(
     args: argparse.Namespace,
     source: Any,
-    workflow: Any,
-    scans: list[Any],
-    settings: Any,
+    workflow: Workflow,
+    plans: list[ScanPlan],
     status: RunStatus,
     where: Where,
 ) -> RunStatus:
@@ -347,16 +341,17 @@ def translate(
     from dmri7t.io.derivatives import write_dataset_files
     from niflow.dmri7t import participant_wf_name
 
-    out_dir = args.out_dir.resolve()
+    out_dir, settings = args.out_dir.resolve(), plans[0].settings
     only: dict[str, Any] = {"stop_on_first_crash": args.stop_on_first_crash}
     if args.reports_only:
         only = {"may_run": redraw(workflow), "preload": PRELOAD}
     else:
-        _announce(args, workflow, scans, settings, where)
+        _announce(args, workflow, plans, where)
         model = {"name": settings.model_name, "version": settings.model_version}
         write_dataset_files(out_dir, source.links, {**model, "sha256": settings.model_sha256})
         write_methods(workflow, out_dir / "logs")
-    participants = {participant_wf_name(s.entities["sub"]): s.entities["sub"] for s in scans}
+    labels = [plan.scan.entities["sub"] for plan in plans]
+    participants = {participant_wf_name(label): label for label in labels}
     try:
         run_workflow(
             workflow,
@@ -383,15 +378,12 @@ def translate(
 
 
 def _announce(
-    args: argparse.Namespace, workflow: Any, scans: list[Any], settings: Any, where: Where
+    args: argparse.Namespace, workflow: Workflow, plans: list[ScanPlan], where: Where
 ) -> None:
     """Say what the run needs, before it leaves any trace."""
-    from niflow.dmri7t.plan import plan_scan
-
-    plans = [plan_scan(scan, settings) for scan in scans]
     # a job on a cluster gets what its node declares
     memory = where.memory_gb if isinstance(where.plugin, Local) else float("inf")
-    announce_need(workflow, plans, args, memory, settings.samples, say, complain)
+    announce_need(workflow, plans, args, memory, say, complain)
 
 
 def parse(words: list[str]) -> argparse.Namespace:

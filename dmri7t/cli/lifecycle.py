@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dmri7t.execution.cleanup import clean
 from dmri7t.execution.estimate import check_memory, check_room, estimate, size_gb
 from dmri7t.execution.status import RunStatus
 from dmri7t.files import whole_file
+
+if TYPE_CHECKING:
+    from niflow.dmri7t import ScanPlan
 
 Say = Callable[[str], None]
 
@@ -20,7 +23,7 @@ def all_nodes(workflow: Any) -> dict[str, Any]:
 
 
 def announce_need(
-    workflow: Any, plans: list[Any], args: Any, memory_gb: float, samples: int, say: Say, warn: Say
+    workflow: Any, plans: list[ScanPlan], args: Any, memory_gb: float, say: Say, warn: Say
 ) -> None:
     """Print what the run needs; warn where that may be too much.
 
@@ -29,7 +32,7 @@ def announce_need(
     InputError
         If there is certainly too little room on disk.
     """
-    need = estimate(all_nodes(workflow), plans, samples)
+    need = estimate(all_nodes(workflow), plans)
     say(f"The run {need.describe()}")
     present = size_gb(args.work_dir.resolve() / workflow.name)
     room = check_room(need, args.work_dir.resolve(), args.out_dir.resolve(), present)

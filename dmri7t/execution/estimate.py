@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-import math
 import os
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 
 from dmri7t.errors import InputError
+
+if TYPE_CHECKING:
+    from nipype import Node
 
 SURE_SHARE = 0.1
 """Every brain fills this share of its image at least: less room than that needs is too little."""
 
 FULL_SHARE = 0.45
 """A brain that nearly fills its image: what is printed as needed at most."""
-
-ON_INPUT_GRID = 70
-"""float32 values a voxel and shell that nodes leave on the input's grid beside volumes:
-coefficients, RISH and noise (31), features and latents (30), decoded RISH (9)."""
-
-ON_OUTPUT_GRID = 6
-"""float32 values a voxel and shell on the output's grid: mean and spread of three orders."""
-
-TENSORS = 6
-"""float32 values a voxel of a tensor fit and its uncertainty."""
 
 
 @attrs.frozen
@@ -62,7 +54,20 @@ class Need:
         )
 
 
-def estimate(nodes: Mapping[str, Any], plans: Iterable[Any], samples: int) -> Need:
+class Planned(Protocol):
+    """A scan that is planned: how much room it will take, GiB.
+
+    Both are told the share of its image that the brain fills.
+    """
+
+    def work_gigabytes(self, share: float) -> float:
+        """In the work folder."""
+
+    def result_gigabytes(self, share: float) -> float:
+        """For its results."""
+
+
+def estimate(nodes: Mapping[str, Node], plans: Iterable[Planned]) -> Need:
     """Estimate a run.
 
     Parameters
@@ -71,35 +76,18 @@ def estimate(nodes: Mapping[str, Any], plans: Iterable[Any], samples: int) -> Ne
         Of the whole graph, by full name.
     plans : iterable of ScanPlan
         Of all scans.
-    samples : int
-        Drawn by the model.
     """
     name, largest = max(nodes.items(), key=lambda item: item[1].mem_gb)
     plans = list(plans)
     rooms = [
-        [sum(side(plan, share, samples) for plan in plans) for side in (_work_gb, _out_gb)]
+        room
         for share in (FULL_SHARE, SURE_SHARE)
+        for room in (
+            sum(plan.work_gigabytes(share) for plan in plans),
+            sum(plan.result_gigabytes(share) for plan in plans),
+        )
     ]
-    return Need(largest.mem_gb, name.split(".", 1)[-1], *rooms[0], *rooms[1])
-
-
-def _work_gb(plan: Any, share: float, samples: int) -> float:
-    inside, outside = (math.prod(g.shape) for g in (plan.grid, plan.grid_out))
-    shells = plan.translated
-    before = plan.n_volumes + TENSORS
-    before += sum(len(s) + ON_INPUT_GRID + 6 * samples for s in shells)
-    after = plan.n_volumes + TENSORS + ON_OUTPUT_GRID * len(shells)
-    masked = share * (inside * before + outside * after)
-    # b0 images and masks are whole volumes
-    return (masked + 2 * (inside + outside)) * 4 / 2**30
-
-
-def _out_gb(plan: Any, share: float, samples: int) -> float:
-    inside, outside = (math.prod(g.shape) for g in (plan.grid, plan.grid_out))
-    orders = 3 * len(plan.translated)
-    values = inside * orders + outside * (plan.n_volumes + 2 * orders + 3)
-    # noisy float32 values hardly shrink: 0.9 of their size was measured
-    return 0.9 * share * values * 4 / 2**30
+    return Need(largest.mem_gb, name.split(".", 1)[-1], *rooms)
 
 
 def find_free(path: Path) -> tuple[int, float]:

@@ -60,7 +60,7 @@ class SpreadAnisotropyInputSpec(StageInputSpec):
     generated = InputMultiPath(
         File(exists=True), mandatory=True, desc="RISH and their errors, a file a shell"
     )
-    place = traits.Int(mandatory=True, desc="which of the shells FA is mostly of")
+    index = traits.Int(mandatory=True, desc="which of the shells FA is mostly of")
     bval = traits.Float(mandatory=True, desc="its b-value, s/mm2")
     factor = traits.Float(mandatory=True, desc="from the model's calibration")
 
@@ -84,7 +84,7 @@ class SpreadAnisotropy(StageInterface):
         self._pin_threads()
         inputs = self.inputs
         tensor, _ = load_tensors(inputs.tensor)
-        rish7, _ = load_tensors(inputs.generated[inputs.place])
+        rish7, _ = load_tensors(inputs.generated[inputs.index])
         sd = anisotropy_sd(tensor["fa"], rish7["mean"], rish7["sd"], inputs.bval)
         path = os.path.join(runtime.cwd, "anisotropy_sd.safetensors")
         save_tensors(path, {"fa_sd": inputs.factor * sd}, {})

@@ -117,7 +117,7 @@ class WriteReportInputSpec(StageInputSpec):
     model_sha256 = traits.Str(mandatory=True, desc="checksum of the model")
     out_dir = traits.Str(mandatory=True, nohash=True, desc="derivative data set")
     command = traits.Str("", usedefault=True, nohash=True, desc="command line of the run")
-    left = traits.List(traits.Str, usedefault=True, desc="why other scans could not be used")
+    skipped = traits.List(traits.Str, usedefault=True, desc="why other scans could not be used")
 
 
 class WriteReport(WriteStage):
@@ -147,7 +147,7 @@ class WriteReport(WriteStage):
             model=reports.ModelCard.read(Path(inputs.model), inputs.model_sha256),
             settings=inputs.settings,
             command=inputs.command,
-            skipped=tuple(inputs.left),
+            skipped=tuple(inputs.skipped),
             nodes=reports.read_node_times(status) if status.exists() else (),
             versions=reports.software_versions(),
         )

@@ -11,6 +11,8 @@ import attrs
 from dmri7t import __version__
 from dmri7t.errors import InputError
 from dmri7t.files import whole_file
+from dmri7t.io.inputs import Scan
+from dmri7t.settings import LAYOUTS
 from dmri7t.signal.orders import ORDERS
 
 
@@ -26,17 +28,32 @@ class Output:
         What it is, for the docs.
     qsiprep : str
         What follows the entities in QSIPrep's layout, if that has another name for it.
+    volumes : {"", "one", "shells", "scan"}
+        How many volumes of float32 values it holds: one, one a translated shell, or as many as
+        the scan; empty for what is small.
+    grid : {"output", "input"}
+        On which grid they lie.
+    layouts : tuple of str
+        Which of :data:`dmri7t.settings.LAYOUTS` have it.
     """
 
     suffix: str
     text: str
     qsiprep: str = ""
+    volumes: str = attrs.field(
+        default="", validator=attrs.validators.in_(("", "one", "shells", "scan"))
+    )
+    grid: str = attrs.field(default="output", validator=attrs.validators.in_(("output", "input")))
+    layouts: tuple[str, ...] = LAYOUTS
 
 
-def _rish(desc: str, text: str) -> dict[str, Output]:
+def _rish(desc: str, text: str, grid: str = "output") -> dict[str, Output]:
     return {
         f"rish{order}_{desc.lower()}": Output(
-            f"_model-sh_param-rish{order}_desc-{desc}_dwimap.nii.gz", text.format(order=order)
+            f"_model-sh_param-rish{order}_desc-{desc}_dwimap.nii.gz",
+            text.format(order=order),
+            volumes="shells",
+            grid=grid,
         )
         for order in ORDERS
     }
@@ -47,11 +64,12 @@ OUTPUTS: dict[str, Output] = {
         "_desc-7Tlike_dwi.nii.gz",
         "7T-like scan on the new grid, with .bval, .bvec and .json; zero outside the brain",
         "_desc-preproc_dwi.nii.gz",
+        volumes="scan",
     ),
     "mask": Output(
         "_desc-brain_mask.nii.gz", "brain mask on the new grid", "_desc-brain_mask.nii.gz"
     ),
-    **_rish("native", "RISH of order {order} of the input; fourth dimension: shells"),
+    **_rish("native", "RISH of order {order} of the input; fourth dimension: shells", "input"),
     **_rish("7Tlike", "generated RISH of order {order}; fourth dimension: shells"),
     **_rish(
         "uncertainty",
@@ -59,26 +77,41 @@ OUTPUTS: dict[str, Output] = {
         "alone where the model is not calibrated",
     ),
     "fa": Output(
-        "_model-tensor_param-fa_desc-7Tlike_dwimap.nii.gz", "fractional anisotropy of the output"
+        "_model-tensor_param-fa_desc-7Tlike_dwimap.nii.gz",
+        "fractional anisotropy of the output",
+        volumes="one",
     ),
     "fa_uncertainty": Output(
         "_model-tensor_param-fa_desc-uncertainty_dwimap.nii.gz",
         "standard deviation of the error of fractional anisotropy; of calibrated models",
+        volumes="one",
     ),
-    "md": Output("_model-tensor_param-md_desc-7Tlike_dwimap.nii.gz", "mean diffusivity in mm2/s"),
-    "quality_json": Output("_desc-quality_dwi.json", "figures of quality, all of them"),
-    "quality_tsv": Output(
-        "_desc-quality_dwi.tsv", "figures of quality: a row for b0 and every shell"
+    "md": Output(
+        "_model-tensor_param-md_desc-7Tlike_dwimap.nii.gz",
+        "mean diffusivity in mm2/s",
+        volumes="one",
     ),
+    "quality_json": Output("_desc-quality_dwi.json", "quality metrics, all of them"),
+    "quality_tsv": Output("_desc-quality_dwi.tsv", "quality metrics: a row for b0 and every shell"),
     "settings": Output("_desc-7Tlike_settings.toml", "every setting that decided the result"),
+    # QSIPrep 26 says desc-preproc here, too; this older name is the one that all versions of
+    # QSIRecon find
+    "dwiref": Output(
+        "_dwiref.nii.gz",
+        "mean b0 of the 7T-like scan",
+        "_dwiref.nii.gz",
+        volumes="one",
+        layouts=("qsiprep",),
+    ),
 }
-"""All results of a scan by key; names in the style of BEP016."""
+"""All results of a scan by key; names in the style of BEP016. A new one is a row here, and a maker
+in ``niflow.dmri7t.outputs``."""
 
-QSIPREP_ONLY: dict[str, Output] = {
-    "dwiref": Output("_dwiref.nii.gz", "mean b0 of the 7T-like scan", "_dwiref.nii.gz"),
-}
-"""What only QSIPrep's layout has. QSIPrep 26 says ``desc-preproc`` here, too; this older name is
-the one that all versions of QSIRecon find."""
+
+def outputs_of(layout: str) -> dict[str, Output]:
+    """Rows of :data:`OUTPUTS` that a layout has."""
+    return {key: row for key, row in OUTPUTS.items() if layout in row.layouts}
+
 
 QSIPREP_SPACES = ("ACPC", "T1w")
 """The spaces that QSIRecon looks for in names; it takes no scan without one of them."""
@@ -89,7 +122,7 @@ DESCRIPTIONS = {
     "native": "Of the 3T scan itself, on its own grid",
     "uncertainty": "Standard deviation of the error, as far as the model knows it",
     "brain": "Brain mask",
-    "quality": "Figures of quality",
+    "quality": "Quality metrics",
 }
 """Meaning of the desc entities."""
 
@@ -111,7 +144,7 @@ IGNORED = (
 matched."""
 
 
-def qsiprep_space(scan: Any) -> str:
+def qsiprep_space(scan: Scan) -> str:
     """Space that the name of a scan has in QSIPrep's layout.
 
     It is the source's, where that has one. For a raw scan it is ACPC, since QSIRecon takes no
@@ -131,13 +164,13 @@ def qsiprep_space(scan: Any) -> str:
     return space
 
 
-def describe_space(scan: Any, layout: str = "bids") -> dict[str, Any]:
+def describe_space(scan: Scan, layout: str = "bids") -> dict[str, Any]:
     """What sidecars say of the space of the results: always that of the source.
 
     Examples
     --------
-    >>> from types import SimpleNamespace
-    >>> scan = SimpleNamespace(entities={"sub": "1"}, sidecar={}, uri="bids:raw:sub-1_dwi.nii")
+    >>> image = Path("sub-1_dwi.nii")
+    >>> scan = Scan(image, image, image, {}, {"sub": "1"}, "bids:raw:sub-1_dwi.nii")
     >>> describe_space(scan)
     {}
     >>> describe_space(scan, "qsiprep")["SpatialReference"]
@@ -155,7 +188,7 @@ def describe_space(scan: Any, layout: str = "bids") -> dict[str, Any]:
     }
 
 
-def output_path(out_dir: Path, scan: Any, key: str, layout: str = "bids") -> Path:
+def output_path(out_dir: Path, scan: Scan, key: str, layout: str = "bids") -> Path:
     """Path of a result of a scan.
 
     Parameters
@@ -163,13 +196,12 @@ def output_path(out_dir: Path, scan: Any, key: str, layout: str = "bids") -> Pat
     out_dir : Path
         Root of the derivative data set; ``Path()`` for a relative name.
     scan : Scan
-        Anything with ``entities`` and ``stem``.
     key : str
-        Of :data:`OUTPUTS`, or for QSIPrep's layout of :data:`QSIPREP_ONLY`.
+        Of :data:`OUTPUTS`.
     layout : {"bids", "qsiprep"}
         Whose names the 7T-like scan, its mask and its reference have.
     """
-    output = (OUTPUTS if layout == "bids" else OUTPUTS | QSIPREP_ONLY)[key]
+    output = OUTPUTS[key]
     stem, suffix = scan.stem, output.suffix
     if layout == "qsiprep" and output.qsiprep:
         suffix = output.qsiprep

@@ -111,20 +111,24 @@ class CommandOptions(_FromText):
         return " ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in values)
 
 
+def outputs_rows(named_by_qsiprep: bool = False) -> list[list[str]]:
+    """Ending and meaning of every result, or of those that QSIPrep's layout names."""
+    from dmri7t.io.derivatives import OUTPUTS, outputs_of
+
+    if named_by_qsiprep:
+        return [[o.qsiprep, o.text] for o in OUTPUTS.values() if o.qsiprep]
+    return [[o.suffix, o.text] for o in outputs_of("bids").values()]
+
+
 class OutputsTable(_FromText):
     """Files of one scan; with the argument ``qsiprep`` those that QSIPrep's layout names."""
 
     optional_arguments = 1
 
     def text(self) -> Iterator[str]:
-        from dmri7t.io.derivatives import OUTPUTS, QSIPREP_ONLY
-
-        if self.arguments == ["qsiprep"]:
-            named = [o for o in (OUTPUTS | QSIPREP_ONLY).values() if o.qsiprep]
-            rows = ((_code(o.qsiprep), _plain(o.text)) for o in named)
-        else:
-            rows = ((_code(o.suffix), _plain(o.text)) for o in OUTPUTS.values())
-        yield from table(["after the source's entities", "what it is"], rows)
+        rows = outputs_rows(self.arguments == ["qsiprep"])
+        cells = ([_code(ending), _plain(text)] for ending, text in rows)
+        yield from table(["after the source's entities", "what it is"], cells)
 
 
 class ShippedModels(_FromText):

@@ -19,13 +19,7 @@ from dmri7t.execution.run import run_workflow
 from dmri7t.io.gradients import read_table
 from dmri7t.io.inputs import Scan, split_name
 from dmri7t.signal.grids import Grid
-from niflow.dmri7t import (
-    describe_result,
-    init_scan_wf,
-    model_settings,
-    output_names,
-    plan_series,
-)
+from niflow.dmri7t import init_scan_wf, model_settings, plan_series
 
 FIELDS = ["dwi_t1", "bvals_t1", "bvecs_t1", "dwi_mask_t1"]
 
@@ -66,22 +60,16 @@ def init_example_wf(dwi: Path, out_dir: Path, model: str = "default") -> Workflo
         sidecar={},
         entities=split_name(dwi),  # results are named after them
         uri=f"bids:raw:{dwi.name}",
+        mask=Path("mask.nii.gz"),  # there will be one; where it lies is not known yet
     )
-    settings, config = model_settings(model)
+    settings, model_config = model_settings(model)
     # a graph is drawn before its files are there, so what the scan will be like must be known:
     # its grid and its b-values. Should another one arrive, the node that reads it fails.
     image = nibabel.load(dwi)
     table = read_table(scan.bval, scan.bvec, image.affine)
     grid = Grid(image.shape, image.affine)
-    plan = plan_series(scan.stem, grid, table, settings, optional=("mask",))
-    scan_wf = init_scan_wf(
-        plan,
-        settings,
-        output_names(scan),
-        describe_result(scan, settings, config["training"]),
-        config["ranges"],
-        calibration=config.get("calibration"),
-    )
+    plan = plan_series(scan, grid, table, settings)
+    scan_wf = init_scan_wf(plan, model_config)
     scan_wf.inputs.inputnode.out_dir = str(out_dir)
 
     workflow = Workflow("pipeline_wf")

@@ -15,7 +15,7 @@ import pytest
 from examples import BROKEN, RUN, make
 
 from dmri7t.io.dataset import validate_dataset
-from dmri7t.io.derivatives import OUTPUTS
+from dmri7t.io.derivatives import outputs_of
 
 
 def dmri7t(*args: object) -> subprocess.CompletedProcess:
@@ -52,7 +52,7 @@ def test_good_example_gives_what_its_skeleton_says(name, calibrated_model, tmp_p
     )
     assert run.returncode == 0, run.stdout + run.stderr
     for stem in skeleton["yields"]:
-        for key, output in OUTPUTS.items():
+        for key, output in outputs_of("bids").items():
             path = tmp_path / "out" / f"{stem}{output.suffix}"
             assert path.is_file(), key
             if path.suffix == ".gz":

@@ -2,28 +2,39 @@
 
 import shutil
 from collections import namedtuple
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from conftest import fibonacci_directions
 
 from dmri7t.errors import InputError
 from dmri7t.execution.cleanup import clean
 from dmri7t.execution.estimate import Need, check_memory, check_room, estimate
+from dmri7t.io.inputs import Scan
+from dmri7t.settings import Settings
+from dmri7t.signal.gradients import GradientTable
+from dmri7t.signal.grids import Grid
+from niflow.dmri7t import plan_series
 
 Usage = namedtuple("Usage", "total used free")
 
 
-def plan(n_volumes=10, shape=(20, 20, 20)):
-    grid = SimpleNamespace(shape=shape)
-    return SimpleNamespace(grid=grid, grid_out=grid, n_volumes=n_volumes, translated=[range(8)])
+def plan(n_volumes=10):
+    """A scan of 8 directions and b0s."""
+    image = Path("sub-1_dwi.nii.gz")
+    scan = Scan(image, image, image, {}, {"sub": "1"}, "bids:raw:sub-1_dwi.nii.gz")
+    settings = Settings("m", "m", "1", "ab", 5, 1, output_resolution="native")
+    bvals = np.array([0.0] * (n_volumes - 8) + [1000.0] * 8)
+    directions = np.concatenate([np.zeros((n_volumes - 8, 3)), fibonacci_directions(8)])
+    grid = Grid((20, 20, 20), np.eye(4))
+    return plan_series(scan, grid, GradientTable(bvals, directions), settings)
 
 
 def test_estimate_follows_the_scan_and_names_the_largest_node():
     nodes = {f"top.a_wf.{n}": SimpleNamespace(mem_gb=m) for n, m in (("x", 1), ("y", 3), ("z", 2))}
-    small, more, large = (
-        estimate(nodes, plans, 1) for plans in ([plan()], [plan()] * 2, [plan(20)])
-    )
+    small, more, large = (estimate(nodes, plans) for plans in ([plan()], [plan()] * 2, [plan(20)]))
     assert small.memory_gb == 3 and small.node == "a_wf.y"
     assert more.work_gb == pytest.approx(2 * small.work_gb)
     # ten volumes more, before and after

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import attrs
 import nibabel
@@ -12,10 +13,10 @@ import pytest
 from dmri7t.errors import InputError
 from dmri7t.interfaces.clean import CleanScan
 from dmri7t.interfaces.prepare import PrepareCleaned
-from dmri7t.models.bundle import model_checksum
+from dmri7t.models.bundle import model_checksum, read_config
 from dmri7t.settings import Settings
-from niflow.dmri7t import init_prepare_wf, init_scan_wf, plan_scan
-from niflow.dmri7t.scan import KEYS, describe_result
+from niflow.dmri7t import init_scan_wf, plan_scan
+from niflow.dmri7t.outputs import describe_result
 
 
 @pytest.fixture(scope="module")
@@ -77,9 +78,10 @@ def test_both_are_done_and_said(scan, tmp_path):
 
 def test_nothing_is_done_unless_asked_for(scan, settings):
     plan = plan_scan(scan, settings)
-    without = init_prepare_wf(plan, settings)
+    model = read_config(Path(settings.model))
+    without = init_scan_wf(plan, model)
     assert without.get_node("clean") is None and "Noise was taken" not in without.__desc__
-    said = describe_result(scan, settings, {})
+    said = describe_result(plan, model)
     assert "Denoised" not in said and "GibbsCorrected" not in said
     assert settings.digest() == attrs.evolve(settings, denoise=False).digest()
 
@@ -87,13 +89,13 @@ def test_nothing_is_done_unless_asked_for(scan, settings):
 def test_what_is_done_is_declared_cited_and_said(scan, settings):
     asked = attrs.evolve(settings, denoise=True, gibbs=True)
     plan = plan_scan(scan, asked)
-    names = {key: f"{key}.nii.gz" for key in KEYS}
-    workflow = init_scan_wf(plan, asked, names, {}, {})
-    node = workflow.get_node("prepare_wf.clean")
+    model = read_config(Path(settings.model))
+    workflow = init_scan_wf(plan, model)
+    node = workflow.get_node("clean")
     assert node.mem_gb >= 0.5 and node.n_procs == 1
     for text in ("Veraart et al. 2016", "Kellner et al. 2016", "Both were done by DIPY"):
         assert text in workflow.__desc__
-    said = describe_result(scan, asked, {})
+    said = describe_result(plan, model)
     assert said["Denoised"] == "MP-PCA" and said["GibbsCorrected"] is True
     every = [
         attrs.evolve(settings, denoise=d, gibbs=g) for d in (False, True) for g in (False, True)
@@ -103,14 +105,14 @@ def test_what_is_done_is_declared_cited_and_said(scan, settings):
 
 def test_slices_lie_where_the_sidecar_says(scan, settings):
     assert plan_scan(scan, settings).slice_axis == 2
-    scan = type(scan)(**{**vars(scan), "sidecar": {"SliceEncodingDirection": "j-"}})
+    scan = attrs.evolve(scan, sidecar={"SliceEncodingDirection": "j-"})
     assert plan_scan(scan, settings).slice_axis == 1
 
 
 @pytest.mark.parametrize("kind", ["qsiprep", "hcp", "derivative"])
 @pytest.mark.parametrize("option", ["denoise", "gibbs"])
 def test_a_scan_that_was_resampled_is_refused(scan, settings, kind, option):
-    scan = type(scan)(**{**vars(scan), "kind": kind})
+    scan = attrs.evolve(scan, kind=kind)
     with pytest.raises(InputError, match="for raw scans: leave them out"):
         plan_scan(scan, attrs.evolve(settings, **{option: True}))
     plan_scan(scan, settings)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from types import SimpleNamespace
+from pathlib import Path
 
 import pytest
 from examples import make
@@ -13,6 +13,7 @@ from dmri7t.errors import InputError
 from dmri7t.io import dataset
 from dmri7t.io.dataset import check_dataset, validate_dataset
 from dmri7t.io.derivatives import OUTPUTS, check_output, output_path, write_dataset_files
+from dmri7t.io.inputs import Scan
 
 MODEL = {"name": "m", "version": "1", "sha256": "ab"}
 
@@ -76,9 +77,14 @@ def test_validator_that_is_missing_is_said(tmp_path, monkeypatch):
     assert "not installed" in validate_dataset(tmp_path).remark
 
 
+def scan_of(entities):
+    image = Path("dwi.nii.gz")
+    return Scan(image, image, image, {}, entities, "bids:raw:dwi.nii.gz")
+
+
 def test_names_of_results():
     entities = {"sub": "01", "ses": "a", "dir": "AP"}
-    scan = SimpleNamespace(entities=entities, stem="sub-01_ses-a_dir-AP")
+    scan = scan_of(entities)
     path = output_path("out", scan, "fa")
     name = "sub-01_ses-a_dir-AP_model-tensor_param-fa_desc-7Tlike_dwimap.nii.gz"
     assert str(path) == f"out/sub-01/ses-a/dwi/{name}"
@@ -98,7 +104,7 @@ def test_data_set_that_is_written_is_valid(tmp_path):
     assert description["GeneratedBy"][0]["Name"] == "dmri7t"
     assert description["SourceDatasets"] == [{"URL": source.as_uri(), "DOI": "doi:10.0.2.3/x"}]
     (out / "sub-01/dwi").mkdir(parents=True)
-    scan = SimpleNamespace(entities={"sub": "01"}, stem="sub-01")
+    scan = scan_of({"sub": "01"})
     for key in OUTPUTS:
         if OUTPUTS[key].suffix.endswith((".toml", ".tsv", ".json")):
             output_path(out, scan, key).write_text("{}")

@@ -184,8 +184,8 @@ def participant(make_scan_report) -> ParticipantReport:
         settings='model_name = "default"\nsampler_steps = 5\n',
         command="dmri7t in out participant --participant-label 01",
         nodes=(
-            NodeTime("dwi_wf.prepare_wf.prepare", 12.5, "done", 0.4),
-            NodeTime("dwi_wf.b1000_wf.translate_wf.diffuse", 150.0, "cached", 2.0),
+            NodeTime("dwi_wf.prepare", 12.5, "done", 0.4),
+            NodeTime("dwi_wf.b1000_wf.diffuse", 150.0, "cached", 2.0),
             NodeTime("dwi_wf.outputs_wf.ds_mask", 0.02, "done", 0.2),
         ),
         versions={"dmri7t": "9.8.7", "nipype": "1.11.0", "torch": "2.13.0"},

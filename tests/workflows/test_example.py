@@ -46,7 +46,7 @@ def test_example_runs_and_uses_the_mask_that_it_was_handed(dwi, tiny_model, tmp_
 def test_scan_that_was_not_planned_for_fails(dwi, tiny_model, tmp_path, what, told):
     example = runpy.run_path(str(EXAMPLE))
     workflow = example["init_example_wf"](dwi, tmp_path / "out", str(tiny_model))
-    prepare = workflow.get_node("dwi_wf.prepare_wf.prepare").interface
+    prepare = workflow.get_node("dwi_wf.prepare").interface
     files = {ending: str(dwi).replace("nii.gz", ending) for ending in ("nii.gz", "bval", "bvec")}
     if what == "grid":
         files["nii.gz"] = str(tmp_path / "other.nii")

@@ -14,31 +14,29 @@ from nipype.interfaces.utility import IdentityInterface
 
 import niflow.dmri7t as package
 from dmri7t.interfaces.collect import Collect
-from dmri7t.models.bundle import model_checksum
+from dmri7t.models.bundle import model_checksum, read_config
 from dmri7t.settings import Settings
 from niflow.dmri7t import plan_scan
-from niflow.dmri7t.scan import KEYS, init_shell_wf
 
 
 @pytest.fixture(scope="module")
-def plan_and_settings(make_scan, tiny_model, tmp_path_factory):
+def model(tiny_model):
+    return read_config(tiny_model)
+
+
+@pytest.fixture(scope="module")
+def plan(make_scan, tiny_model, tmp_path_factory):
     settings = Settings(str(tiny_model), "tiny", "0", model_checksum(tiny_model), 2, 2)
     scan = make_scan(tmp_path_factory.mktemp("in"), shells={1000: 16, 2000: 12})
-    return plan_scan(scan, settings), settings
+    return plan_scan(scan, settings)
 
 
-def factories(plan, settings):
-    names = {key: f"{key}.nii.gz" for key in KEYS}
-    shell = plan.translated[0]
+def factories(plan, model):
     return [
-        (package.init_prepare_wf, (plan, settings)),
-        (package.init_represent_wf, (plan, shell, settings)),
-        (package.init_translate_wf, (plan, settings)),
-        (init_shell_wf, (plan, shell, settings)),
-        (package.init_harmonize_wf, (plan, settings)),
-        (package.init_measure_wf, (plan, {})),
-        (package.init_outputs_wf, (plan, settings, names, {})),
-        (package.init_scan_wf, (plan, settings, names, {}, {})),
+        (package.init_shell_wf, (plan, plan.translated[0])),
+        (package.init_measure_wf, (plan, model)),
+        (package.init_outputs_wf, (plan, model)),
+        (package.init_scan_wf, (plan, model)),
     ]
 
 
@@ -58,8 +56,8 @@ def section(doc, title):
     return [name.strip() for head in heads for name in head.split(":")[0].split(",")]
 
 
-def test_docstrings_hold(plan_and_settings):
-    for factory, arguments in factories(*plan_and_settings):
+def test_docstrings_hold(plan, model):
+    for factory, arguments in factories(plan, model):
         workflow = factory(*arguments)
         doc = inspect.getdoc(factory)
         assert "Workflow Graph" in doc, factory
@@ -72,10 +70,8 @@ def test_docstrings_hold(plan_and_settings):
         ), factory.__name__
 
 
-def test_every_connected_input_is_mandatory(plan_and_settings):
-    plan, settings = plan_and_settings
-    names = {key: f"{key}.nii.gz" for key in KEYS}
-    workflow = package.init_scan_wf(plan, settings, names, {}, {})
+def test_every_connected_input_is_mandatory(plan, model):
+    workflow = package.init_scan_wf(plan, model)
     graph = workflow._create_flat_graph()
     checked = 0
     for _, node, data in graph.edges(data=True):
@@ -88,10 +84,8 @@ def test_every_connected_input_is_mandatory(plan_and_settings):
     assert checked > 40
 
 
-def test_nodes_declare_memory_and_threads(plan_and_settings):
-    plan, settings = plan_and_settings
-    names = {key: f"{key}.nii.gz" for key in KEYS}
-    workflow = package.init_scan_wf(plan, settings, names, {}, {}, omp_nthreads=2)
+def test_nodes_declare_memory_and_threads(plan, model):
+    workflow = package.init_scan_wf(plan, model, omp_nthreads=2)
     nodes = [workflow.get_node(name) for name in workflow.list_node_names()]
     heavy = [n for n in nodes if n.name in ("represent", "encode", "diffuse", "harmonize")]
     assert len(heavy) == 7
@@ -99,23 +93,18 @@ def test_nodes_declare_memory_and_threads(plan_and_settings):
     assert all(node.inputs.num_threads == 2 for node in heavy)
 
 
-def test_gpu_nodes_count_as_one_processor(plan_and_settings):
-
-    plan, settings = plan_and_settings
-    workflow = package.init_translate_wf(
-        plan, attrs.evolve(settings, device="cuda"), omp_nthreads=8
-    )
+def test_gpu_nodes_count_as_one_processor(plan):
+    shell, on_gpu = plan.translated[0], attrs.evolve(plan.settings, device="cuda")
+    workflow = package.init_shell_wf(attrs.evolve(plan, settings=on_gpu), shell, omp_nthreads=8)
     for name in ("encode", "diffuse", "decode", "super_resolve"):
         node = workflow.get_node(name)
         assert node.n_procs == 1 and node.is_gpu_node()
-    on_cpu = package.init_translate_wf(plan, settings, omp_nthreads=8)
+    on_cpu = package.init_shell_wf(plan, shell, omp_nthreads=8)
     assert not on_cpu.get_node("encode").is_gpu_node()
 
 
-def test_no_folder_is_hashed(plan_and_settings):
-    plan, settings = plan_and_settings
-    names = {key: f"{key}.nii.gz" for key in KEYS}
-    workflow = package.init_scan_wf(plan, settings, names, {}, {})
+def test_no_folder_is_hashed(plan, model):
+    workflow = package.init_scan_wf(plan, model)
     for name in workflow.list_node_names():
         node = workflow.get_node(name)
         if isinstance(node.interface, IdentityInterface):
@@ -126,9 +115,8 @@ def test_no_folder_is_hashed(plan_and_settings):
             assert field not in own or node.inputs.trait(field).nohash, f"{name}.{field}"
 
 
-def test_workflows_are_drawn(plan_and_settings, tmp_path):
-    plan, settings = plan_and_settings
-    workflow = package.init_translate_wf(plan, settings)
+def test_workflows_are_drawn(plan, tmp_path):
+    workflow = package.init_shell_wf(plan, plan.translated[0])
     assert isinstance(workflow, Workflow)
     workflow.base_dir = str(tmp_path)
     text = tmp_path / "graph.dot"

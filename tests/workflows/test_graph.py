@@ -16,38 +16,25 @@ from nipype import Workflow
 
 from dmri7t.execution.run import run_workflow
 from dmri7t.execution.status import RunStatus
-from dmri7t.models.bundle import check_bundle, model_checksum, write_bundle
+from dmri7t.io.derivatives import output_path, outputs_of
+from dmri7t.models.bundle import check_bundle, model_checksum, read_config, write_bundle
 from dmri7t.settings import Settings
-from niflow.dmri7t import init_scan_wf, participant_wf_name, plan_scan
-from niflow.dmri7t.plan import model_settings
-from niflow.dmri7t.scan import KEYS, describe_result
-from niflow.dmri7t.translate import describe_translation
+from niflow.dmri7t import init_scan_wf, model_settings, participant_wf_name, plan_scan
+from niflow.dmri7t.shell import describe_translation
 
 
 def names_of(scan):
-    ends = {"quality_tsv": "tsv", "quality_json": "json", "settings": "toml"}
-    return {
-        key: f"sub-{scan.entities['sub']}/dwi/{scan.stem}_{key}.{ends.get(key, 'nii.gz')}"
-        for key in KEYS
-    }
+    return {key: str(output_path(Path(), scan, key)) for key in outputs_of("bids")}
 
 
 def build(scans, settings, out):
     top = Workflow("dmri7t_wf")
+    model = {**read_config(Path(settings.model)), "ranges": {"bval": [700, 1500]}}
     participants = {}
     for scan in scans:
         plan = plan_scan(scan, settings)
-        scan_wf = init_scan_wf(
-            plan,
-            settings,
-            names_of(scan),
-            describe_result(scan, settings, {}),
-            {"bval": [700, 1500]},
-        )
-        inputnode = scan_wf.get_node("inputnode")
-        inputnode.inputs.trait_set(
-            dwi=str(scan.dwi), bval=str(scan.bval), bvec=str(scan.bvec), out_dir=str(out)
-        )
+        scan_wf = init_scan_wf(plan, model)
+        scan_wf.get_node("inputnode").inputs.trait_set(**plan.files, out_dir=str(out))
         label = scan.entities["sub"]
         part = Workflow(participant_wf_name(label))
         part.add_nodes([scan_wf])
@@ -120,7 +107,7 @@ def test_outputs_are_whole(finished, settings):
             assert np.isfinite(rish.get_fdata()).all()
     fa = nibabel.load(names["fa"]).get_fdata()
     assert 0 <= fa.min() and fa.max() <= 1 and fa[mask].mean() > 0.1
-    sidecar = json.loads(names["dwi"].with_name("sub-01_dwi.json").read_text())
+    sidecar = json.loads(names["dwi"].with_name("sub-01_desc-7Tlike_dwi.json").read_text())
     assert sidecar["Synthetic"] is True and sidecar["ModelName"] == "tiny"
     assert [f["Order"] for f in sidecar["SphericalHarmonicFits"]] == [4, 2]
     quality = json.loads(names["quality_json"].read_text())
@@ -176,7 +163,7 @@ def test_seed_computes_from_diffusion_on(undisturbed, settings, tmp_path):
         "collect_representations",
         "collect_novelty",
     }
-    sidecar = tmp_path / "out/sub-01/dwi/sub-01_dwi.json"
+    sidecar = tmp_path / "out/sub-01/dwi/sub-01_desc-7Tlike_dwi.json"
     assert json.loads(sidecar.read_text())["RandomSeed"] == 1
 
 
@@ -217,14 +204,14 @@ def test_scan_whose_model_fails_leaves_nothing(make_scan, settings, tmp_path):
     status, _ = run([scan], break_model(tmp_path, settings), tmp_path)
     assert status.exit_code == 1
     (failure,) = status.participants["01"].failures
-    assert "translate_wf" in failure.node
+    assert failure.node == "dwi_wf.b1000_wf.encode"
     ran = {name.rsplit(".", 1)[-1]: state for name, state in states(status).items()}
     assert ran["represent"] == ran["tensor_native"] == "done"
     assert not list((tmp_path / "out").rglob("*"))
     # with a model that works, the same command goes on from there
     status, _ = run([scan], settings, tmp_path)
     assert status.exit_code == 0, status.summary()
-    assert states(status)["dwi_wf.prepare_wf.prepare"] == "cached"
+    assert states(status)["dwi_wf.prepare"] == "cached"
     assert (tmp_path / "out" / names_of(scan)["dwi"]).is_file()
 
 
@@ -281,7 +268,7 @@ def test_shells_beyond_the_model_are_interpolated_unless_named(make_scan, settin
 
 def test_methods_text_is_joined_from_the_steps(make_scan, settings, tmp_path):
     scan = make_scan(tmp_path / "in", shells={1000: 12, 2000: 12})
-    text = init_scan_wf(plan_scan(scan, settings), settings, names_of(scan), {}, {}).__desc__
+    text = init_scan_wf(plan_scan(scan, settings), read_config(Path(settings.model))).__desc__
     for words in (
         "Otsu",
         "spherical harmonics",
@@ -315,15 +302,14 @@ def test_methods_say_what_was_taken_of_each_network(
         config["sampler"] |= {"gain": gain}
         config["refinement"] = refinement
     write_bundle(folder, config, "A model for tests.\n")
-    text = describe_translation(attrs.evolve(settings, model=str(folder)))
+    text = describe_translation(settings, read_config(folder))
     for part in words:
         assert part in text, text
 
 
 @pytest.mark.parametrize("name", ["cnn", "gan"])
 def test_methods_of_a_regression_name_no_other_network(settings, name):
-    chosen, _ = model_settings(name)
-    text = describe_translation(chosen)
+    text = describe_translation(*model_settings(name))
     assert "nothing was sampled" in text and "by cubic B-splines." in text
     assert "super-resolution" not in text and "diffusion model" not in text
 
@@ -331,12 +317,12 @@ def test_methods_of_a_regression_name_no_other_network(settings, name):
 DRIVER = """
 import sys
 sys.path[:0] = {path!r}
-from pathlib import Path
-from types import SimpleNamespace
+from pathlib import Path, PosixPath
 import test_graph
+from dmri7t.io.inputs import Scan
 from dmri7t.settings import Settings
 if __name__ == "__main__":
-    scan = SimpleNamespace(**{scan!r})
+    scan = {scan!r}
     settings = Settings.from_toml({settings!r})
     status, _ = test_graph.run([scan], settings, Path({folder!r}))
     assert status.exit_code == 0, status.summary()
@@ -347,12 +333,11 @@ if __name__ == "__main__":
 
 def write_driver(folder, scan, settings):
     """A script that runs a scan in a process of its own."""
-    plain = {k: str(v) if isinstance(v, Path) else v for k, v in vars(scan).items()}
     script = folder / "driver.py"
     script.write_text(
         DRIVER.format(
             path=[str(Path(__file__).parent), *sys.path],
-            scan=plain,
+            scan=scan,
             settings=settings.to_toml(),
             folder=str(folder),
         )

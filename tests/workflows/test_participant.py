@@ -1,15 +1,16 @@
 """Participants with several scans, and the report that comes last."""
 
 import json
-from types import SimpleNamespace
+from pathlib import Path
 
+import attrs
 import pytest
 
 from dmri7t.execution.run import run_workflow
 from dmri7t.execution.status import RunStatus
-from dmri7t.models.bundle import model_checksum
+from dmri7t.models.bundle import model_checksum, read_config
 from dmri7t.settings import Settings
-from niflow.dmri7t import init_dmri7t_wf, participant_wf_name
+from niflow.dmri7t import init_dmri7t_wf, participant_wf_name, plan_scan
 
 
 @pytest.fixture(scope="module")
@@ -26,14 +27,15 @@ def scans(make_scan, tmp_path_factory):
     for label, direction in (("01", "AP"), ("01", "PA"), ("02", "")):
         scan = make_scan(folder / f"{label}{direction}", label, seed=len(found))
         parts = {"sub": label} | ({"dir": direction} if direction else {})
-        stem = "_".join(f"{key}-{value}" for key, value in parts.items())
-        found.append(SimpleNamespace(**{**vars(scan), "entities": parts, "stem": stem}))
+        found.append(attrs.evolve(scan, entities=parts))
     return found
 
 
 def run(scans, settings, folder):
     lines = []
-    workflow = init_dmri7t_wf(scans, settings, folder / "out", command="dmri7t in out participant")
+    plans = [plan_scan(scan, settings) for scan in scans]
+    model = read_config(Path(settings.model))
+    workflow = init_dmri7t_wf(plans, model, folder / "out", command="dmri7t in out participant")
     labels = {scan.entities["sub"] for scan in scans}
     status = run_workflow(
         workflow,

@@ -80,7 +80,7 @@ def test_one_job_a_participant(array, place):
 
 def test_a_job_takes_what_it_was_given(array, place):
     """Its node has more processors, and so may have the machine."""
-    (found,) = place.glob("work/sub-01/dmri7t_wf/sub_01_wf/dwi_wf/prepare_wf/prepare/_node.pklz")
+    (found,) = place.glob("work/sub-01/dmri7t_wf/sub_01_wf/dwi_wf/prepare/_node.pklz")
     assert loadpkl(found).n_procs == 1
 
 
@@ -106,10 +106,10 @@ def test_a_job_a_node(array, cluster, place, tiny_model):
     assert image.read_bytes() != before
     record = json.loads((place / "work/sub-01/dmri7t_wf/sub_01_wf/status.json").read_text())
     states = {node["name"]: node["state"] for node in record["nodes"]}
-    assert states["dwi_wf.b1000_wf.translate_wf.diffuse"] == "cached"
+    assert states["dwi_wf.b1000_wf.diffuse"] == "cached"
     computed = {name for name, state in states.items() if state == "done"}
     jobs = {line.split("sub_01_wf.")[1] for line in done.stdout.splitlines() if "] job " in line}
-    assert "dwi_wf.b1000_wf.translate_wf.super_resolve" in jobs and "report" in jobs
+    assert "dwi_wf.b1000_wf.super_resolve" in jobs and "report" in jobs
     # what only lists files needs no job
     here = {name for name in computed if name.split(".")[-1].startswith(("collect", "gather"))}
     assert jobs == computed - here and here

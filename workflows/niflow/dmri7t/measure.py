@@ -1,4 +1,4 @@
-"""Stage 10: tensor maps before and after, and figures of quality."""
+"""Stage 10: tensor maps before and after, and quality metrics."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from nipype.interfaces.utility import IdentityInterface
 
 from dmri7t.interfaces.measure import FitTensor, MeasureQuality, SpreadAnisotropy
 from dmri7t.interfaces.tissues import MeasureTissues
+from dmri7t.io.anatomy import Anatomy
 from dmri7t.signal.gradients import TENSOR_BVAL_USUAL
+from dmri7t.signal.spaces import MIN_DICE, MIN_DICE_NAMED
 from niflow.dmri7t.plan import ScanPlan
 
-METHODS = (
+MEASUREMENT = (
     "The result, brought back to the input's grid, was compared with the input order by order, in "
     "units of what the input's noise leaves after smoothing by a Gaussian of one voxel's standard "
     "deviation. "
@@ -22,11 +24,7 @@ METHODS = (
 
 
 def init_measure_wf(
-    plan: ScanPlan,
-    ranges: dict[str, Any],
-    omp_nthreads: int = 1,
-    calibration: dict[str, Any] | None = None,
-    name: str = "measure_wf",
+    plan: ScanPlan, model: dict[str, Any], omp_nthreads: int = 1, name: str = "measure_wf"
 ) -> Workflow:
     """Measure a scan before and after.
 
@@ -43,12 +41,10 @@ def init_measure_wf(
     Parameters
     ----------
     plan : ScanPlan
-    ranges : dict
-        What the model was trained on, from its config.
+    model : ModelConfig
+        What the model says of itself.
     omp_nthreads : int
         Threads of a node.
-    calibration : dict, optional
-        Of the model's uncertainty, from its config.
     name : str
 
     Inputs
@@ -68,7 +64,7 @@ def init_measure_wf(
     checks
         Repairs of the input.
     figures
-        Of harmonization.
+        Metrics of harmonization.
     representations
         Of the translated shells.
     novelty
@@ -87,20 +83,20 @@ def init_measure_wf(
     anisotropy_sd
         Standard deviation of the error of FA.
     quality
-        Figures of quality as JSON.
+        Quality metrics as JSON.
     table
         The same as TSV.
     departures
         Where the output departs from the input beyond its noise, by shell.
     """
     workflow = Workflow(name)
-    workflow.__desc__ = METHODS
+    calibration = model.get("calibration") or {}
     compared = ["dwi", "dwi_out", "b0", "mask", "mask_out", "checks", "figures"]
     compared += ["representations", "novelty"]
     fields = ["gradients", "generated", *compared, "segmentation", "anatomy_mask"]
     inputnode = Node(IdentityInterface(fields=fields), name="inputnode")
-    figures = ["quality", "table", "departures"]
-    outputs = ["tensor_native", "tensor_generated", "anisotropy_sd", *figures]
+    metrics = ["quality", "table", "departures"]
+    outputs = ["tensor_native", "tensor_generated", "anisotropy_sd", *metrics]
     outputnode = Node(IdentityInterface(fields=outputs), name="outputnode")
     volumes = plan.tensor_volumes
     memory = 0.6 + len(volumes) * 2.5e-3
@@ -121,8 +117,8 @@ def init_measure_wf(
             groups=plan.groups,
             translated=[shell.name for shell in plan.translated],
             reasons=plan.reasons,
-            ranges=ranges,
-            forecast=(calibration or {}).get("forecast", {}),
+            ranges=model.get("ranges", {}),
+            forecast=calibration.get("forecast", {}),
         ),
         name="quality",
         n_procs=omp_nthreads,
@@ -138,14 +134,15 @@ def init_measure_wf(
             (quality, outputnode, [("departures", "departures")]),
         ]
     )
-    last = _connect_tissues(workflow, plan, omp_nthreads) if plan.tissues else quality
+    anatomy = plan.scan.anatomy
+    last = _connect_tissues(workflow, plan, anatomy, omp_nthreads) if anatomy else quality
     workflow.connect([(last, outputnode, [("quality", "quality"), ("table", "table")])])
     if calibration:
         bvals = [shell.bval for shell in plan.translated]
         # FA is mostly of the shell nearest to the tensor's usual b-value
-        place = min(range(len(bvals)), key=lambda i: abs(bvals[i] - TENSOR_BVAL_USUAL))
+        nearest = min(range(len(bvals)), key=lambda i: abs(bvals[i] - TENSOR_BVAL_USUAL))
         anisotropy_sd = Node(
-            SpreadAnisotropy(place=place, bval=bvals[place], factor=calibration["fa_factor"]),
+            SpreadAnisotropy(index=nearest, bval=bvals[nearest], factor=calibration["fa_factor"]),
             name="anisotropy_sd",
             mem_gb=0.6 + plan.gigabytes(12, out=True),
         )
@@ -159,14 +156,16 @@ def init_measure_wf(
     return workflow
 
 
-def _connect_tissues(workflow: Workflow, plan: ScanPlan, omp_nthreads: int) -> Node:
-    """Add the node that completes the figures of quality by those of tissues."""
+def _connect_tissues(
+    workflow: Workflow, plan: ScanPlan, anatomy: Anatomy, omp_nthreads: int
+) -> Node:
+    """Add the node that completes the quality metrics by those of tissues."""
     tissues = Node(
         MeasureTissues(
-            labels=list(plan.tissues.labels),
-            maker=plan.tissues.maker,
-            source=plan.tissues.uri,
-            dice_needed=plan.tissues.dice_needed,
+            labels=list(anatomy.labels),
+            maker=anatomy.maker,
+            source=anatomy.uri,
+            dice_needed=MIN_DICE if anatomy.same_space else MIN_DICE_NAMED,
             groups=plan.groups,
         ),
         name="tissues",

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
 from nipype import Node, Workflow
 from nipype.interfaces.utility import IdentityInterface
 
+from dmri7t import __version__
 from dmri7t.interfaces.collect import Collect
 from dmri7t.interfaces.write import (
+    DIGEST,
     WriteDWI,
     WriteMaps,
     WriteMask,
     WriteQuality,
     WriteReference,
 )
+from dmri7t.io.derivatives import OUTPUTS, Output, describe_space
 from dmri7t.io.orientation import turn_to
-from dmri7t.settings import Settings
 from dmri7t.signal.orders import ORDERS
 from niflow.dmri7t.plan import ScanPlan
 
@@ -24,15 +27,96 @@ VOXEL_AXES = ("i", "j", "k", "i-", "j-", "k-")
 """Axes of an image as sidecars name them."""
 
 
+@attrs.frozen
+class MapMaker:
+    """Writes maps out of what one stage computed.
+
+    Parameters
+    ----------
+    name : str
+        Of its node.
+    source : str
+        Field of ``inputnode`` that holds the values.
+    maps : dict
+        By key of :data:`dmri7t.io.derivatives.OUTPUTS`: the tensor in that file, and its row
+        (-1: it has no rows). All are on one grid and have the same number of volumes.
+    sidecar : dict
+        What their sidecars say beside what all do.
+    """
+
+    name: str
+    source: str
+    maps: dict[str, tuple[str, int]]
+    sidecar: dict[str, Any]
+
+    @property
+    def mask(self) -> str:
+        """Field of ``inputnode`` that holds the mask of their grid."""
+        return "mask" if self._row.grid == "input" else "mask_out"
+
+    @property
+    def _row(self) -> Output:
+        return OUTPUTS[next(iter(self.maps))]
+
+    def node(self, plan: ScanPlan, sidecar: dict[str, Any]) -> Node:
+        """Node that writes them."""
+        return Node(
+            WriteMaps(
+                maps={plan.names[key]: list(values) for key, values in self.maps.items()},
+                sidecar={**sidecar, **self.sidecar},
+                stacked=self._row.volumes == "shells",
+            ),
+            name=self.name,
+            mem_gb=0.5 + 5 * plan.image_gigabytes + plan.gigabytes(8, out=True),
+        )
+
+
+def map_makers(plan: ScanPlan, model: dict[str, Any]) -> list[MapMaker]:
+    """Makers of all maps of a scan.
+
+    A new map is a row of :data:`dmri7t.io.derivatives.OUTPUTS` and a maker here, or one more map
+    of a maker that is here.
+    """
+    calibrated = bool(model.get("calibration"))
+    of_shells = {"Shells": [shell.bval for shell in plan.translated], "Model": "sh"}
+    of_tensor = {"Model": "tensor"}
+    makers = [
+        MapMaker("ds_rish_native", "representations", _rish("native", "rish"), of_shells),
+        MapMaker("ds_rish_7tlike", "generated", _rish("7tlike", "mean"), of_shells),
+        MapMaker(
+            "ds_tensor",
+            "tensor_generated",
+            {"fa": ("fa", -1), "md": ("md", -1)},
+            {**of_tensor, "Volumes": plan.tensor_volumes},
+        ),
+    ]
+    if calibrated or plan.settings.samples > 1:
+        makers.append(
+            MapMaker(
+                "ds_uncertainty",
+                "generated",
+                _rish("uncertainty", "sd"),
+                {**of_shells, "Calibrated": calibrated},
+            )
+        )
+    if calibrated:
+        makers.append(
+            MapMaker(
+                "ds_uncertainty_fa",
+                "anisotropy_sd",
+                {"fa_uncertainty": ("fa_sd", -1)},
+                {**of_tensor, "Calibrated": True},
+            )
+        )
+    return makers
+
+
+def _rish(kind: str, tensor: str) -> dict[str, tuple[str, int]]:
+    return {f"rish{order}_{kind}": (tensor, row) for row, order in enumerate(ORDERS)}
+
+
 def init_outputs_wf(
-    plan: ScanPlan,
-    settings: Settings,
-    names: dict[str, str],
-    sidecar: dict[str, Any],
-    acquisition: dict[str, Any] | None = None,
-    omp_nthreads: int = 1,
-    calibrated: bool = False,
-    name: str = "outputs_wf",
+    plan: ScanPlan, model: dict[str, Any], omp_nthreads: int = 1, name: str = "outputs_wf"
 ) -> Workflow:
     """Write the results of one scan.
 
@@ -57,18 +141,10 @@ def init_outputs_wf(
     Parameters
     ----------
     plan : ScanPlan
-    settings : Settings
-    names : dict
-        Name of every output within the data set, by key, see
-        :mod:`dmri7t.io.derivatives`.
-    sidecar : dict
-        What every sidecar says.
-    acquisition : dict, optional
-        Fields of the source's sidecar, for that of the 7T-like scan.
+    model : ModelConfig
+        What the model says of itself.
     omp_nthreads : int
         Threads that compress the scan.
-    calibrated : bool
-        Whether the model knows how far its results are off.
     name : str
 
     Inputs
@@ -94,7 +170,7 @@ def init_outputs_wf(
     anisotropy_sd
         Standard deviation of the error of FA, of calibrated models.
     quality
-        Figures of quality as JSON.
+        Quality metrics as JSON.
     table
         The same as TSV.
 
@@ -104,18 +180,18 @@ def init_outputs_wf(
         Everything that was written.
     """
     workflow = Workflow(name)
+    settings = plan.settings
     fields = ["dwi", "b0", "gradients", "mask", "mask_out", "representations", "generated"]
-    computed = ["quality", "table", "tensor_native", "tensor_generated"]
-    fields += [*computed, "anisotropy_sd"]
-    sidecar = {**sidecar, **describe_shells(plan)}
-    inputnode = Node(IdentityInterface(fields=["out_dir", *fields]), name="inputnode")
+    computed = ["quality", "table", "tensor_native", "tensor_generated", "anisotropy_sd"]
+    inputnode = Node(IdentityInterface(fields=["out_dir", *fields, *computed]), name="inputnode")
     outputnode = Node(IdentityInterface(fields=["out_files"]), name="outputnode")
+    sidecar = describe_result(plan, model)
+    in_brain = {**sidecar, "SkullStripped": True}
     as_qsiprep = settings.output_layout == "qsiprep"
-    whole = {**sidecar, "SkullStripped": True}
     ds_dwi = Node(
         WriteDWI(
-            out_file=names["dwi"],
-            sidecar={**_still_true(acquisition or {}, plan, as_qsiprep), **whole},
+            out_file=plan.names["dwi"],
+            sidecar={**_still_true(plan, as_qsiprep), **in_brain},
             repetition_time=plan.repetition_time,
             mrtrix_table=as_qsiprep,
         ),
@@ -124,93 +200,45 @@ def init_outputs_wf(
         mem_gb=0.4 + 6 * plan.image_gigabytes,
     )
     ds_mask = Node(
-        WriteMask(out_file=names["mask"], sidecar={**sidecar, "Type": "Brain"}),
+        WriteMask(out_file=plan.names["mask"], sidecar={**sidecar, "Type": "Brain"}),
         name="ds_mask",
         mem_gb=0.3 + 3 * plan.image_gigabytes,
     )
     ds_quality = Node(
         WriteQuality(
-            out_json=names["quality_json"],
-            out_tsv=names["quality_tsv"],
-            out_toml=names["settings"],
+            out_json=plan.names["quality_json"],
+            out_tsv=plan.names["quality_tsv"],
+            out_toml=plan.names["settings"],
             settings=settings.to_toml(),
             sidecar=sidecar,
         ),
         name="ds_quality",
     )
-    ds_tensor = _maps_node(
-        "ds_tensor",
-        plan,
-        {names["fa"]: ["fa", -1], names["md"]: ["md", -1]},
-        {**sidecar, "Model": "tensor", "Volumes": plan.tensor_volumes},
-        stacked=False,
-    )
-    workflow.connect(
-        [
-            (
-                inputnode,
-                ds_dwi,
-                [(f, f) for f in ("dwi", "gradients", "representations", "quality")],
-            ),
-            (inputnode, ds_dwi, [("mask_out", "mask"), ("out_dir", "out_dir")]),
-            (inputnode, ds_mask, [("mask_out", "mask"), ("out_dir", "out_dir")]),
-            (
-                inputnode,
-                ds_quality,
-                [("quality", "quality"), ("table", "table"), ("out_dir", "out_dir")],
-            ),
-            (
-                inputnode,
-                ds_tensor,
-                [("tensor_generated", "sources"), ("mask_out", "mask"), ("out_dir", "out_dir")],
-            ),
-        ]
-    )
-    writers = [ds_mask, ds_quality, ds_tensor]
-    shells = {"Shells": [shell.bval for shell in plan.translated], "Model": "sh"}
-    kinds = [("native", "rish", "representations", "mask")]
-    kinds += [("7tlike", "mean", "generated", "mask_out")]
-    if calibrated or settings.samples > 1:
-        kinds += [("uncertainty", "sd", "generated", "mask_out")]
-    for kind, field, source, mask in kinds:
-        maps = {names[f"rish{order}_{kind}"]: [field, row] for row, order in enumerate(ORDERS)}
-        node = _maps_node(
-            "ds_uncertainty" if kind == "uncertainty" else f"ds_rish_{kind}",
-            plan,
-            maps,
-            {**sidecar, **shells, **({"Calibrated": calibrated} if field == "sd" else {})},
-            stacked=True,
-        )
-        workflow.connect(inputnode, source, node, "sources")
-        workflow.connect(inputnode, mask, node, "mask")
-        workflow.connect(inputnode, "out_dir", node, "out_dir")
-        writers.append(node)
-    if calibrated:
-        node = _maps_node(
-            "ds_uncertainty_fa",
-            plan,
-            {names["fa_uncertainty"]: ["fa_sd", -1]},
-            {**sidecar, "Model": "tensor", "Calibrated": True},
-            stacked=False,
-        )
-        taken = [("anisotropy_sd", "sources"), ("mask_out", "mask"), ("out_dir", "out_dir")]
-        workflow.connect([(inputnode, node, taken)])
-        writers.append(node)
+    # every writer, and what it takes: (field here, field there)
+    taken = {
+        ds_mask: [("mask_out", "mask")],
+        ds_quality: [("quality", "quality"), ("table", "table")],
+    }
+    for maker in map_makers(plan, model):
+        taken[maker.node(plan, sidecar)] = [(maker.source, "sources"), (maker.mask, "mask")]
     if as_qsiprep:
         ds_dwiref = Node(
-            WriteReference(out_file=names["dwiref"], sidecar=whole),
+            WriteReference(out_file=plan.names["dwiref"], sidecar=in_brain),
             name="ds_dwiref",
             mem_gb=0.3 + 3 * plan.image_gigabytes,
         )
-        workflow.connect(inputnode, "b0", ds_dwiref, "volume")
-        workflow.connect(inputnode, "out_dir", ds_dwiref, "out_dir")
-        writers.append(ds_dwiref)
-        # QSIPrep's images have their axes so, and QSIRecon counts on it; ours all do as well
-        for node in (ds_dwi, *writers):
+        taken[ds_dwiref] = [("b0", "volume")]
+    others = list(taken)
+    same = [(field, field) for field in ("dwi", "gradients", "representations", "quality")]
+    taken[ds_dwi] = [*same, ("mask_out", "mask")]
+    for node, pairs in taken.items():
+        workflow.connect([(inputnode, node, [*pairs, ("out_dir", "out_dir")])])
+        if as_qsiprep:
+            # QSIPrep's images have their axes so, and QSIRecon counts on it; ours all do as well
             node.inputs.lps = True
-    if calibrated:
-        computed = [*computed, "anisotropy_sd"]
-    collect_files = _order(workflow, computed, writers, ds_dwi)
+    if not model.get("calibration"):
+        computed.remove("anisotropy_sd")
+    collect_files = _order(workflow, computed, others, ds_dwi)
     workflow.connect(collect_files, "out", outputnode, "out_files")
     return workflow
 
@@ -223,11 +251,11 @@ def _order(workflow: Workflow, computed: list[str], writers: list[Node], last: N
     )
     collect_others = Node(Collect(len(writers)), name="collect_others", run_without_submitting=True)
     collect_files = Node(Collect(2), name="collect_files", run_without_submitting=True)
-    for place, field in enumerate(computed, start=1):
-        workflow.connect(inputnode, field, collect_computed, f"in{place}")
-    for place, node in enumerate(writers, start=1):
+    for number, field in enumerate(computed, start=1):
+        workflow.connect(inputnode, field, collect_computed, f"in{number}")
+    for number, node in enumerate(writers, start=1):
         workflow.connect(collect_computed, "out", node, "wait_for")
-        workflow.connect(node, "out_files", collect_others, f"in{place}")
+        workflow.connect(node, "out_files", collect_others, f"in{number}")
     workflow.connect(
         [
             (collect_others, last, [("out", "wait_for")]),
@@ -236,6 +264,34 @@ def _order(workflow: Workflow, computed: list[str], writers: list[Node], last: N
         ]
     )
     return collect_files
+
+
+def describe_result(plan: ScanPlan, model: dict[str, Any]) -> dict[str, Any]:
+    """What every sidecar says: that the result is synthetic, and how it came about."""
+    settings = plan.settings
+    return {
+        "Synthetic": True,
+        "Sources": [plan.scan.uri],
+        "SoftwareName": "dmri7t",
+        "SoftwareVersion": __version__,
+        "ModelName": settings.model_name,
+        "ModelVersion": settings.model_version,
+        "ModelSHA256": settings.model_sha256,
+        "ModelTraining": model.get("training", {}),
+        "RandomSeed": settings.random_seed,
+        "SamplerSteps": settings.sampler_steps,
+        "Samples": settings.samples,
+        "Upsampling": settings.upsampling,
+        "SphericalHarmonicBasis": "MRtrix",
+        "SphericalHarmonicNormalization": "orthonormal",
+        "RatioBounds": [settings.ratio_lower, settings.ratio_upper],
+        "ConsistencyFraction": settings.consistency,
+        **({"Denoised": "MP-PCA"} if settings.denoise else {}),
+        **({"GibbsCorrected": True} if settings.gibbs else {}),
+        **describe_space(plan.scan, settings.output_layout),
+        DIGEST: settings.digest(),
+        **describe_shells(plan),
+    }
 
 
 def describe_shells(plan: ScanPlan) -> dict[str, Any]:
@@ -254,9 +310,9 @@ def describe_shells(plan: ScanPlan) -> dict[str, Any]:
     }
 
 
-def _still_true(acquisition: dict[str, Any], plan: ScanPlan, turned: bool) -> dict[str, Any]:
+def _still_true(plan: ScanPlan, turned: bool) -> dict[str, Any]:
     """Fields of the source that hold on another grid too: slices are no longer what they were."""
-    kept = {key: value for key, value in acquisition.items() if not key.startswith("Slice")}
+    kept = {key: value for key, value in plan.scan.sidecar.items() if not key.startswith("Slice")}
     if turned:
         turn = turn_to(plan.grid)
         for key, text in kept.items():
@@ -265,13 +321,3 @@ def _still_true(acquisition: dict[str, Any], plan: ScanPlan, turned: bool) -> di
                 # an axis without a direction stays one
                 kept[key] = new if key == "PhaseEncodingDirection" else new[0]
     return kept
-
-
-def _maps_node(
-    name: str, plan: ScanPlan, maps: dict[str, Any], sidecar: dict[str, Any], stacked: bool
-) -> Node:
-    return Node(
-        WriteMaps(maps=maps, sidecar=sidecar, stacked=stacked),
-        name=name,
-        mem_gb=0.5 + 5 * plan.image_gigabytes + plan.gigabytes(8, out=True),
-    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,8 @@ from nipype import Node, Workflow
 
 from dmri7t.interfaces.collect import Collect
 from dmri7t.interfaces.report import FILES, GatherScan, WriteReport
-from dmri7t.models.bundle import read_config
-from dmri7t.settings import Settings
-from niflow.dmri7t.plan import plan_scan
-from niflow.dmri7t.scan import describe_result, init_scan_wf, output_names
-
-INPUTS = ("dwi", "bval", "bvec", "grad_b", "mask")
-"""Files of a scan that its workflow takes."""
+from niflow.dmri7t.plan import ScanPlan
+from niflow.dmri7t.scan import init_scan_wf
 
 
 def participant_wf_name(label: str) -> str:
@@ -33,12 +28,12 @@ def participant_wf_name(label: str) -> str:
 
 def init_participant_wf(
     label: str,
-    scans: Sequence[Any],
-    settings: Settings,
+    plans: Sequence[ScanPlan],
+    model: dict[str, Any],
     out_dir: str | Path,
     omp_nthreads: int = 1,
     command: str = "",
-    left: Sequence[str] = (),
+    skipped: Sequence[str] = (),
 ) -> Workflow:
     """All scans of one participant, and their report.
 
@@ -52,22 +47,23 @@ def init_participant_wf(
     Parameters
     ----------
     label : str
-    scans : sequence of Scan
-        See :class:`dmri7t.io.inputs.Scan`.
-    settings : Settings
+    plans : sequence of ScanPlan
+        Of scans that lie on disk, with the same settings.
+    model : ModelConfig
+        What the model says of itself.
     out_dir : path
         The derivative data set.
     omp_nthreads : int
         Threads of a node.
     command : str
         Command line of the run, for the report.
-    left : sequence of str
+    skipped : sequence of str
         Why other scans of the participant could not be used, for the report.
     """
     workflow = Workflow(participant_wf_name(label))
-    config = read_config(Path(settings.model))
+    settings = plans[0].settings
     # what costs nothing is no job of its own on a cluster
-    collect_scans = Node(Collect(len(scans)), name="collect_scans", run_without_submitting=True)
+    collect_scans = Node(Collect(len(plans)), name="collect_scans", run_without_submitting=True)
     report = Node(
         WriteReport(
             label=label,
@@ -77,40 +73,24 @@ def init_participant_wf(
             model_sha256=settings.model_sha256,
             out_dir=str(out_dir),
             command=command,
-            left=list(left),
+            skipped=list(skipped),
         ),
         name="report",
         mem_gb=1.0,
     )
     workflow.connect(collect_scans, "out", report, "manifests")
-    for place, scan in enumerate(scans, start=1):
-        plan = plan_scan(scan, settings)
-        scan_wf = init_scan_wf(
-            plan,
-            settings,
-            output_names(scan, settings.output_layout),
-            describe_result(scan, settings, config.get("training", {})),
-            config.get("ranges", {}),
-            dict(scan.sidecar),
-            omp_nthreads,
-            config.get("calibration"),
-        )
+    for number, plan in enumerate(plans, start=1):
+        scan = plan.scan
+        scan_wf = init_scan_wf(plan, model, omp_nthreads)
         inputnode = scan_wf.get_node("inputnode")
-        for name in INPUTS:
-            path = getattr(scan, name, None)
-            if path:
-                setattr(inputnode.inputs, name, str(path))
-        if plan.tissues:
-            inputnode.inputs.segmentation = [str(path) for path in scan.segmentation]
-            inputnode.inputs.anatomy_mask = str(scan.anatomy_mask)
-        inputnode.inputs.out_dir = str(out_dir)
+        inputnode.inputs.trait_set(**plan.files, out_dir=str(out_dir))
         gather = Node(
             GatherScan(
                 stem=scan.stem,
                 source=scan.uri,
                 methods=scan_wf.__desc__,
                 workflow=plan.name,
-                kind=plan.kind,
+                kind=scan.kind,
             ),
             name=f"gather_{plan.name.removesuffix('_wf')}",
             run_without_submitting=True,
@@ -119,19 +99,19 @@ def init_participant_wf(
             [
                 (scan_wf, gather, [(f"outputnode.{field}", field) for field in FILES]),
                 (scan_wf, gather, [("outputnode.out_files", "written")]),
-                (gather, collect_scans, [("manifest", f"in{place}")]),
+                (gather, collect_scans, [("manifest", f"in{number}")]),
             ]
         )
     return workflow
 
 
 def init_dmri7t_wf(
-    scans: Sequence[Any],
-    settings: Settings,
+    plans: Sequence[ScanPlan],
+    model: dict[str, Any],
     out_dir: str | Path,
     omp_nthreads: int = 1,
     command: str = "",
-    left: dict[str, list[str]] | None = None,
+    skipped: Mapping[str, Sequence[str]] | None = None,
     name: str = "dmri7t_wf",
 ) -> Workflow:
     """All participants, side by side.
@@ -144,27 +124,26 @@ def init_dmri7t_wf(
 
     Parameters
     ----------
-    scans : sequence of Scan
-        Of all participants.
-    settings : Settings
+    plans : sequence of ScanPlan
+        Of the scans of all participants, which lie on disk, with the same settings.
+    model : ModelConfig
+        What the model says of itself.
     out_dir : path
         The derivative data set.
     omp_nthreads : int
         Threads of a node.
     command : str
         Command line of the run, for the reports.
-    left : dict, optional
+    skipped : dict, optional
         Why scans could not be used, for the reports, by participant.
     name : str
     """
-    by_label: dict[str, list[Any]] = defaultdict(list)
-    for scan in scans:
-        by_label[scan.entities["sub"]].append(scan)
+    by_label: dict[str, list[ScanPlan]] = defaultdict(list)
+    for plan in plans:
+        by_label[plan.scan.entities["sub"]].append(plan)
     workflow = Workflow(name)
-    for label in sorted(by_label):
-        unfit = (left or {}).get(label, [])
-        part = init_participant_wf(
-            label, by_label[label], settings, out_dir, omp_nthreads, command, unfit
-        )
+    for label, own in sorted(by_label.items()):
+        reasons = (skipped or {}).get(label, ())
+        part = init_participant_wf(label, own, model, out_dir, omp_nthreads, command, reasons)
         workflow.add_nodes([part])
     return workflow

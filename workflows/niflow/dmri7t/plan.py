@@ -1,14 +1,20 @@
-"""What must be known of a scan before its graph can be drawn: shells, sizes, names."""
+"""What must be known of a scan before its graph can be drawn: settings, shells, sizes, names."""
 
 from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import attrs
+import nibabel
+import numpy as np
 
 from dmri7t.errors import InputError
+from dmri7t.io.derivatives import output_path, outputs_of, qsiprep_space
+from dmri7t.io.gradients import read_table
+from dmri7t.io.images import repetition_time
+from dmri7t.io.inputs import Scan
 from dmri7t.models.bundle import model_checksum, read_config, resolve_model
 from dmri7t.settings import Settings
 from dmri7t.signal.gradients import (
@@ -20,7 +26,6 @@ from dmri7t.signal.gradients import (
     find_shells,
 )
 from dmri7t.signal.grids import Grid, default_output_voxel, refine
-from dmri7t.signal.spaces import MIN_DICE, MIN_DICE_NAMED
 
 RANGE_SLACK = 0.02
 """b-values this little outside the model's range still go through it."""
@@ -28,39 +33,29 @@ RANGE_SLACK = 0.02
 BRAIN_SHARE = 0.45
 """Share of the image that a brain mask fills at most, for estimates of memory."""
 
+ON_INPUT_GRID = 70
+"""float32 values a voxel and shell that nodes leave on the input's grid beside volumes:
+coefficients, RISH and noise (31), features and latents (30), decoded RISH (9)."""
 
-@attrs.frozen
-class Tissues:
-    """A segmentation that comes with a scan; holds no paths.
+ON_OUTPUT_GRID = 6
+"""float32 values a voxel and shell on the output's grid: mean and spread of three orders."""
 
-    Parameters
-    ----------
-    labels : tuple of int
-        Values of GM, WM and CSF in one image; empty: there are three, of their probabilities.
-    maker : str
-        Who made it, for sentences.
-    uri : str
-        BIDS URI.
-    dice_needed : float
-        Overlap of the two brain masks from which on the spaces are taken to be the same.
-    """
+TENSORS = 6
+"""float32 values a voxel of a tensor fit and its uncertainty."""
 
-    labels: tuple[int, ...]
-    maker: str
-    uri: str
-    dice_needed: float = MIN_DICE
+COMPRESSED = 0.9
+"""Size of a compressed result over that of its values: noisy float32 hardly shrinks. Measured."""
 
 
 @attrs.frozen(eq=False)
 class ScanPlan:
-    """A scan as its graph sees it; holds no paths.
+    """A scan, its settings, and what both mean for its graph.
 
     Parameters
     ----------
-    name : str
-        Name of the scan's workflow.
-    stem : str
-        Source entities joined, such as ``sub-01_dir-AP``.
+    scan : Scan
+        Its files need not be there yet: see :func:`plan_series`.
+    settings : Settings
     grid, grid_out : Grid
         Of the input and of the output.
     n_volumes : int
@@ -77,20 +72,14 @@ class ScanPlan:
         How many different directions each shell has, by name.
     reasons : dict of str
         Why each passed shell is interpolated only, by name.
-    optional : tuple of str
-        Optional input files that the scan has: ``grad_b``, ``mask``.
     repetition_time : float
         Seconds from volume to volume, as the header has it; 0: unknown.
-    kind : str
-        What the source is, see :class:`dmri7t.io.inputs.Scan`; empty: unknown.
-    tissues : Tissues, optional
-        What is known of the tissues that come with the scan.
     slice_axis : int
         Axis of the image along which slices were acquired.
     """
 
-    name: str
-    stem: str
+    scan: Scan
+    settings: Settings
     grid: Grid
     grid_out: Grid
     n_volumes: int
@@ -98,13 +87,43 @@ class ScanPlan:
     translated: tuple[ShellVolumes, ...]
     passed: tuple[ShellVolumes, ...]
     tensor_volumes: list[int]
-    directions: dict[str, int] = attrs.field(factory=dict)
-    reasons: dict[str, str] = attrs.field(factory=dict)
-    optional: tuple[str, ...] = ()
+    directions: dict[str, int]
+    reasons: dict[str, str]
     repetition_time: float = 0.0
-    kind: str = ""
-    tissues: Tissues | None = None
     slice_axis: int = 2
+
+    @property
+    def name(self) -> str:
+        """Name of the scan's workflow."""
+        return workflow_name(self.scan.stem)
+
+    @property
+    def files(self) -> dict[str, str | list[str]]:
+        """The scan's files by the fields of its graph's ``inputnode``; only those that it has."""
+        scan = self.scan
+        files: dict[str, str | list[str]] = {
+            "dwi": str(scan.dwi),
+            "bval": str(scan.bval),
+            "bvec": str(scan.bvec),
+        }
+        for name, path in (("grad_b", scan.grad_b), ("mask", scan.mask)):
+            if path:
+                files[name] = str(path)
+        if scan.anatomy:
+            files["segmentation"] = [str(path) for path in scan.anatomy.files]
+            files["anatomy_mask"] = str(scan.anatomy.mask)
+        return files
+
+    @property
+    def cleaned(self) -> bool:
+        """Whether noise or ringing is taken out of the scan first."""
+        return self.settings.denoise or self.settings.gibbs
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Name of every output within the derivative data set, by its key."""
+        layout = self.settings.output_layout
+        return {key: str(output_path(Path(), self.scan, key, layout)) for key in outputs_of(layout)}
 
     @property
     def interpolated(self) -> list[int]:
@@ -126,6 +145,30 @@ class ScanPlan:
     def image_gigabytes(self) -> float:
         """Size in GiB of one volume of the output as float32."""
         return math.prod(self.grid_out.shape) * 4 / 2**30
+
+    def work_gigabytes(self, share: float) -> float:
+        """Room in GiB that the graph takes in the work folder.
+
+        Parameters
+        ----------
+        share : float
+            Share of the image that the brain fills.
+        """
+        inside, outside = (math.prod(grid.shape) for grid in (self.grid, self.grid_out))
+        before = self.n_volumes + TENSORS
+        before += (ON_INPUT_GRID + 6 * self.settings.samples) * len(self.translated)
+        after = self.n_volumes + TENSORS + ON_OUTPUT_GRID * len(self.translated)
+        masked = share * (inside * before + outside * after)
+        # b0 images and masks are whole volumes
+        return (masked + 2 * (inside + outside)) * 4 / 2**30
+
+    def result_gigabytes(self, share: float) -> float:
+        """Room in GiB that the results take, where the brain fills this share of the image."""
+        voxels = {"input": math.prod(self.grid.shape), "output": math.prod(self.grid_out.shape)}
+        volumes = {"": 0, "one": 1, "shells": len(self.translated), "scan": self.n_volumes}
+        rows = outputs_of(self.settings.output_layout).values()
+        values = sum(voxels[row.grid] * volumes[row.volumes] for row in rows)
+        return COMPRESSED * share * values * 4 / 2**30
 
 
 def model_settings(model: str = "default", **choices: Any) -> tuple[Settings, dict[str, Any]]:
@@ -179,18 +222,16 @@ def output_grid(grid: Grid, resolution: str | tuple[float, ...]) -> Grid:
     """
     if resolution == "native":
         return grid
-    if resolution == "auto":
-        return refine(grid, default_output_voxel(grid))
-    return refine(grid, resolution[0] if len(resolution) == 1 else list(resolution))
+    sizes = default_output_voxel(grid) if isinstance(resolution, str) else np.array(resolution)
+    return refine(grid, sizes)
 
 
-def plan_scan(scan: Any, settings: Settings) -> ScanPlan:
+def plan_scan(scan: Scan, settings: Settings) -> ScanPlan:
     """Plan a scan that lies on disk: its header and its gradients are read, nothing more.
 
     Parameters
     ----------
     scan : Scan
-        See :class:`dmri7t.io.inputs.Scan`.
     settings : Settings
 
     Raises
@@ -198,67 +239,54 @@ def plan_scan(scan: Any, settings: Settings) -> ScanPlan:
     InputError
         If no shell is left for the model, or the settings do not go with the scan.
     """
-    import nibabel
-
-    from dmri7t.io.derivatives import qsiprep_space
-    from dmri7t.io.gradients import read_table
-    from dmri7t.io.images import repetition_time
-
-    if settings.output_layout == "qsiprep":
-        qsiprep_space(scan)
-    if settings.denoise or settings.gibbs:
-        _check_raw(scan)
-    image = nibabel.load(scan.dwi)
-    optional = [name for name in ("grad_b", "mask") if getattr(scan, name, None)]
-    anatomy = getattr(scan, "anatomy", None)
+    image = cast(nibabel.Nifti1Image, nibabel.load(scan.dwi))
     return plan_series(
-        scan.stem,
+        scan,
         Grid(image.shape, image.affine),
-        read_table(scan.bval, scan.bvec, image.affine, getattr(scan, "grad_b", None)),
+        read_table(scan.bval, scan.bvec, image.affine, scan.grad_b),
         settings,
-        optional=tuple(optional),
         repetition_time=repetition_time(image),
         slice_axis=_slice_axis(scan.sidecar, image.header),
-        source=str(scan.dwi),
-        kind=getattr(scan, "kind", ""),
-        tissues=_tissues(anatomy) if anatomy else None,
     )
 
 
-def _tissues(anatomy: Any) -> Tissues:
-    needed = MIN_DICE if anatomy.same_space else MIN_DICE_NAMED
-    return Tissues(anatomy.labels, anatomy.maker, anatomy.uri, needed)
+def check_settings(scan: Scan, settings: Settings) -> None:
+    """See that the settings go with a scan.
 
-
-def _check_raw(scan: Any) -> None:
-    """Both corrections want the scan as it was acquired: on its grid, its noise not smoothed."""
-    kind = getattr(scan, "kind", "raw")
-    if kind != "raw":
+    Raises
+    ------
+    InputError
+        If the output's layout has no name for its space, or noise and ringing are to be taken
+        out of a scan that another program resampled.
+    """
+    if settings.output_layout == "qsiprep":
+        qsiprep_space(scan)
+    # both corrections want the scan as it was acquired: on its grid, its noise not smoothed
+    if (settings.denoise or settings.gibbs) and scan.kind not in ("raw", ""):
         raise InputError(
-            f"{scan.dwi}: comes from {'another program' if kind == 'derivative' else kind}, which "
-            "resampled it; --denoise and --gibbs are for raw scans: leave them out."
+            f"{scan.dwi}: comes from "
+            f"{'another program' if scan.kind == 'derivative' else scan.kind}, which resampled "
+            "it; --denoise and --gibbs are for raw scans: leave them out."
         )
 
 
-def _slice_axis(sidecar: dict[str, Any], header: Any) -> int:
+def _slice_axis(sidecar: dict[str, Any], header: nibabel.Nifti1Header) -> int:
     """Axis of the slices: by the sidecar, or by the header, or else the last."""
     name = str(sidecar.get("SliceEncodingDirection", ""))[:1]
-    told = header.get_dim_info()[2]
-    return "ijk".index(name) if name in ("i", "j", "k") else 2 if told is None else int(told)
+    if name in ("i", "j", "k"):
+        return "ijk".index(name)
+    axis = header.get_dim_info()[2]
+    return 2 if axis is None else int(axis)
 
 
 def plan_series(
-    stem: str,
+    scan: Scan,
     grid: Grid,
     table: GradientTable,
     settings: Settings,
     *,
-    optional: tuple[str, ...] = (),
     repetition_time: float = 0.0,
     slice_axis: int = 2,
-    source: str = "",
-    kind: str = "",
-    tissues: Tissues | None = None,
 ) -> ScanPlan:
     """Plan a scan that need not be there yet: an earlier node of the same workflow will make it.
 
@@ -268,57 +296,48 @@ def plan_series(
 
     Parameters
     ----------
-    stem : str
-        Source entities joined, such as ``sub-01_dir-AP``.
+    scan : Scan
+        What it will be. No file of it is read: ``mask``, ``grad_b`` and ``anatomy`` say which of
+        them will come, ``entities`` name the results.
     grid : Grid
         Of the image that will come. An image on another grid fails when it does.
     table : GradientTable
         b-values of its volumes, in their order; directions are only counted.
     settings : Settings
-    optional : tuple of str
-        Which of ``grad_b`` and ``mask`` will come with it.
     repetition_time : float
         Seconds from volume to volume; 0: unknown.
     slice_axis : int
         Axis along which slices are acquired, 0 to 2.
-    source : str
-        What messages call the scan; default: its stem.
-    kind : str
-        What the source is, see :class:`dmri7t.io.inputs.Scan`; empty: unknown.
-    tissues : Tissues, optional
-        Of a segmentation that will come with it.
 
     Raises
     ------
     InputError
-        If no shell is left for the model.
+        If no shell is left for the model, or the settings do not go with the scan.
     """
+    check_settings(scan, settings)
     b0, shells = find_shells(table.bvals, settings.b0_threshold)
     directions = {s.name: _count(table, s) for s in shells}
-    told = {s.name: why_passed(s, directions[s.name], settings) for s in shells}
-    wanted = [s for s in shells if not told[s.name]]
-    if not wanted:
-        found = ", ".join(f"{name} ({why})" for name, why in told.items()) or "none"
+    reasons = {s.name: why_passed(s, directions[s.name], settings) for s in shells}
+    translated = tuple(s for s in shells if not reasons[s.name])
+    if not translated:
+        found = ", ".join(f"{name} ({reason})" for name, reason in reasons.items()) or "none"
         raise InputError(
-            f"{source or stem}: no shell for the model; shells found: {found}. --shells sends a "
-            "shell through the model whatever its b-value."
+            f"{scan.dwi}: no shell for the model; shells found: {found}. --shells sends a shell "
+            "through the model whatever its b-value."
         )
     return ScanPlan(
-        name=workflow_name(stem),
-        stem=stem,
+        scan=scan,
+        settings=settings,
         grid=grid,
         grid_out=output_grid(grid, settings.output_resolution),
         n_volumes=len(table),
         b0=b0,
-        translated=tuple(wanted),
-        passed=tuple(s for s in shells if s not in wanted),
+        translated=translated,
+        passed=tuple(s for s in shells if reasons[s.name]),
         tensor_volumes=_tensor_volumes(table, b0, shells),
         directions=directions,
-        reasons={name: why for name, why in told.items() if why},
-        optional=optional,
+        reasons={name: reason for name, reason in reasons.items() if reason},
         repetition_time=repetition_time,
-        kind=kind,
-        tissues=tissues,
         slice_axis=slice_axis,
     )
 

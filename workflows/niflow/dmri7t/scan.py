@@ -2,78 +2,60 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import math
 from typing import Any
 
 from nipype import Node, Workflow
 from nipype.interfaces.utility import IdentityInterface
 
-from dmri7t import __version__
+from dmri7t.interfaces.clean import CleanScan
 from dmri7t.interfaces.collect import Collect
+from dmri7t.interfaces.harmonize import Harmonize
+from dmri7t.interfaces.prepare import DefineGrid, PrepareCleaned, PrepareScan
 from dmri7t.interfaces.report import FILES
-from dmri7t.interfaces.write import DIGEST
-from dmri7t.io.derivatives import describe_space
 from dmri7t.settings import Settings
-from dmri7t.signal.orders import ORDERS
-from niflow.dmri7t.harmonize import init_harmonize_wf
-from niflow.dmri7t.measure import init_measure_wf
+from niflow.dmri7t.measure import MEASUREMENT, init_measure_wf
 from niflow.dmri7t.outputs import init_outputs_wf
 from niflow.dmri7t.plan import ScanPlan
-from niflow.dmri7t.prepare import init_prepare_wf
-from niflow.dmri7t.represent import init_represent_wf
-from niflow.dmri7t.translate import init_translate_wf
+from niflow.dmri7t.shell import REPRESENTATION, describe_translation, init_shell_wf
 
-KEYS = (
-    "dwi",
-    "mask",
-    *(f"rish{order}_{kind}" for kind in ("native", "7tlike", "uncertainty") for order in ORDERS),
-    "fa",
-    "fa_uncertainty",
-    "md",
-    "quality_json",
-    "quality_tsv",
-    "settings",
+_HERE = (
+    "o correction for motion, eddy currents or susceptibility distortion was made in these steps"
 )
-"""Outputs that are asked of :func:`dmri7t.io.derivatives.output_path`."""
+
+CORRECTED = {
+    "": f"N{_HERE}.",
+    "raw": f"The scan came from a raw data set: n{_HERE}, and none is known of before them.",
+    "qsiprep": f"The scan had been preprocessed by QSIPrep [Cieslak et al. 2021]; n{_HERE}.",
+    "hcp": "The scan had been preprocessed by the pipelines of the Human Connectome Project "
+    f"[Glasser et al. 2013]; n{_HERE}.",
+    "derivative": "The scan came from the results of another program, whose corrections are not "
+    f"known here; n{_HERE}.",
+}
+"""Methods text by the kind of the source: readers expect these corrections of a pipeline."""
 
 
-def init_scan_wf(
-    plan: ScanPlan,
-    settings: Settings,
-    names: dict[str, str],
-    sidecar: dict[str, Any],
-    ranges: dict[str, Any],
-    acquisition: dict[str, Any] | None = None,
-    omp_nthreads: int = 1,
-    calibration: dict[str, Any] | None = None,
-) -> Workflow:
+def init_scan_wf(plan: ScanPlan, model: dict[str, Any], omp_nthreads: int = 1) -> Workflow:
     """Make the 7T-like scan of one scan.
 
     Workflow Graph
 
     .. code-block:: text
 
-        inputnode -> prepare_wf -> <shell>_wf (represent_wf -> translate_wf), one a shell
-        <shell>_wf -> collect_representations, collect_generated -> harmonize_wf
+        inputnode -> prepare -> define_grid
+        inputnode -> clean -> prepare  (where the settings ask for it)
+        prepare, define_grid -> <shell>_wf, one a shell
+        <shell>_wf -> collect_representations, collect_generated -> harmonize
         <shell>_wf -> collect_novelty -> measure_wf
-        harmonize_wf -> measure_wf -> outputs_wf -> outputnode
+        harmonize -> measure_wf -> outputs_wf -> outputnode
 
     Parameters
     ----------
     plan : ScanPlan
-    settings : Settings
-    names : dict
-        Name of every output within the data set, by key.
-    sidecar : dict
-        What every sidecar says.
-    ranges : dict
-        What the model was trained on.
-    acquisition : dict, optional
-        Fields of the source's sidecar, for that of the 7T-like scan.
+    model : ModelConfig
+        What the model says of itself.
     omp_nthreads : int
         Threads of a node.
-    calibration : dict, optional
-        Of the model's uncertainty; without one, uncertainty is the spread over samples.
 
     Inputs
     ------
@@ -82,7 +64,7 @@ def init_scan_wf(
     bval, bvec
         Gradients, FSL's convention.
     grad_b
-        Gradients in the scanner frame, where the scan has them.
+        Gradients in the scanner frame (MRtrix), where the scan has them.
     mask
         Brain mask, where the scan has one.
     segmentation, anatomy_mask
@@ -103,227 +85,247 @@ def init_scan_wf(
     tensor_native, tensor_generated
         FA, MD and direction before and after.
     quality
-        Figures of quality as JSON.
+        Quality metrics as JSON.
     novelty
         How unlike training every translated shell is.
     departures
         Where the output departs from the input beyond its noise, by shell.
     """
     workflow = Workflow(plan.name)
-    fields = ["dwi", "bval", "bvec", "grad_b", "mask"]
-    anatomy = ["segmentation", "anatomy_mask"]
-    inputnode = Node(IdentityInterface(fields=[*fields, *anatomy, "out_dir"]), name="inputnode")
+    workflow.__desc__ = describe_methods(plan, model)
+    fields = ["dwi", "bval", "bvec", "grad_b", "mask", "segmentation", "anatomy_mask"]
+    inputnode = Node(IdentityInterface(fields=[*fields, "out_dir"]), name="inputnode")
     outputnode = Node(IdentityInterface(fields=["out_files", *FILES]), name="outputnode")
-    prepare_wf = init_prepare_wf(plan, settings, omp_nthreads)
-    harmonize_wf = init_harmonize_wf(plan, settings, omp_nthreads)
-    measure_wf = init_measure_wf(plan, ranges, omp_nthreads, calibration)
-    outputs_wf = init_outputs_wf(
-        plan, settings, names, sidecar, acquisition, omp_nthreads, bool(calibration)
-    )
-    gather = {}
-    for what in ("representations", "generated", "novelty"):
-        gather[what] = Node(
-            Collect(len(plan.translated)), name=f"collect_{what}", run_without_submitting=True
-        )
 
-    workflow.connect([(inputnode, prepare_wf, [(f, f"inputnode.{f}") for f in fields])])
-    for place, shell in enumerate(plan.translated, start=1):
-        shell_wf = init_shell_wf(plan, shell, settings, omp_nthreads)
-        shared = ("dwi", "gradients", "b0", "mask", "mask_out")
+    # stage 2: the scan made ready
+    prepare = _prepare_node(plan, omp_nthreads)
+    define_grid = _grid_node(plan)
+    files = [f for f in ("dwi", "bval", "bvec", "grad_b", "mask") if f in plan.files]
+    if plan.cleaned:
+        clean = _clean_node(plan)
+        taken = [f for f in ("dwi", "bval", "mask") if f in plan.files]
         workflow.connect(
             [
-                (prepare_wf, shell_wf, [(f"outputnode.{f}", f"inputnode.{f}") for f in shared]),
-                (
-                    shell_wf,
-                    gather["representations"],
-                    [("outputnode.representation", f"in{place}")],
-                ),
-                (shell_wf, gather["generated"], [("outputnode.generated", f"in{place}")]),
-                (shell_wf, gather["novelty"], [("outputnode.novelty", f"in{place}")]),
+                (inputnode, clean, [(f, f) for f in taken]),
+                (clean, prepare, [("dwi", "dwi"), ("cleaning", "cleaning")]),
             ]
         )
-    # what each part takes: (part, field there, node, field here)
-    prepared, made = "outputnode.", harmonize_wf
-    tensors = ("tensor_native", "tensor_generated")
-    for part, taken in (
-        (harmonize_wf, ("dwi", "b0", "mask", "mask_out")),
-        (measure_wf, ("dwi", "b0", "gradients", "mask", "mask_out", "checks")),
-        (outputs_wf, ("gradients", "mask", "mask_out")),
-    ):
-        workflow.connect([(prepare_wf, part, [(prepared + f, f"inputnode.{f}") for f in taken])])
-    for what, node in gather.items():
-        users = (measure_wf,) if what == "novelty" else (harmonize_wf, measure_wf, outputs_wf)
-        for part in users:
-            workflow.connect(node, "out", part, f"inputnode.{what}")
-        workflow.connect(node, "out", outputnode, what)
+        files.remove("dwi")
     workflow.connect(
         [
+            (inputnode, prepare, [(f, f) for f in files]),
+            (prepare, define_grid, [("mask", "mask")]),
+        ]
+    )
+
+    # stages 4 to 8: every shell for itself
+    collected = {}
+    for field in ("representations", "generated", "novelty"):
+        collected[field] = Node(
+            Collect(len(plan.translated)), name=f"collect_{field}", run_without_submitting=True
+        )
+        workflow.connect(collected[field], "out", outputnode, field)
+    for number, shell in enumerate(plan.translated, start=1):
+        shell_wf = init_shell_wf(plan, shell, omp_nthreads)
+        workflow.connect(
+            [
+                (prepare, shell_wf, _to("dwi", "gradients", "b0", "mask")),
+                (define_grid, shell_wf, _to("mask_out")),
+                (
+                    shell_wf,
+                    collected["representations"],
+                    [("outputnode.representation", f"in{number}")],
+                ),
+                (shell_wf, collected["generated"], [("outputnode.generated", f"in{number}")]),
+                (shell_wf, collected["novelty"], [("outputnode.novelty", f"in{number}")]),
+            ]
+        )
+
+    # stage 9: the 7T-like scan
+    harmonize = _harmonize_node(plan, omp_nthreads)
+    workflow.connect(
+        [
+            (prepare, harmonize, [(f, f) for f in ("dwi", "b0", "mask")]),
+            (define_grid, harmonize, [("mask_out", "mask_out")]),
+            (collected["representations"], harmonize, [("out", "representations")]),
+            (collected["generated"], harmonize, [("out", "generated")]),
+        ]
+    )
+
+    # stages 10 and 11: metrics and files
+    measure_wf = init_measure_wf(plan, model, omp_nthreads)
+    outputs_wf = init_outputs_wf(plan, model, omp_nthreads)
+    for part, prepared in (
+        (measure_wf, ("dwi", "b0", "gradients", "mask", "checks")),
+        (outputs_wf, ("gradients", "mask")),
+    ):
+        workflow.connect(
+            [
+                (prepare, part, _to(*prepared)),
+                (define_grid, part, _to("mask_out")),
+                (collected["representations"], part, [("out", "inputnode.representations")]),
+                (collected["generated"], part, [("out", "inputnode.generated")]),
+            ]
+        )
+    measured = ("tensor_native", "tensor_generated", "quality")
+    calibrated = ["anisotropy_sd"] if model.get("calibration") else []
+    handed_over = [(f"outputnode.{f}", f"inputnode.{f}") for f in (*measured, "table", *calibrated)]
+    workflow.connect(
+        [
+            (collected["novelty"], measure_wf, [("out", "inputnode.novelty")]),
             (
-                made,
+                harmonize,
                 measure_wf,
-                [
-                    ("outputnode.dwi", "inputnode.dwi_out"),
-                    ("outputnode.figures", "inputnode.figures"),
-                ],
+                [("dwi", "inputnode.dwi_out"), ("figures", "inputnode.figures")],
             ),
-            (made, outputs_wf, [(f"outputnode.{f}", f"inputnode.{f}") for f in ("dwi", "b0")]),
-            (inputnode, outputs_wf, [("out_dir", "inputnode.out_dir")]),
-            (
-                measure_wf,
-                outputs_wf,
-                [(f"outputnode.{f}", f"inputnode.{f}") for f in (*tensors, "quality", "table")],
-            ),
-            (
-                prepare_wf,
-                outputnode,
-                [(prepared + f, f) for f in ("mask", "mask_out", "b0")],
-            ),
-            (made, outputnode, [("outputnode.b0", "b0_out")]),
-            (
-                measure_wf,
-                outputnode,
-                [(f"outputnode.{f}", f) for f in (*tensors, "quality", "departures")],
-            ),
+            (harmonize, outputs_wf, _to("dwi", "b0")),
+            (measure_wf, outputs_wf, handed_over),
+            (inputnode, outputs_wf, _to("out_dir")),
+            (prepare, outputnode, [("mask", "mask"), ("b0", "b0")]),
+            (define_grid, outputnode, [("mask_out", "mask_out")]),
+            (harmonize, outputnode, [("b0", "b0_out")]),
+            (measure_wf, outputnode, [(f"outputnode.{f}", f) for f in (*measured, "departures")]),
             (outputs_wf, outputnode, [("outputnode.out_files", "out_files")]),
         ]
     )
-    if plan.tissues:
-        workflow.connect([(inputnode, measure_wf, [(f, f"inputnode.{f}") for f in anatomy])])
-    if calibration:
-        workflow.connect(
-            measure_wf, "outputnode.anisotropy_sd", outputs_wf, "inputnode.anisotropy_sd"
+    if plan.scan.anatomy:
+        workflow.connect([(inputnode, measure_wf, _to("segmentation", "anatomy_mask"))])
+    return workflow
+
+
+def _to(*fields: str) -> list[tuple[str, str]]:
+    """Fields as a part of the graph takes them."""
+    return [(field, f"inputnode.{field}") for field in fields]
+
+
+def _clean_node(plan: ScanPlan) -> Node:
+    """Node that takes noise and ringing out; DIPY's code for both runs on one processor."""
+    settings = plan.settings
+    image = math.prod(plan.grid.shape) * plan.n_volumes * 4 / 2**30
+    return Node(
+        CleanScan(
+            b0_threshold=settings.b0_threshold,
+            denoise=settings.denoise,
+            gibbs=settings.gibbs,
+            slice_axis=plan.slice_axis,
+        ),
+        name="clean",
+        mem_gb=0.5 + (6 if settings.denoise else 1.5) * image,
+    )
+
+
+def _prepare_node(plan: ScanPlan, omp_nthreads: int) -> Node:
+    """Node that reads the scan; it refuses one that the graph was not planned for."""
+    return Node(
+        (PrepareCleaned if plan.cleaned else PrepareScan)(
+            b0_threshold=plan.settings.b0_threshold,
+            shape=list(plan.grid.shape),
+            affine=[float(value) for value in plan.grid.affine.ravel()],
+            groups=list(plan.groups.values()),
+        ),
+        name="prepare",
+        n_procs=omp_nthreads,
+        mem_gb=0.5 + plan.gigabytes(plan.n_volumes) + 8 * plan.image_gigabytes,
+    )
+
+
+def _grid_node(plan: ScanPlan) -> Node:
+    """Node that brings the mask to the output's grid."""
+    return Node(
+        DefineGrid(
+            shape=list(plan.grid_out.shape),
+            affine=[float(value) for value in plan.grid_out.affine.ravel()],
+        ),
+        name="define_grid",
+        mem_gb=0.3 + 6 * plan.image_gigabytes,
+    )
+
+
+def _harmonize_node(plan: ScanPlan, omp_nthreads: int) -> Node:
+    """Node that makes the 7T-like scan out of coefficients and generated RISH."""
+    settings = plan.settings
+    return Node(
+        Harmonize(
+            shell_indices=[list(shell.indices) for shell in plan.translated],
+            interpolated=plan.interpolated,
+            ratio_lower=settings.ratio_lower,
+            ratio_upper=settings.ratio_upper,
+            consistency=settings.consistency,
+        ),
+        name="harmonize",
+        n_procs=omp_nthreads,
+        mem_gb=0.5
+        + plan.gigabytes(140 if settings.consistency else 110, out=True)
+        + (60 if settings.consistency else 20) * plan.image_gigabytes,
+    )
+
+
+def describe_methods(plan: ScanPlan, model: dict[str, Any]) -> str:
+    """Methods text of a scan: what every stage does, in the order of the data."""
+    return "\n\n".join(
+        (
+            _describe_preparation(plan),
+            CORRECTED[plan.scan.kind],
+            REPRESENTATION,
+            describe_translation(plan.settings, model),
+            _describe_harmonization(plan),
+            MEASUREMENT,
         )
-    workflow.__desc__ = join_methods(workflow)
-    return workflow
-
-
-def init_shell_wf(
-    plan: ScanPlan, shell: Any, settings: Settings, omp_nthreads: int = 1
-) -> Workflow:
-    """Represent and translate one shell; the workflow is named after it.
-
-    Workflow Graph
-
-    .. code-block:: text
-
-        inputnode -> represent_wf -> translate_wf -> outputnode
-
-    Parameters
-    ----------
-    plan : ScanPlan
-    shell : ShellVolumes
-    settings : Settings
-    omp_nthreads : int
-        Threads of a node.
-
-    Inputs
-    ------
-    dwi
-        (volumes, voxels) array of the whole scan.
-    gradients
-        Gradient table, scanner frame.
-    b0
-        Mean b0.
-    mask, mask_out
-        Brain masks on the input's and the output's grid.
-
-    Outputs
-    -------
-    representation
-        Coefficients, RISH, noise and sigma of the shell.
-    generated
-        Mean and spread of 7T-like RISH on the output's grid.
-    novelty
-        How unlike training the shell is.
-    """
-    workflow = Workflow(f"{shell.name}_wf")
-    inputnode = Node(
-        IdentityInterface(fields=["dwi", "gradients", "b0", "mask", "mask_out"]),
-        name="inputnode",
     )
-    made = ("generated", "novelty")
-    outputnode = Node(IdentityInterface(fields=["representation", *made]), name="outputnode")
-    represent_wf = init_represent_wf(plan, shell, settings, omp_nthreads)
-    translate_wf = init_translate_wf(plan, settings, omp_nthreads)
-    taken = ("dwi", "gradients", "b0", "mask")
-    workflow.connect(
-        [
-            (inputnode, represent_wf, [(f, f"inputnode.{f}") for f in taken]),
-            (
-                inputnode,
-                translate_wf,
-                [(f, f"inputnode.{f}") for f in ("mask", "mask_out")],
-            ),
-            (
-                represent_wf,
-                translate_wf,
-                [("outputnode.representation", "inputnode.representation")],
-            ),
-            (represent_wf, outputnode, [("outputnode.representation", "representation")]),
-            (translate_wf, outputnode, [(f"outputnode.{f}", f) for f in made]),
-        ]
+
+
+def _describe_cleaning(settings: Settings) -> str:
+    """What the methods say of noise and ringing; ends in a space, or is empty."""
+    noise = (
+        "Noise was taken out of the scan by principal component analysis in patches, with the "
+        "threshold of random-matrix theory (MP-PCA) [Veraart et al. 2016]. "
     )
-    return workflow
+    ringing = (
+        "Gibbs ringing was taken out slice by slice by local subvoxel shifts [Kellner et al. 2016; "
+        "Neto Henriques 2018]. "
+    )
+    text = (noise if settings.denoise else "") + (ringing if settings.gibbs else "")
+    by = "Both were done by" if settings.denoise and settings.gibbs else "This was done by"
+    return f"{text}{by} DIPY [Garyfallidis et al. 2014]. " if text else ""
 
 
-def join_methods(workflow: Workflow) -> str:
-    """Methods text of a scan: what every step says of itself, once, in the order of the data."""
-    texts: list[str] = []
-    order = ("prepare_wf", "represent_wf", "translate_wf", "harmonize_wf", "measure_wf")
-    parts = {name.rsplit(".", 1)[-1]: workflow.get_node(name) for name in _sub_workflows(workflow)}
-    for name in order:
-        text = getattr(parts.get(name), "__desc__", "") or ""
-        if text and text not in texts:
-            texts.append(text)
-    return "\n\n".join(texts)
+def _describe_preparation(plan: ScanPlan) -> str:
+    settings = plan.settings
+    sizes = "x".join(f"{mm:.3g}" for mm in plan.grid.voxel_sizes)
+    mask = (
+        "The brain mask that came with the scan was used."
+        if plan.scan.mask
+        else "A brain mask was found on the mean b0 image by median filtering and Otsu's "
+        "threshold [DIPY, Garyfallidis et al. 2014], after division by the smooth receive "
+        "profile."
+    )
+    return (
+        f"{_describe_cleaning(settings)}The scan has {plan.n_volumes} volumes of {sizes} mm "
+        f"voxels, {len(plan.b0)} of them with b <= {settings.b0_threshold:g} s/mm2, which count as "
+        f"b = 0. {mask}"
+    )
 
 
-def _sub_workflows(workflow: Workflow) -> list[str]:
-    names = []
-    for node in workflow._graph.nodes():
-        if isinstance(node, Workflow):
-            names.append(node.name)
-            names += [f"{node.name}.{inner}" for inner in _sub_workflows(node)]
-    return names
-
-
-def describe_result(scan: Any, settings: Settings, training: Any) -> dict[str, Any]:
-    """What every sidecar says: that the result is synthetic, and how it came about.
-
-    Parameters
-    ----------
-    scan : Scan
-    settings : Settings
-    training : anything JSON can hold
-        What the model was trained on, from its config.
-    """
-    return {
-        "Synthetic": True,
-        "Sources": [scan.uri],
-        "SoftwareName": "dmri7t",
-        "SoftwareVersion": __version__,
-        "ModelName": settings.model_name,
-        "ModelVersion": settings.model_version,
-        "ModelSHA256": settings.model_sha256,
-        "ModelTraining": training,
-        "RandomSeed": settings.random_seed,
-        "SamplerSteps": settings.sampler_steps,
-        "Samples": settings.samples,
-        "Upsampling": settings.upsampling,
-        "SphericalHarmonicBasis": "MRtrix",
-        "SphericalHarmonicNormalization": "orthonormal",
-        "RatioBounds": [settings.ratio_lower, settings.ratio_upper],
-        "ConsistencyFraction": settings.consistency,
-        **({"Denoised": "MP-PCA"} if settings.denoise else {}),
-        **({"GibbsCorrected": True} if settings.gibbs else {}),
-        **describe_space(scan, settings.output_layout),
-        DIGEST: settings.digest(),
-    }
-
-
-def output_names(scan: Any, layout: str = "bids") -> dict[str, str]:
-    """Name of every output of a scan within the data set, by key."""
-    from dmri7t.io.derivatives import QSIPREP_ONLY, output_path
-
-    keys = [*KEYS, *(QSIPREP_ONLY if layout == "qsiprep" else ())]
-    return {key: str(output_path(Path(), scan, key, layout)) for key in keys}
+def _describe_harmonization(plan: ScanPlan) -> str:
+    settings = plan.settings
+    sizes = "x".join(f"{mm:.4g}" for mm in plan.grid_out.voxel_sizes)
+    passed = ""
+    if plan.passed:
+        names = ", ".join(shell.name for shell in plan.passed)
+        passed = f" Shells that the model did not translate ({names}) were interpolated only."
+    held = ""
+    if settings.consistency:
+        held = (
+            " The coefficients of the signal were then held to those measured at low spatial "
+            f"frequencies, below {settings.consistency:g} of the input's Nyquist frequency along "
+            "each axis: the part of the change that is slower than that, by least squares within "
+            "the brain, was taken back."
+        )
+    return (
+        f"The coefficients were interpolated to {sizes} mm by cubic B-splines and multiplied, "
+        "order by order, by the square root of generated over measured RISH, held between "
+        f"{settings.ratio_lower:g} and {settings.ratio_upper:g}; orders above 4 were left as "
+        f"they are.{held} The signal was evaluated at every gradient direction of the scan and "
+        "multiplied by the mean b = 0 image; every b = 0 volume was kept, interpolated."
+        f"{passed} The result is synthetic: it is a model's estimate, no measurement."
+    )

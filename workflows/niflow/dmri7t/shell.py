@@ -1,0 +1,197 @@
+"""Stages 4 to 8: one shell as spherical harmonics and RISH, and what the model makes of those."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from nipype import Node, Workflow
+from nipype.interfaces.utility import IdentityInterface
+
+from dmri7t.interfaces.represent import Represent
+from dmri7t.interfaces.translate import Decode, Diffuse, Encode, SuperResolve
+from dmri7t.models.bundle import shares
+from dmri7t.settings import Settings
+from dmri7t.signal.gradients import ShellVolumes
+from niflow.dmri7t.plan import ScanPlan
+
+REPRESENTATION = (
+    "For each shell, real even spherical harmonics (orthonormal, as in MRtrix3 "
+    "[Tournier et al. 2019]) were fitted by least squares to the signal divided by the mean "
+    "b = 0 image, at the order that the number of directions supports; where directions are "
+    "few, with Laplace-Beltrami regularisation [Descoteaux et al. 2007], whose mean "
+    "attenuation of each order was divided out. Rotation-invariant features "
+    "R_l = sum_m c_lm^2 (RISH) [Mirzaalian et al. 2016] were computed for l = 0, 2, 4, with "
+    "the share that noise is expected to have in each."
+)
+
+
+def init_shell_wf(plan: ScanPlan, shell: ShellVolumes, omp_nthreads: int = 1) -> Workflow:
+    """Represent and translate one shell; the workflow is named after it.
+
+    Workflow Graph
+
+    .. code-block:: text
+
+        inputnode -> represent -> encode -> diffuse -> decode -> super_resolve
+        represent, encode, super_resolve -> outputnode
+
+    Parameters
+    ----------
+    plan : ScanPlan
+    shell : ShellVolumes
+        Of ``plan.translated``.
+    omp_nthreads : int
+        Threads of a node; a node that runs on a GPU counts as one.
+
+    Inputs
+    ------
+    dwi
+        (volumes, voxels) array of the whole scan.
+    gradients
+        Gradient table, scanner frame.
+    b0
+        Mean b0.
+    mask, mask_out
+        Brain masks on the input's and the output's grid.
+
+    Outputs
+    -------
+    representation
+        Coefficients, RISH, noise and sigma of the shell.
+    generated
+        Mean and spread of 7T-like RISH on the output's grid.
+    novelty
+        How unlike training the shell is, a map on the input's grid and a record.
+    """
+    workflow = Workflow(f"{shell.name}_wf")
+    fields = ["dwi", "gradients", "b0", "mask", "mask_out"]
+    inputnode = Node(IdentityInterface(fields=fields), name="inputnode")
+    outputnode = Node(
+        IdentityInterface(fields=["representation", "generated", "novelty"]), name="outputnode"
+    )
+    represent = _represent_node(plan, shell, omp_nthreads)
+    encode, diffuse, decode, super_resolve = _translate_nodes(plan, omp_nthreads)
+    workflow.connect(
+        [
+            (inputnode, represent, [(f, f) for f in ("dwi", "gradients", "b0", "mask")]),
+            (represent, encode, [("representation", "representation")]),
+            (inputnode, encode, [("mask", "mask")]),
+            (encode, diffuse, [("encoded", "encoded")]),
+            (encode, decode, [("encoded", "encoded")]),
+            (diffuse, decode, [("diffused", "diffused")]),
+            (inputnode, decode, [("mask", "mask")]),
+            (encode, super_resolve, [("encoded", "encoded")]),
+            (decode, super_resolve, [("decoded", "decoded")]),
+            (inputnode, super_resolve, [("mask", "mask"), ("mask_out", "mask_out")]),
+            (represent, outputnode, [("representation", "representation")]),
+            (encode, outputnode, [("novelty", "novelty")]),
+            (super_resolve, outputnode, [("generated", "generated")]),
+        ]
+    )
+    return workflow
+
+
+def _represent_node(plan: ScanPlan, shell: ShellVolumes, omp_nthreads: int) -> Node:
+    """Node that fits spherical harmonics."""
+    represent = Node(
+        Represent(indices=list(shell.indices), bval=shell.bval, n_b0=len(plan.b0)),
+        name="represent",
+        n_procs=omp_nthreads,
+        mem_gb=0.5 + plan.gigabytes(2 * len(shell) + 60),
+    )
+    # what is left out, the fit chooses by the number of directions
+    if plan.settings.sh_order is not None:
+        represent.inputs.sh_order = plan.settings.sh_order
+    if plan.settings.laplace_beltrami is not None:
+        represent.inputs.laplace_beltrami = plan.settings.laplace_beltrami
+    return represent
+
+
+def _translate_nodes(plan: ScanPlan, omp_nthreads: int) -> list[Node]:
+    """Nodes of the model's four stages."""
+    settings = plan.settings
+    model = {
+        "model": settings.model,
+        "model_sha256": settings.model_sha256,
+        "device": settings.device,
+        "use_gpu": settings.device == "cuda",
+        "precision": settings.precision,
+        "low_mem": settings.low_mem,
+    }
+    drawn = {
+        "sampler_steps": settings.sampler_steps,
+        "samples": settings.samples,
+        "random_seed": settings.random_seed,
+    }
+    decoded = plan.gigabytes(120 + 3 * settings.samples)
+    stages = {
+        "encode": (Encode(**model), plan.gigabytes(150)),
+        "diffuse": (Diffuse(**drawn, **model), plan.gigabytes(100)),
+        "decode": (Decode(**model), decoded),
+        "super_resolve": (
+            SuperResolve(upsampling=settings.upsampling, **model),
+            plan.gigabytes(100, out=True),
+        ),
+    }
+    n_procs = 1 if settings.device == "cuda" else omp_nthreads
+    return [
+        Node(interface, name=name, n_procs=n_procs, mem_gb=1.0 + gigabytes)
+        for name, (interface, gigabytes) in stages.items()
+    ]
+
+
+def describe_translation(settings: Settings, model: dict[str, Any]) -> str:
+    """Methods text of what a model makes of RISH."""
+    samples = (
+        "one sample was drawn"
+        if settings.samples == 1
+        else f"{settings.samples} samples were drawn and averaged"
+    )
+    drawn = f"({settings.sampler_steps} steps, seed {settings.random_seed}; {samples})"
+    stages = {
+        "direct": "the 3T features were encoded by a vector-quantised autoencoder, a latent "
+        f"diffusion model carried the 3T latent to a 7T latent {drawn}, and the 7T autoencoder "
+        "decoded it",
+        "residual": "a regression network estimated 7T RISH from the 3T features; a latent "
+        "diffusion model (rectified flow), given the vector-quantised latent of the 3T features, "
+        f"sampled what is missing from that estimate {drawn}, and the 7T autoencoder decoded it; "
+        f"{_added(model)}. The regression is not part of that paper",
+        "regression": "a regression network estimated 7T RISH from the 3T features; nothing was "
+        "sampled. The regression is not part of that paper",
+    }
+    return (
+        f"7T-like RISH were generated by the model {settings.model_name} "
+        f"{settings.model_version} (SHA-256 {settings.model_sha256[:12]}), in stages after "
+        f"[Zhu et al. 2024]: {stages[settings.model_form]}. The result was brought to the finer "
+        f"grid {_finer(model, settings.upsampling)}."
+    )
+
+
+def _added(model: dict[str, Any]) -> str:
+    """What was made of the samples beside a regression."""
+    taken, _ = shares(model)
+    if not any(taken):
+        return (
+            "none of it was added, as it brought no gain on simulated subjects, and the spread "
+            "of the samples went into the uncertainty alone"
+        )
+    return "it was added" if set(taken) == {1.0} else f"of it {_by_order(taken)} was added"
+
+
+def _finer(model: dict[str, Any], upsampling: str) -> str:
+    """How the result came to the output's grid."""
+    _, taken = shares(model)
+    if upsampling != "model" or "super_resolution" not in model["networks"] or not any(taken):
+        return "by cubic B-splines"
+    if set(taken) == {1.0}:
+        return "by the model's super-resolution network"
+    return (
+        "by cubic B-splines, and of what the model's super-resolution network adds to them "
+        f"{_by_order(taken)} was taken"
+    )
+
+
+def _by_order(taken: Sequence[float]) -> str:
+    *most, last = (f"{share:.0%} of R{2 * row}" for row, share in enumerate(taken))
+    return f"{', '.join(most)} and {last}"
