@@ -14,7 +14,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from dmri7t.io.inputs import Scan
+from dmri7t.io.scan import Scan
 
 
 def _skip_is_failure(report: pytest.CollectReport | pytest.TestReport) -> None:

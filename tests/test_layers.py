@@ -159,7 +159,7 @@ def test_io_knows_no_nipype() -> None:
 def test_driver_loads_no_torch_in_fact() -> None:
     """Import what the command imports before workers start, and look."""
     modules = (
-        "cli.app cli.device io.checks io.dataset io.inputs io.derivatives models.bundle "
+        "cli.app cli.device io.checks io.dataset io.source io.derivatives models.bundle "
         "execution.run settings"
     ).split()
     code = (

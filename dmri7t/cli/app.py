@@ -28,6 +28,10 @@ from dmri7t.execution.plugin_file import Local
 from dmri7t.execution.status import RunStatus
 from dmri7t.execution.stop import told_to_stop
 from dmri7t.execution.workers import warm_up
+from dmri7t.io.dataset import Validation, validate_dataset
+from dmri7t.io.scan import Scan
+from dmri7t.io.search import Query
+from dmri7t.io.source import Source, open_source, remarks
 from dmri7t.settings import Settings
 
 if TYPE_CHECKING:
@@ -87,7 +91,7 @@ def make_settings(args: argparse.Namespace, device: str) -> tuple[Settings, dict
     return model_settings(**{name: asked[name] for name in names} | {"device": device})
 
 
-def choose_participants(args: argparse.Namespace, source: Any) -> list[str]:
+def choose_participants(args: argparse.Namespace, source: Source) -> list[str]:
     """Labels to run.
 
     Raises
@@ -95,8 +99,8 @@ def choose_participants(args: argparse.Namespace, source: Any) -> list[str]:
     InputError
         If one is not in the data set, or there is none at all.
     """
-    present = list(source.folders())
-    asked = [source.label(name) for name in args.participant_label]
+    present = list(source.folders)
+    asked = [source.kind.label(name) for name in args.participant_label]
     unknown = [label for label in asked if label not in present]
     if unknown:
         raise InputError(
@@ -104,7 +108,9 @@ def choose_participants(args: argparse.Namespace, source: Any) -> list[str]:
             f"{', '.join(present) or 'none'}."
         )
     if not present:
-        raise InputError(f"{args.bids_dir}: no folder sub-<label>; give the root of the data set.")
+        raise InputError(
+            f"{args.bids_dir}: no folder {source.kind.layout}; give the root of the data set."
+        )
     # named twice is asked once
     return list(dict.fromkeys(asked)) or present
 
@@ -128,8 +134,12 @@ def read_filters(path: Path | None) -> dict[str, Any]:
 
 
 def find_and_check(
-    args: argparse.Namespace, source: Any, labels: list[str], validation: Any, status: RunStatus
-) -> list[Any]:
+    args: argparse.Namespace,
+    source: Source,
+    labels: list[str],
+    validation: Validation,
+    status: RunStatus,
+) -> list[Scan]:
     """List all candidates, check those taken, note those that cannot be used.
 
     Returns
@@ -137,23 +147,20 @@ def find_and_check(
     list of Scan
         All that can be used, whatever became of the participant's others.
     """
-    from dmri7t.io.find import find_all, remarks
-
     filters = read_filters(args.bids_filter_file)
-    candidates = find_all(
-        source, labels, args.session_id, filters, args.bids_database_dir, args.b0_threshold
-    )
+    query = Query(labels, args.session_id, filters, args.bids_database_dir, args.b0_threshold)
+    candidates = source.find(query)
     scans = [c.scan for c in candidates if c.scan is not None]
     flaws = find_flaws(source, scans, validation, args.b0_threshold)
     say("Candidate scans:")
     for candidate in candidates:
-        place = source.place(candidate.path)
+        name = source.relative_name(candidate.path)
         if not candidate.taken:
-            say(f"  left   {place}: {candidate.reason}")
+            say(f"  skipped  {name}: {candidate.reason}")
         elif candidate.path in flaws:
-            say(f"  left   {place}: cannot be used: {flaws[candidate.path]}")
+            say(f"  skipped  {name}: cannot be used: {flaws[candidate.path]}")
         else:
-            say(f"  taken  {place}: a diffusion series with gradients that fit")
+            say(f"  taken    {name}: a diffusion series with gradients that fit")
     usable = [s for s in scans if s.dwi not in flaws]
     for remark in remarks(source, usable):
         say(f"  {remark}")
@@ -162,24 +169,24 @@ def find_and_check(
         for flaw in [flaws[scan.dwi] for scan in own if scan.dwi in flaws]:
             status.fail_before(label, flaw)
         if not own:
-            reason = f"{source.folders()[label]}: no diffusion scan to take"
-            status.fail_before(label, f"{reason}; see above why its images were left")
+            reason = f"{source.folders[label]}: no diffusion scan to take"
+            status.fail_before(label, f"{reason}; see above why its images were skipped")
     return usable
 
 
 def find_flaws(
-    source: Any, scans: list[Any], validation: Any, b0_threshold: float
+    source: Source, scans: list[Scan], validation: Validation, b0_threshold: float
 ) -> dict[Path, str]:
     """What is wrong with scans, by image: our own checks first, since they name the remedy."""
     from dmri7t.io.checks import check_scan
 
     flaws = {}
-    told = validation.of_files({source.place(s.dwi) for s in scans})
+    errors = validation.of_files({source.relative_name(s.dwi) for s in scans})
     for scan in scans:
-        place = source.place(scan.dwi)
-        if place in told:
+        name = source.relative_name(scan.dwi)
+        if name in errors:
             flaws[scan.dwi] = (
-                f"{scan.dwi}: not valid BIDS ({told[place]}); mend it or pass "
+                f"{scan.dwi}: not valid BIDS ({errors[name]}); mend it or pass "
                 "--skip-bids-validation."
             )
         try:
@@ -189,7 +196,7 @@ def find_flaws(
     return flaws
 
 
-def validate(args: argparse.Namespace, running: Future) -> Any:
+def validate(args: argparse.Namespace, running: Future[Validation]) -> Validation:
     """Wait for the validator; errors of the whole data set end the run.
 
     Raises
@@ -208,7 +215,7 @@ def validate(args: argparse.Namespace, running: Future) -> Any:
     return validation
 
 
-def plan_all(scans: list[Any], settings: Settings, status: RunStatus) -> list[ScanPlan]:
+def plan_all(scans: list[Scan], settings: Settings, status: RunStatus) -> list[ScanPlan]:
     """Plan every scan and print its shells; note those that cannot be planned."""
     from dmri7t.io.derivatives import describe_space
     from niflow.dmri7t import plan_scan
@@ -238,9 +245,6 @@ def run(args: argparse.Namespace) -> int:
     Dmri7tError
         For bad usage or input that concerns the whole run.
     """
-    from dmri7t.io.dataset import Validation, validate_dataset
-    from dmri7t.io.find import open_source
-
     check_folders(args)
     strict = not args.skip_bids_validation
     plugin = choose_plugin(args)
@@ -257,8 +261,9 @@ def run(args: argparse.Namespace) -> int:
         warm_up()
     with ThreadPoolExecutor(1) as beside:
         # names of derivatives are their makers', and HCP's folders are no BIDS
-        skipped = Validation("skipped" if source.kind == "raw" else "not run: the input is not raw")
-        look = validate_dataset if strict and source.kind == "raw" else lambda _: skipped
+        wanted = source.kind.validated
+        skipped = Validation("skipped" if wanted else "not run: the input is not raw")
+        look = validate_dataset if strict and wanted else lambda _: skipped
         running = beside.submit(look, args.bids_dir)
         where = choose_where(args, plugin)
         settings, model = make_settings(args, where.device)
@@ -308,7 +313,7 @@ def conclude(args: argparse.Namespace, status: RunStatus) -> None:
 
 def build(
     args: argparse.Namespace,
-    source: Any,
+    source: Source,
     plans: list[ScanPlan],
     model: dict[str, Any],
     status: RunStatus,
@@ -321,7 +326,7 @@ def build(
     command = shlex.join(["dmri7t", *(a for a in args.argv if a != "--reports-only")])
     # the report tells of them by names within the data set: where that lies is no one's concern
     skipped = {
-        label: [source.within(failure.reason) for failure in participant.failures]
+        label: [source.without_folders(failure.reason) for failure in participant.failures]
         for label, participant in status.participants.items()
     }
     out_dir = args.out_dir.resolve()
@@ -330,7 +335,7 @@ def build(
 
 def translate(
     args: argparse.Namespace,
-    source: Any,
+    source: Source,
     workflow: Workflow,
     plans: list[ScanPlan],
     status: RunStatus,

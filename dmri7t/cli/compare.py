@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from dmri7t.errors import InputError
 
 if TYPE_CHECKING:
-    from dmri7t.io.inputs import Scan
+    from dmri7t.io.scan import Scan
 
 
 def add_parser(verbs: argparse._SubParsersAction) -> None:
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> None:
                 print(summary(comparison) + "\n", flush=True)
                 comparisons.append(comparison)
         except InputError as error:
-            print(f"left: {error}", file=sys.stderr)
+            print(f"skipped: {error}", file=sys.stderr)
     if not comparisons:
         raise InputError(f"{args.bids_dir}: no scan could be compared; the reasons stand above.")
     table = pd.concat([comparison.table() for comparison in comparisons])
@@ -54,14 +54,13 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _scans(bids_dir: Path) -> list[Scan]:
-    """Return the scans of all participants; say what is left, and why."""
-    from dmri7t.io.dataset import check_dataset, participant_labels
-    from dmri7t.io.inputs import find_scans
+    """Return the scans of all participants; say what is skipped, and why."""
+    from dmri7t.io.search import Query
+    from dmri7t.io.source import open_dataset
 
-    check_dataset(bids_dir)
-    labels = participant_labels(bids_dir)
-    candidates = find_scans(bids_dir, labels) if labels else []
+    source = open_dataset(bids_dir)
+    candidates = source.find(Query(source.labels))
     for candidate in candidates:
         if not candidate.taken:
-            print(f"left: {candidate.path}: {candidate.reason}", file=sys.stderr)
+            print(f"skipped: {candidate.path}: {candidate.reason}", file=sys.stderr)
     return [candidate.scan for candidate in candidates if candidate.scan is not None]

@@ -145,12 +145,12 @@ def _on_pairs(args: argparse.Namespace, shown: Any) -> tuple[Any, list[str]]:
     from dmri7t.evaluation.measure import run_methods
     from dmri7t.evaluation.methods import fit_linear
     from dmri7t.evaluation.paired import paired_cases, paired_labels, plan_folds, refuse_known
-    from dmri7t.io.hcp import read_families
-    from dmri7t.training.pairs import open_folder
+    from dmri7t.io.families import read_families
+    from dmri7t.io.source import open_dataset
 
-    folder = open_folder(args.pairs)
+    source = open_dataset(args.pairs)
     families = read_families(args.participants) if args.participants else None
-    labels = paired_labels(folder)
+    labels = paired_labels(source)
     splits = plan_folds(labels, args.folds, args.seed, families, args.output / "splits.json")
     parts = []
     for split in splits:
@@ -159,9 +159,9 @@ def _on_pairs(args: argparse.Namespace, shown: Any) -> tuple[Any, list[str]]:
             if not translator.config["training"].get("split", {}).get("fold") == split["fold"]:
                 refuse_known(translator, split["test"], args.pairs)
         learned = [*split["training"], *split["validation"]]
-        fitted = paired_cases(folder, learned, args.shells)
+        fitted = paired_cases(source, learned, args.shells)
         linear = fit_linear(fitted) if learned else _simulated_linear()
-        cases = paired_cases(folder, split["test"], args.shells)
+        cases = paired_cases(source, split["test"], args.shells)
         rows = run_methods(cases, _methods(args, translators, linear), args.seed, shown)
         parts.append(rows)
     where = "their folds' training subjects" if args.folds > 1 else "simulated subjects"

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from dmri7t import __version__
-from dmri7t.io.find import DERIVATIVES, KINDS
+from dmri7t.io.kinds import input_types, programs
 from dmri7t.settings import CONSISTENCY
 
 
@@ -22,9 +22,9 @@ def _label(prefix: str):
 def _derivative(text: str) -> tuple[str, Path]:
     """Read NAME=PATH."""
     name, equals, path = text.partition("=")
-    if name.lower() not in DERIVATIVES or not equals or not path:
-        known = " or ".join(f"{name}=PATH" for name in DERIVATIVES)
-        raise argparse.ArgumentTypeError(f"{text!r}: give {known}")
+    if name.lower() not in programs() or not equals or not path:
+        expected = " or ".join(f"{name}=PATH" for name in programs())
+        raise argparse.ArgumentTypeError(f"{text!r}: give {expected}")
     return name.lower(), Path(path)
 
 
@@ -133,7 +133,7 @@ def _which_scans(group: argparse._ArgumentGroup) -> None:
     )
     add(
         "--input-type",
-        choices=KINDS,
+        choices=["auto", *input_types()],
         default="auto",
         help="what the input is; auto looks at dataset_description.json and at the names "
         "(default: %(default)s)",
@@ -144,8 +144,8 @@ def _which_scans(group: argparse._ArgumentGroup) -> None:
         type=_derivative,
         default=[],
         metavar="NAME=PATH",
-        help="results that lie beside the input: qsiprep=PATH, whose scans are taken instead of "
-        "the raw ones; fmriprep=PATH, whose tissues give figures by tissue",
+        help="results that lie beside the input: "
+        + "; ".join(f"{name}=PATH, {program.taken}" for name, program in programs().items()),
     )
     add(
         "--bids-filter-file",

@@ -99,7 +99,7 @@ def _pool(args: argparse.Namespace, kind: str = "") -> Path:
 
 def _own_data(args: argparse.Namespace, recipe: Recipe, team: Team) -> TrainingData:
     """Examples of a lab's own scans."""
-    from dmri7t.io.hcp import read_families
+    from dmri7t.io.families import read_families
     from dmri7t.training.pairs import Cutting, load_pairs, load_unpaired
 
     families = read_families(args.participants) if args.participants else None

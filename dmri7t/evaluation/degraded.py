@@ -16,8 +16,7 @@ import torch
 from dmri7t.evaluation.case import Case, Held
 from dmri7t.evaluation.chain import Estimate, ShellScan
 from dmri7t.evaluation.perfect import perfect_answer
-from dmri7t.io.dataset import participant_labels
-from dmri7t.io.inputs import find_scans
+from dmri7t.io.source import open_dataset
 from dmri7t.signal.gradients import find_shells, split_directions
 from dmri7t.signal.grids import Grid
 from dmri7t.signal.prepare import find_brain
@@ -81,27 +80,25 @@ def degraded_cases(
     truth : Path, optional
         The same (simulated) heads without noise: what a perfect answer scores is measured too.
     """
-    for label in participant_labels(root):
-        for candidate in find_scans(Path(root).resolve(), [label]):
-            if candidate.scan is None:
-                continue
-            with open_scan(candidate.scan) as opened:
+    source = open_dataset(root)
+    for label in source.labels:
+        for scan in source.scans(label):
+            with open_scan(scan) as opened:
                 for shell in opened.shells:
                     first, second = split_directions(opened.table.directions[list(shell.indices)])
                     if len(second) < FEWEST:
                         print(
-                            f"[evaluate] {candidate.scan.stem} {shell.name}: left, "
-                            f"{len(shell)} directions make no two halves of {FEWEST}",
+                            f"[evaluate] {scan.stem} {shell.name}: skipped, {len(shell)} "
+                            f"directions make no two halves of {FEWEST}",
                             flush=True,
                         )
                         continue
                     halves = [[shell.indices[i] for i in half] for half in (first, second)]
-                    stem = candidate.scan.stem
-                    perfect = truth and perfect_answer(truth, label, stem, opened, shell)
+                    perfect = truth and perfect_answer(truth, label, scan.stem, opened, shell)
                     yield from (
                         attrs.evolve(case, perfect=perfect)
                         for case in _cases(
-                            stem, opened, shell.name, halves, factors, noise_factor, seed
+                            scan.stem, opened, shell.name, halves, factors, noise_factor, seed
                         )
                     )
 

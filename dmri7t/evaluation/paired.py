@@ -14,6 +14,7 @@ from dmri7t.errors import InputError, ModelError
 from dmri7t.evaluation.case import Case
 from dmri7t.evaluation.chain import Estimate, ShellScan
 from dmri7t.files import whole_file
+from dmri7t.io.source import Source
 from dmri7t.models.translator import Translator
 from dmri7t.signal.grids import Grid
 from dmri7t.signal.represent import represent
@@ -21,7 +22,6 @@ from dmri7t.signal.resample import resample_mask
 from dmri7t.training.pairs import (
     FIELDS,
     Cutting,
-    Folder,
     OpenScan,
     common_shells,
     load_pairs,
@@ -32,13 +32,13 @@ from dmri7t.training.splits import split_subjects
 from dmri7t.training.train import Training
 
 
-def paired_labels(folder: Folder) -> list[str]:
+def paired_labels(source: Source) -> list[str]:
     """Subjects with both a 3T and a 7T scan."""
-    return [x for x in folder.labels if all(field in folder.scans(x) for field in FIELDS)]
+    return [x for x in source.labels if all(field in source.by_session(x) for field in FIELDS)]
 
 
 def paired_cases(
-    folder: Folder, labels: Iterable[str], shells: Sequence[float] = ()
+    source: Source, labels: Iterable[str], shells: Sequence[float] = ()
 ) -> Iterator[Case]:
     """Read subjects one by one; a case for every shell that both scans have.
 
@@ -48,7 +48,7 @@ def paired_cases(
 
     Parameters
     ----------
-    folder : Folder
+    source : Source
     labels : iterable of str
     shells : sequence of float
         b-values to use; empty: all.
@@ -59,7 +59,7 @@ def paired_cases(
         If the scans of a subject do not lie in one space.
     """
     for label in labels:
-        scans = folder.scans(label)
+        scans = source.by_session(label)
         with open_scan(scans[FIELDS[0]]) as low, open_scan(scans[FIELDS[1]]) as high:
             for shell, other in common_shells(low.shells, high.shells, shells):
                 yield _pair(label, low, high, shell, other)

@@ -14,7 +14,7 @@ import torch
 
 from dmri7t.errors import InputError
 from dmri7t.evaluation.chain import Estimate
-from dmri7t.io.inputs import find_scans
+from dmri7t.io.source import open_dataset
 from dmri7t.signal.gradients import ShellVolumes
 from dmri7t.signal.represent import represent
 from dmri7t.training.pairs import OpenScan, common_shells, open_scan
@@ -41,11 +41,12 @@ def perfect_answer(
     InputError
         If there is no such scan, shell or grid.
     """
-    for candidate in find_scans(Path(root).resolve(), [label]):
-        if candidate.scan is None or candidate.scan.stem != stem:
-            continue
-        with open_scan(candidate.scan) as twin:
-            return _answer(twin, candidate.scan.dwi, opened, shell)
+    source = open_dataset(root)
+    scans = source.scans(label) if label in source.labels else []
+    for scan in scans:
+        if scan.stem == stem:
+            with open_scan(scan) as twin:
+                return _answer(twin, scan.dwi, opened, shell)
     raise InputError(f"{root}: has no scan {stem}; simulate it with the same seed.")
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from dmri7t.errors import InputError
 from dmri7t.io.gradients import check_agreement, read_bvals, read_bvecs
-from dmri7t.io.inputs import Scan
+from dmri7t.io.scan import Scan
 from dmri7t.signal.gradients import B0_THRESHOLD, MIN_DIRECTIONS, count_distinct, find_shells
 
 MIN_VOXELS = 8

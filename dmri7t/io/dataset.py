@@ -26,6 +26,51 @@ def participant_labels(bids_dir: Path) -> list[str]:
     return sorted(p.name[4:] for p in Path(bids_dir).glob("sub-*") if p.is_dir())
 
 
+def read_description(root: Path) -> dict[str, Any]:
+    """Content of a data set's dataset_description.json; empty where it has none.
+
+    Raises
+    ------
+    InputError
+        If it is not readable.
+    """
+    path = Path(root) / "dataset_description.json"
+    if not path.is_file():
+        return {}
+    try:
+        description = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not readable as JSON ({error}); mend it.") from error
+    return description if isinstance(description, dict) else {}
+
+
+def makers(root: Path) -> list[str]:
+    """Names of the programs that made a data set, in lower case; none for most raw data.
+
+    Raises
+    ------
+    InputError
+        If its dataset_description.json is not readable.
+    """
+    description = read_description(root)
+    entries = description.get("GeneratedBy") or description.get("PipelineDescription") or []
+    # before BIDS 1.4 there was one PipelineDescription
+    entries = [entries] if isinstance(entries, dict) else entries
+    return [str(e.get("Name", "")).lower() for e in entries if isinstance(e, dict)]
+
+
+def is_derivative(root: Path) -> bool:
+    """Whether a BIDS data set is a derivative; GeneratedBy may name a converter of raw data.
+
+    Raises
+    ------
+    InputError
+        If its dataset_description.json is not readable.
+    """
+    description = read_description(root)
+    return description.get("DatasetType") == "derivative" or "PipelineDescription" in description
+
+
 def check_dataset(bids_dir: Path) -> None:
     """See that a folder is a BIDS data set.
 
@@ -36,19 +81,16 @@ def check_dataset(bids_dir: Path) -> None:
     """
     if not Path(bids_dir).is_dir():
         raise InputError(f"{bids_dir}: no such folder; give the root of a BIDS data set.")
-    description = Path(bids_dir) / "dataset_description.json"
-    try:
-        described = json.loads(description.read_text())
-    except FileNotFoundError:
+    path = Path(bids_dir) / "dataset_description.json"
+    if not path.exists():
         raise InputError(
-            f"{description}: missing, so this is no BIDS data set; write it (Name and "
-            "BIDSVersion), or pass --skip-bids-validation."
-        ) from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{description}: not readable as JSON ({error}); mend it.") from error
+            f"{path}: missing, so this is no BIDS data set; write it (Name and BIDSVersion), or "
+            "pass --skip-bids-validation."
+        )
+    description = read_description(bids_dir)
     for key in ("Name", "BIDSVersion"):
-        if not isinstance(described, dict) or key not in described:
-            raise InputError(f"{description}: {key} is missing; add it.")
+        if key not in description:
+            raise InputError(f"{path}: {key} is missing; add it.")
 
 
 @attrs.frozen
@@ -68,15 +110,15 @@ class Validation:
 
     def of_dataset(self) -> list[str]:
         """Errors that are in no participant's files."""
-        return [text for place, text in self.errors if not place.startswith("sub-")]
+        return [text for location, text in self.errors if not location.startswith("sub-")]
 
     def of_files(self, names: Collection[str]) -> dict[str, str]:
         """First error of each of these files, named relative to the data set."""
-        found: dict[str, str] = {}
-        for place, text in self.errors:
-            if place in names:
-                found.setdefault(place, text)
-        return found
+        first: dict[str, str] = {}
+        for location, text in self.errors:
+            if location in names:
+                first.setdefault(location, text)
+        return first
 
 
 def validate_dataset(bids_dir: Path) -> Validation:
@@ -106,7 +148,7 @@ def validate_dataset(bids_dir: Path) -> Validation:
 
 
 def _describe(issue: dict[str, Any]) -> tuple[str, str]:
-    place = str(issue.get("location") or "").lstrip("/")
-    told = [issue.get("code"), issue.get("subCode"), issue.get("issueMessage")]
-    text = re.sub(r"\s+", " ", ", ".join(str(part).strip() for part in told if part))
-    return place, text
+    location = str(issue.get("location") or "").lstrip("/")
+    parts = [issue.get("code"), issue.get("subCode"), issue.get("issueMessage")]
+    text = re.sub(r"\s+", " ", ", ".join(str(part).strip() for part in parts if part))
+    return location, text

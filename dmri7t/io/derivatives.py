@@ -11,7 +11,7 @@ import attrs
 from dmri7t import __version__
 from dmri7t.errors import InputError
 from dmri7t.files import whole_file
-from dmri7t.io.inputs import Scan
+from dmri7t.io.scan import Scan
 from dmri7t.settings import LAYOUTS
 from dmri7t.signal.orders import ORDERS
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from dmri7t.io.kinds import kind_named
 from dmri7t.reports.quality import Cleaning, QualityRecord, ShellQuality
 from dmri7t.reports.records import ScanReport
 from dmri7t.reports.template import percent
@@ -19,32 +20,6 @@ REPAIRS = {
     "input_negative": "negative values of the input",
     "output_negative": "negative values of the output",
 }
-
-CORRECTIONS = {
-    "raw": (
-        "It was not corrected for motion and distortion",
-        "The scan came from a raw data set, and dmri7t does not correct motion, eddy currents or "
-        "susceptibility distortion: whatever of them is in the input is in the output too. Run "
-        "QSIPrep first and give its results to dmri7t.",
-    ),
-    "qsiprep": (
-        "It was corrected before",
-        "The scan came from QSIPrep's results. dmri7t itself does not correct motion, eddy "
-        "currents or distortion: whatever of them QSIPrep left is in the output too.",
-    ),
-    "hcp": (
-        "It was corrected before",
-        "The scan came from the Human Connectome Project's pipelines. dmri7t itself does not "
-        "correct motion, eddy currents or distortion: whatever of them the pipelines left is in "
-        "the output too.",
-    ),
-    "": (
-        "It was used as it is",
-        "dmri7t does not correct motion, eddy currents or susceptibility distortion: whatever of "
-        "them is in the input is in the output too. Correct them before, where it matters.",
-    ),
-}
-"""Heading and sentence about corrections, by what a scan came from."""
 
 
 def repairs(quality: QualityRecord) -> list[tuple[str, int]]:
@@ -92,15 +67,12 @@ def _bounded(shells: Iterable[ShellQuality]) -> list[str]:
 
 
 def corrections(scans: Sequence[ScanReport]) -> list[tuple[str, str, str]]:
-    """Heading, sentence and scans of each kind of source; no scans where all are of one."""
-    stems: dict[str, list[str]] = {}
+    """Heading, sentence and scans of what is said; no scans where the same holds for all."""
+    stems: dict[tuple[str, str], list[str]] = {}
     for scan in scans:
-        kind = scan.kind if scan.kind in CORRECTIONS else ""
-        stems.setdefault(kind, []).append(scan.stem)
-    return [
-        (*CORRECTIONS[kind], ", ".join(names) if len(stems) > 1 else "")
-        for kind, names in stems.items()
-    ]
+        kind = kind_named(scan.kind)
+        stems.setdefault((kind.heading, kind.caveat), []).append(scan.stem)
+    return [(*words, ", ".join(own) if len(stems) > 1 else "") for words, own in stems.items()]
 
 
 def uncompared(scans: Iterable[ScanReport]) -> list[str]:

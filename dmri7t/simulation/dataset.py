@@ -13,8 +13,8 @@ import torch
 from dmri7t import __version__
 from dmri7t.files import whole_file
 from dmri7t.io.gradients import write_fsl
-from dmri7t.io.hcp import FILES, FOLDERS
 from dmri7t.io.images import write_volumes
+from dmri7t.io.kinds.hcp import FILES, FOLDERS
 from dmri7t.signal.gradients import GradientTable
 from dmri7t.signal.grids import Grid, refine
 from dmri7t.signal.harmonics import basis_matrix, n_coefficients

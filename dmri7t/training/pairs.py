@@ -23,11 +23,10 @@ import torch
 from dmri7t.errors import InputError
 from dmri7t.files import whole_file
 from dmri7t.io.checks import check_scan
-from dmri7t.io.dataset import participant_labels
 from dmri7t.io.gradients import read_table
-from dmri7t.io.hcp import hcp_labels, hcp_scans, is_hcp
 from dmri7t.io.images import open_volumes
-from dmri7t.io.inputs import Scan, find_scans
+from dmri7t.io.scan import Scan
+from dmri7t.io.source import open_dataset
 from dmri7t.signal.coherence import coherent_rish
 from dmri7t.signal.describe import Description, describe
 from dmri7t.signal.gradients import GradientTable, ShellVolumes, find_shells
@@ -289,52 +288,6 @@ def concentric(grid: Grid, ratio: float) -> Grid:
     return Grid(tuple(n), affine)
 
 
-@attrs.frozen
-class Folder:
-    """A data set of scans, BIDS or HCP's folders.
-
-    Parameters
-    ----------
-    root : Path
-    labels : tuple of str
-        Of all its subjects.
-    hcp : bool
-    """
-
-    root: Path
-    labels: tuple[str, ...]
-    hcp: bool
-
-    def scans(self, label: str) -> dict[str, Scan]:
-        """First scan of each session of a subject; by field where the folders are HCP's."""
-        if self.hcp:
-            return hcp_scans(self.root, label)
-        found: dict[str, Scan] = {}
-        for candidate in find_scans(self.root.resolve(), [label]):
-            if candidate.scan is not None:
-                found.setdefault(candidate.scan.entities.get("ses", ""), candidate.scan)
-        return found
-
-
-def open_folder(root: Path) -> Folder:
-    """See which layout a folder has.
-
-    Raises
-    ------
-    InputError
-        If it has neither.
-    """
-    root = Path(root)
-    if labels := participant_labels(root):
-        return Folder(root, tuple(labels), hcp=False)
-    if is_hcp(root):
-        return Folder(root, tuple(hcp_labels(root)), hcp=True)
-    raise InputError(
-        f"{root}: neither a BIDS data set (sub-*) nor HCP's folders (<id>/T1w/Diffusion); give "
-        "the folder that holds the subjects."
-    )
-
-
 def load_pairs(
     root: Path,
     pool: Path,
@@ -364,15 +317,15 @@ def load_pairs(
     InputError
         If fewer than two subjects have both scans, or none of a part shares a shell.
     """
-    folder, team = open_folder(root), team or Team()
-    scans = {label: folder.scans(label) for label in folder.labels}
-    both = [label for label in folder.labels if all(f in scans[label] for f in FIELDS)]
+    source, team = open_dataset(root), team or Team()
+    scans = {label: source.by_session(label) for label in source.labels}
+    both = [label for label in source.labels if all(f in scans[label] for f in FIELDS)]
     if len(both) < 2:
         raise InputError(
             f"{root}: {len(both)} subjects with both a 3T and a 7T scan (ses-3T and ses-7T, or "
             "T1w/Diffusion and T1w/Diffusion_7T); training needs two at least."
         )
-    left = [label for label in folder.labels if label not in both]
+    left = [label for label in source.labels if label not in both]
     if left and team.leads:
         print(f"[pairs] left, without both fields: {', '.join(left)}", flush=True)
     split = split_subjects(both, how.seed, families, fold)
@@ -427,16 +380,16 @@ def load_unpaired(
     InputError
         If there is none.
     """
-    folder, team = open_folder(root), team or Team()
+    source, team = open_dataset(root), team or Team()
     split = split or Split((), ())
     known = {*split.training, *split.validation, *split.test}
-    rest = [label for label in folder.labels if label not in known]
+    rest = [label for label in source.labels if label not in known]
     labels = strangers(rest, [*split.validation, *split.test], families)
-    left = sorted(set(folder.labels) - set(labels))
+    left = sorted(set(source.labels) - set(labels))
     if left and team.leads:
         print(f"[unpaired] left, among the pairs or related: {', '.join(left)}", flush=True)
     scans = {
-        label: [scan for name, scan in folder.scans(label).items() if name != "7T"]
+        label: [scan for name, scan in source.by_session(label).items() if name != "7T"]
         for label in labels
     }
 

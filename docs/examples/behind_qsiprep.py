@@ -17,7 +17,8 @@ from nipype.interfaces.utility import IdentityInterface
 
 from dmri7t.execution.run import run_workflow
 from dmri7t.io.gradients import read_table
-from dmri7t.io.inputs import Scan, split_name
+from dmri7t.io.names import split_name
+from dmri7t.io.scan import Scan
 from dmri7t.signal.grids import Grid
 from niflow.dmri7t import init_scan_wf, model_settings, plan_series
 

@@ -159,7 +159,7 @@ def test_another_space_gives_a_sentence_and_no_figures(fmriprep):
 
 def test_tissues_are_never_required(fmriprep):
     assert by_tissue(fmriprep, "sub-without/dwi/sub-without") == {}
-    assert "sub-without: no figures by tissue" in fmriprep.said
+    assert "sub-without: no metrics by tissue" in fmriprep.said
     assert "By tissue" not in (fmriprep.out / "sub-without.html").read_text()
     assert "3 scans are raw: neither motion nor distortion was corrected" in fmriprep.said
 
@@ -226,8 +226,8 @@ def test_raw_scans_of_participants_without_qsiprep_results_are_told(qsiprep, tmp
         f"qsiprep={qsiprep.root}",
     )
     assert run.returncode == 1, run.stderr
-    assert "left   sub-02/dwi/sub-02_dwi.nii.gz: raw; scans are taken from QSIPrep" in run.stdout
-    assert "taken  qsiprep: sub-01/dwi/sub-01_acq-ras_space-ACPC_desc-preproc_dwi" in run.stdout
+    assert "skipped  sub-02/dwi/sub-02_dwi.nii.gz: raw; scans are taken from QSIPrep" in run.stdout
+    assert "taken    qsiprep: sub-01/dwi/sub-01_acq-ras_space-ACPC_desc-preproc_dwi" in run.stdout
     assert "sub-02: no diffusion scan to take" in run.stderr
     described = "with QSIPrep's results"
     assert described in run.stdout

@@ -156,7 +156,9 @@ def finished(tiny_model, tmp_path_factory) -> Finished:
 
 def test_unfit_scan_is_named_and_the_others_are_done(finished):
     assert finished.code == 1, finished.said
-    assert "left   sub-01/ses-b/dwi/sub-01_ses-b_run-1_dwi.nii.gz: cannot be used" in finished.said
+    assert (
+        "skipped  sub-01/ses-b/dwi/sub-01_ses-b_run-1_dwi.nii.gz: cannot be used" in finished.said
+    )
     assert "4 different directions" in finished.said
     assert "sub-01 done with its other scans" in finished.said
     assert f"report: {finished.out / 'sub-01.html'}" in finished.said

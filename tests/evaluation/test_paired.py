@@ -14,8 +14,8 @@ from dmri7t.errors import ModelError
 from dmri7t.evaluation.case import figures_of
 from dmri7t.evaluation.chain import interpolate_shell
 from dmri7t.evaluation.paired import paired_cases, paired_labels
+from dmri7t.io.source import open_dataset
 from dmri7t.models.bundle import check_bundle, write_bundle
-from dmri7t.training.pairs import open_folder
 
 RECIPE = """
 [model]
@@ -56,9 +56,9 @@ def pairs(tmp_path_factory) -> Path:
 
 
 def test_the_seven_tesla_scan_itself_has_no_error(pairs):
-    folder = open_folder(pairs)
-    assert len(paired_labels(folder)) == 5
-    case = next(paired_cases(folder, folder.labels[:1]))
+    source = open_dataset(pairs)
+    assert len(paired_labels(source)) == 5
+    case = next(paired_cases(source, source.labels[:1]))
     assert figures_of(case.truth, case)["NMSE R2"] == pytest.approx(0, abs=1e-9)
     plain = figures_of(interpolate_shell(case.scan, case.scan.represent()), case)
     assert 0 < plain["NMSE R0"] < 0.5 and plain["SSIM R0"] > 0.7
@@ -68,7 +68,7 @@ def test_recipes_are_trained_for_every_fold_and_tested_on_others(pairs, tmp_path
     recipe = tmp_path / "little.toml"
     recipe.write_text(RECIPE)
     families = tmp_path / "families.csv"
-    labels = open_folder(pairs).labels
+    labels = open_dataset(pairs).labels
     lines = [f"{label},{name}" for label, name in zip(labels, "aabcd", strict=True)]
     families.write_text("Subject,Family_ID\n" + "\n".join(lines) + "\n")
     out = tmp_path / "out"
@@ -86,7 +86,7 @@ def test_recipes_are_trained_for_every_fold_and_tested_on_others(pairs, tmp_path
 
 
 def test_a_model_is_not_tested_on_whom_it_knows(pairs, tiny_model, tmp_path, capsys):
-    label = open_folder(pairs).labels[0]
+    label = open_dataset(pairs).labels[0]
     knowing = shutil.copytree(tiny_model, tmp_path / "knowing")
     config = check_bundle(knowing)
     config.pop("files")

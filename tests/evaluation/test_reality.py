@@ -32,7 +32,7 @@ from dmri7t.evaluation.reality.measure import (
 )
 from dmri7t.evaluation.reality.pictures import draw_comparisons
 from dmri7t.evaluation.simulated import scan_of
-from dmri7t.io.inputs import find_scans
+from dmri7t.io.source import open_dataset
 from dmri7t.signal.coherence import smooth
 from dmri7t.signal.grids import Grid
 from dmri7t.signal.harmonics import fit, plan_fit, synthesize
@@ -279,8 +279,8 @@ def test_command_on_a_data_set(tmp_path, capsys):
 def test_axes_are_turned_to_the_scanners(tmp_path, make_scan):
     made = make_scan(tmp_path / "sub-01" / "dwi")
     (tmp_path / "dataset_description.json").write_text('{"Name": "a", "BIDSVersion": "1.9.0"}')
-    (candidate,) = find_scans(tmp_path, ["01"])
-    (shell,) = read_shells(candidate.scan)
+    (scan,) = open_dataset(tmp_path).scans("01")
+    (shell,) = read_shells(scan)
     assert (np.diag(shell.grid.affine)[:3] > 0).all()
     import nibabel
 

@@ -12,7 +12,7 @@ from conftest import fibonacci_directions
 from dmri7t.errors import InputError
 from dmri7t.execution.cleanup import clean
 from dmri7t.execution.estimate import Need, check_memory, check_room, estimate
-from dmri7t.io.inputs import Scan
+from dmri7t.io.scan import Scan
 from dmri7t.settings import Settings
 from dmri7t.signal.gradients import GradientTable
 from dmri7t.signal.grids import Grid

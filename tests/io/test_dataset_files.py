@@ -13,7 +13,7 @@ from dmri7t.errors import InputError
 from dmri7t.io import dataset
 from dmri7t.io.dataset import check_dataset, validate_dataset
 from dmri7t.io.derivatives import OUTPUTS, check_output, output_path, write_dataset_files
-from dmri7t.io.inputs import Scan
+from dmri7t.io.scan import Scan
 
 MODEL = {"name": "m", "version": "1", "sha256": "ab"}
 

@@ -15,12 +15,14 @@ from dmri7t.errors import InputError
 from dmri7t.io.checks import check_scan
 from dmri7t.io.dataset import participant_labels
 from dmri7t.io.derivatives import output_path
-from dmri7t.io.inputs import applicable, find_scans
+from dmri7t.io.kinds import KINDS
+from dmri7t.io.names import applicable
+from dmri7t.io.search import Query
 
 
 def found(root, **how):
     labels = how.pop("labels", None) or participant_labels(root)
-    return {str(c.path.relative_to(root)): c for c in find_scans(root, labels, **how)}
+    return {str(c.path.relative_to(root)): c for c in KINDS["raw"].find(root, Query(labels, **how))}
 
 
 def stems(candidates):
@@ -30,7 +32,7 @@ def stems(candidates):
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_good_example_is_taken_and_left_as_its_skeleton_says(name, tmp_path):
+def test_good_example_is_taken_and_skipped_as_its_skeleton_says(name, tmp_path):
     skeleton = make.make_dataset(name, tmp_path)
     source, candidates = candidates_of(skeleton, tmp_path)
     taken = [c for c in candidates if c.taken]
@@ -41,13 +43,13 @@ def test_good_example_is_taken_and_left_as_its_skeleton_says(name, tmp_path):
     }
     for candidate in taken:
         check_scan(candidate.scan)
-        _, link, place = candidate.scan.uri.split(":", 2)
-        assert source.links[link] / place == candidate.path
+        _, link, name = candidate.scan.uri.split(":", 2)
+        assert source.links[link] / name == candidate.path
         assert candidate.scan.sidecar["MagneticFieldStrength"] == 3
-    places = {source.place(c.path): c.reason for c in candidates if not c.taken}
-    left = {n if n.endswith("data.nii.gz") else n.rsplit("_", 1)[0]: r for n, r in places.items()}
-    assert left.keys() == skeleton.get("leaves", {}).keys()
-    assert all(re.search(skeleton["leaves"][stem], reason) for stem, reason in left.items())
+    names = {source.relative_name(c.path): c.reason for c in candidates if not c.taken}
+    skipped = {n if n.endswith("data.nii.gz") else n.rsplit("_", 1)[0]: r for n, r in names.items()}
+    assert skipped.keys() == skeleton.get("skips", {}).keys()
+    assert all(re.search(skeleton["skips"][stem], reason) for stem, reason in skipped.items())
 
 
 @pytest.mark.parametrize("name", BROKEN)
@@ -98,13 +100,13 @@ def test_filters_mean_what_they_mean_elsewhere(sessions, filters, taken):
     assert len(stems(found(sessions, filters=filters))) == taken
 
 
-def test_sessions_not_asked_for_are_left(sessions):
+def test_sessions_not_asked_for_are_skipped(sessions):
     candidates = found(sessions, sessions=["b"])
     assert candidates[MULTI].taken
     assert candidates[AP].reason == "session a was not asked for"
 
 
-def test_other_suffixes_parts_and_duplicates_are_left(sessions):
+def test_other_suffixes_parts_and_duplicates_are_skipped(sessions):
     dwi = sessions / "sub-01/ses-a/dwi"
     for ending in ("nii.gz", "bval", "bvec"):
         source = dwi / f"sub-01_ses-a_dir-AP_dwi.{ending}"

@@ -10,8 +10,7 @@ from dmri7t.cli.model import main
 from dmri7t.io.checks import check_scan
 from dmri7t.io.dataset import check_dataset
 from dmri7t.io.gradients import read_bvals
-from dmri7t.io.hcp import hcp_labels, hcp_scans
-from dmri7t.io.inputs import find_scans
+from dmri7t.io.source import open_dataset
 from dmri7t.signal.grids import Grid
 from dmri7t.signal.resample import interpolate
 
@@ -39,7 +38,7 @@ def test_simulate_writes_valid_pairs(tmp_path):
         ]
     )
     check_dataset(tmp_path)
-    scans = [c.scan for c in find_scans(tmp_path, ["sim003000"]) if c.taken]
+    scans = open_dataset(tmp_path).scans("sim003000")
     assert [s.entities["ses"] for s in scans] == ["3T", "7T"]
     images = []
     for scan in scans:
@@ -75,9 +74,10 @@ def test_simulate_writes_hcps_folders(tmp_path):
     size += ["--directions", "12", "--b0s", "2"]
     main(["simulate", str(tmp_path), "--layout", "hcp", *size, "--shells", "1000", "2000"])
     main(["simulate", str(tmp_path), "--layout", "hcp", *size, "--seed", "1", "--fields", "3"])
-    assert hcp_labels(tmp_path) == ["000000", "001000"]
-    assert list(hcp_scans(tmp_path, "001000")) == ["3T"]
-    scans = hcp_scans(tmp_path, "000000")
+    source = open_dataset(tmp_path)
+    assert source.kind.name == "hcp" and source.labels == ["000000", "001000"]
+    assert list(source.by_session("001000")) == ["3T"]
+    scans = source.by_session("000000")
     for field, (lowest, highest) in (("3T", (5, 5)), ("7T", (55, 65))):
         scan = scans[field]
         check_scan(scan)

@@ -13,7 +13,7 @@ from training.tiny import train_to_end, write_recipe
 
 from dmri7t.cli.model import main
 from dmri7t.errors import InputError
-from dmri7t.io.hcp import hcp_scans
+from dmri7t.io.source import open_dataset
 from dmri7t.models.bundle import check_bundle
 from dmri7t.training.data import Item
 from dmri7t.training.example import TrainingExample
@@ -46,7 +46,7 @@ def pool(tmp_path_factory) -> Path:
 
 
 def test_shells_that_both_scans_have(hcp):
-    scans = hcp_scans(hcp, "000000")
+    scans = open_dataset(hcp).by_session("000000")
     with open_scan(scans["3T"]) as low, open_scan(scans["7T"]) as high:
         assert low.n_b0 == high.n_b0 == 2  # HCP's 7T b0s are b = 55 to 65
         assert [round(a.bval, -3) for a, _ in common_shells(low.shells, high.shells)] == [
@@ -162,7 +162,7 @@ def test_a_folder_of_neither_layout_is_one_line(tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):
         main(["train", str(recipe), str(tmp_path / "out"), "--pairs", str(tmp_path)])
     told = capsys.readouterr().err
-    assert told.count("\n") == 1 and f"{tmp_path}: neither a BIDS data set" in told
+    assert told.count("\n") == 1 and f"{tmp_path}: no participant's folder" in told
 
 
 def test_options_of_own_scans_without_them(tmp_path, capsys):

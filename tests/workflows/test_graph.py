@@ -319,7 +319,7 @@ import sys
 sys.path[:0] = {path!r}
 from pathlib import Path, PosixPath
 import test_graph
-from dmri7t.io.inputs import Scan
+from dmri7t.io.scan import Scan
 from dmri7t.settings import Settings
 if __name__ == "__main__":
     scan = {scan!r}

@@ -19,7 +19,7 @@ from dmri7t.evaluation.simulated import scan_of
 from dmri7t.io.checks import check_scan
 from dmri7t.io.gradients import read_table
 from dmri7t.io.images import open_volumes
-from dmri7t.io.inputs import Scan
+from dmri7t.io.scan import Scan
 from dmri7t.signal.gradients import find_shells
 from dmri7t.signal.grids import Grid
 from dmri7t.signal.prepare import find_brain, mask_volumes, mean_volume

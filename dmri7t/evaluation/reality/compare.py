@@ -18,7 +18,7 @@ from dmri7t.errors import InputError
 from dmri7t.evaluation.chain import ShellScan
 from dmri7t.evaluation.reality.blocks import block_size, cut, read_shells, simulate
 from dmri7t.evaluation.reality.measure import Measured, measure
-from dmri7t.io.inputs import Scan
+from dmri7t.io.scan import Scan
 
 FAR = 1.0
 """Distance from which a quantity counts as lying far apart."""

@@ -14,7 +14,8 @@ from dmri7t.errors import InputError
 from dmri7t.io.derivatives import output_path, outputs_of, qsiprep_space
 from dmri7t.io.gradients import read_table
 from dmri7t.io.images import repetition_time
-from dmri7t.io.inputs import Scan
+from dmri7t.io.kinds import kind_named
+from dmri7t.io.scan import Scan
 from dmri7t.models.bundle import model_checksum, read_config, resolve_model
 from dmri7t.settings import Settings
 from dmri7t.signal.gradients import (
@@ -262,12 +263,8 @@ def check_settings(scan: Scan, settings: Settings) -> None:
     if settings.output_layout == "qsiprep":
         qsiprep_space(scan)
     # both corrections want the scan as it was acquired: on its grid, its noise not smoothed
-    if (settings.denoise or settings.gibbs) and scan.kind not in ("raw", ""):
-        raise InputError(
-            f"{scan.dwi}: comes from "
-            f"{'another program' if scan.kind == 'derivative' else scan.kind}, which resampled "
-            "it; --denoise and --gibbs are for raw scans: leave them out."
-        )
+    if settings.denoise or settings.gibbs:
+        kind_named(scan.kind).check_unsampled(scan.dwi)
 
 
 def _slice_axis(sidecar: dict[str, Any], header: nibabel.Nifti1Header) -> int:

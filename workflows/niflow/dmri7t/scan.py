@@ -13,26 +13,12 @@ from dmri7t.interfaces.collect import Collect
 from dmri7t.interfaces.harmonize import Harmonize
 from dmri7t.interfaces.prepare import DefineGrid, PrepareCleaned, PrepareScan
 from dmri7t.interfaces.report import FILES
+from dmri7t.io.kinds import kind_named
 from dmri7t.settings import Settings
 from niflow.dmri7t.measure import MEASUREMENT, init_measure_wf
 from niflow.dmri7t.outputs import init_outputs_wf
 from niflow.dmri7t.plan import ScanPlan
 from niflow.dmri7t.shell import REPRESENTATION, describe_translation, init_shell_wf
-
-_HERE = (
-    "o correction for motion, eddy currents or susceptibility distortion was made in these steps"
-)
-
-CORRECTED = {
-    "": f"N{_HERE}.",
-    "raw": f"The scan came from a raw data set: n{_HERE}, and none is known of before them.",
-    "qsiprep": f"The scan had been preprocessed by QSIPrep [Cieslak et al. 2021]; n{_HERE}.",
-    "hcp": "The scan had been preprocessed by the pipelines of the Human Connectome Project "
-    f"[Glasser et al. 2013]; n{_HERE}.",
-    "derivative": "The scan came from the results of another program, whose corrections are not "
-    f"known here; n{_HERE}.",
-}
-"""Methods text by the kind of the source: readers expect these corrections of a pipeline."""
 
 
 def init_scan_wf(plan: ScanPlan, model: dict[str, Any], omp_nthreads: int = 1) -> Workflow:
@@ -265,7 +251,7 @@ def describe_methods(plan: ScanPlan, model: dict[str, Any]) -> str:
     return "\n\n".join(
         (
             _describe_preparation(plan),
-            CORRECTED[plan.scan.kind],
+            kind_named(plan.scan.kind).methods,
             REPRESENTATION,
             describe_translation(plan.settings, model),
             _describe_harmonization(plan),

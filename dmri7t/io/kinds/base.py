@@ -1,0 +1,178 @@
+"""What a kind of input decides, and how BIDS decides it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dmri7t.errors import InputError
+from dmri7t.io.anatomy import Program
+from dmri7t.io.dataset import check_dataset, participant_labels
+from dmri7t.io.scan import Candidate, Scan
+from dmri7t.io.search import BidsIndex, Query
+
+NOTHING_HERE = (
+    "no correction for motion, eddy currents or susceptibility distortion was made in these steps"
+)
+
+
+class Kind:
+    """A kind of input. This one is BIDS' own layout, and stands for scans of unknown origin.
+
+    Subclasses, a module each, say what is otherwise.
+
+    Attributes
+    ----------
+    name : str
+        What becomes ``kind`` of a scan.
+    input_type : str
+        How ``--input-type`` asks for it; several kinds may share a word.
+    title : str
+        What such data are, for sentences.
+    layout : str
+        Where scans lie in it, for messages.
+    link : str
+        Name of the data set in BIDS URIs.
+    validated : bool
+        Whether the BIDS validator is asked.
+    resampled_by : str
+        Who resampled the scans; empty: nobody, so that noise and ringing can be taken out.
+    program : Program, optional
+        Who wrote such data, where its tissues are used. Its results may lie beside raw data: then
+        its scans are taken instead.
+    remark : str
+        What the log says of its scans after "3 scans are"; empty: nothing.
+    methods : str
+        What the methods say of corrections.
+    heading, caveat : str
+        What the report says of corrections.
+    """
+
+    name: str = ""
+    input_type: str = "bids"
+    title: str = "a data set"
+    layout: str = "sub-<label>"
+    link: str = "raw"
+    validated: bool = False
+    resampled_by: str = ""
+    program: Program | None = None
+    remark: str = ""
+    methods: str = f"N{NOTHING_HERE[1:]}."
+    heading: str = "It was used as it is"
+    caveat: str = (
+        "dmri7t does not correct motion, eddy currents or susceptibility distortion: whatever of "
+        "them is in the input is in the output too. Correct them before, where it matters."
+    )
+
+    def recognises(self, root: Path) -> bool:
+        """Whether a folder that nobody named is of this kind.
+
+        Raises
+        ------
+        InputError
+            If its dataset_description.json is not readable.
+        """
+        return False
+
+    def check_unasked(self, root: Path) -> None:
+        """Refuse a folder that was recognised, if such data are taken only when asked for.
+
+        Raises
+        ------
+        InputError
+        """
+
+    def check(self, root: Path, strict: bool) -> None:
+        """See that a folder can be what it is said to be.
+
+        Parameters
+        ----------
+        root : Path
+        strict : bool
+            Whether what BIDS demands is demanded.
+
+        Raises
+        ------
+        InputError
+        """
+        if strict:
+            check_dataset(root)
+
+    def check_unsampled(self, dwi: Path) -> None:
+        """Refuse to take noise and ringing out of a scan that is no more as it was acquired.
+
+        Raises
+        ------
+        InputError
+        """
+        if self.resampled_by:
+            raise InputError(
+                f"{dwi}: comes from {self.resampled_by}, which resampled it; --denoise and --gibbs "
+                "are for raw scans: leave them out."
+            )
+
+    def describe(self, root: Path) -> str:
+        """Say what a data set is, for the log."""
+        return self.title
+
+    def folders(self, root: Path) -> dict[str, Path]:
+        """Folder of every participant by label, sorted."""
+        return {label: root / f"sub-{label}" for label in participant_labels(root)}
+
+    def label(self, name: str) -> str:
+        """Label of a participant as the user may name it."""
+        return name
+
+    def find(self, root: Path, query: Query) -> list[Candidate]:
+        """List every image of some participants that might be a scan, as taken or skipped.
+
+        Only names and gradient files are read; :func:`dmri7t.io.checks.check_scan` looks closer at
+        those that were taken.
+
+        Parameters
+        ----------
+        root : Path
+        query : Query
+
+        Returns
+        -------
+        list of Candidate
+            In the order of their paths.
+        """
+        index = BidsIndex.of(root, query.participants, query.database)
+        candidates: list[Candidate] = []
+        taken: dict[str, Path] = {}
+        for path, entities in index.images:
+            reason = query.why_skipped(entities) or self.why_skipped(path)
+            scan = None if reason else self.complete(index.scan(path, self.name, self.link))
+            if scan is not None:
+                reason = query.why_unweighted(scan.bval)
+                if not reason and scan.stem in taken:
+                    reason = f"its results would have the names of those of {taken[scan.stem].name}"
+            if scan is None or reason:
+                candidates.append(Candidate(path, reason))
+                continue
+            taken[scan.stem] = path
+            candidates.append(Candidate(path, scan=scan))
+        return candidates
+
+    def why_skipped(self, path: Path) -> str:
+        """Reason to skip an image with the suffix ``dwi`` by its path; empty if there is none."""
+        return ""
+
+    def complete(self, scan: Scan) -> Scan:
+        """Add to a scan what lies beside it."""
+        return scan
+
+    def by_session(self, folder: Path) -> dict[str, Scan]:
+        """First scan of each session of a participant, "" where there are none.
+
+        Parameters
+        ----------
+        folder : Path
+            Of the participant, see :meth:`folders`.
+        """
+        scans: dict[str, Scan] = {}
+        for candidate in self.find(folder.parent, Query([folder.name.removeprefix("sub-")])):
+            if candidate.scan is not None:
+                scans.setdefault(candidate.scan.entities.get("ses", ""), candidate.scan)
+        return scans

@@ -1,0 +1,129 @@
+"""Folders of the Human Connectome Project: both field strengths of a subject, preprocessed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import attrs
+
+from dmri7t.errors import InputError
+from dmri7t.io.kinds.base import NOTHING_HERE, Kind
+from dmri7t.io.names import bids_label
+from dmri7t.io.scan import Candidate, Scan
+from dmri7t.io.search import Query
+
+FOLDERS = {"3T": Path("T1w/Diffusion"), "7T": Path("T1w/Diffusion_7T")}
+"""Where a subject's folder has the scans of each field, both in the space of its T1w."""
+
+FILES = {
+    "dwi": "data.nii.gz",
+    "bval": "bvals",
+    "bvec": "bvecs",
+    "mask": "nodif_brain_mask.nii.gz",
+}
+"""Files of such a folder."""
+
+
+class Hcp(Kind):
+    """Not BIDS: a folder a subject, which can have more letters in its name than a label."""
+
+    name = "hcp"
+    input_type = "hcp"
+    title = "HCP's folders"
+    layout = f"<subject>/{FOLDERS['3T']}"
+    resampled_by = "the Human Connectome Project's pipelines"
+    methods = (
+        "The scan had been preprocessed by the pipelines of the Human Connectome Project [Glasser "
+        f"et al. 2013]; {NOTHING_HERE}."
+    )
+    heading = "It was corrected before"
+    caveat = (
+        "The scan came from the Human Connectome Project's pipelines. dmri7t itself does not "
+        "correct motion, eddy currents or distortion: whatever of them the pipelines left is in "
+        "the output too."
+    )
+
+    def recognises(self, root: Path) -> bool:
+        """By folders, where there is no dataset_description.json."""
+        return not (root / "dataset_description.json").exists() and bool(self.folders(root))
+
+    def check(self, root: Path, strict: bool) -> None:
+        """These data sets have no dataset_description.json."""
+        if not self.folders(root):
+            raise InputError(
+                f"{root}: no folder {self.layout}, so these are not HCP's; give the folder that "
+                "holds the subjects, or another --input-type."
+            )
+
+    def folders(self, root: Path) -> dict[str, Path]:
+        """Those that have a diffusion scan of either field."""
+        return {
+            self.label(folder.name): folder
+            for folder in sorted(root.iterdir())
+            if folder.is_dir() and any((folder / below).is_dir() for below in FOLDERS.values())
+        }
+
+    def label(self, name: str) -> str:
+        """Folders can have more letters than BIDS allows."""
+        return bids_label(name)
+
+    def find(self, root: Path, query: Query) -> list[Candidate]:
+        """Scans of 3T are taken, those of 7T skipped."""
+        folders = self.folders(root)
+        candidates = []
+        for label in query.participants:
+            entities = {"subject": label, "datatype": "dwi", "suffix": "dwi"}
+            entities["extension"] = ".nii.gz"
+            for field, scan in self._scans(folders[label]).items():
+                # results are named after the subject alone: there is one scan of 3T
+                scan = attrs.evolve(scan, entities={"sub": label})
+                reason = query.why_skipped(entities) or query.why_unweighted(scan.bval)
+                if field != "3T":
+                    reason = "a 7T scan: there is nothing to translate"
+                candidates.append(Candidate(scan.dwi, reason, None if reason else scan))
+        return candidates
+
+    def by_session(self, folder: Path) -> dict[str, Scan]:
+        """Scans of a subject by field, "3T" and "7T"; a field that was not scanned is left out.
+
+        Raises
+        ------
+        InputError
+            If a scan's folder lacks one of its files.
+        """
+        scans = self._scans(folder)
+        for scan in scans.values():
+            if scan.flaw:
+                raise InputError(scan.flaw)
+        return scans
+
+    def _scans(self, folder: Path) -> dict[str, Scan]:
+        return {
+            field: self._scan(folder, field)
+            for field, below in FOLDERS.items()
+            if (folder / below).is_dir()
+        }
+
+    def _scan(self, folder: Path, field: str) -> Scan:
+        """Record of one scan; a missing file is its flaw."""
+        below = FOLDERS[field]
+        files = {what: folder / below / name for what, name in FILES.items()}
+        missing = next((path for path in files.values() if not path.is_file()), None)
+        flaw = (
+            f"{missing}: missing; a folder {below} holds {', '.join(FILES.values())}. Add it, or "
+            "take the subject out."
+        )
+        return Scan(
+            dwi=files["dwi"],
+            bval=files["bval"],
+            bvec=files["bvec"],
+            mask=files["mask"],
+            sidecar={"MagneticFieldStrength": int(field[0])},
+            entities={"sub": self.label(folder.name), "ses": field},
+            uri=f"bids:{self.link}:{folder.name}/{below.as_posix()}/{FILES['dwi']}",
+            kind=self.name,
+            flaw=flaw if missing else "",
+        )
+
+
+KIND = Hcp()

@@ -1,0 +1,85 @@
+"""QSIPrep's results: scans that are corrected, their brain masks, their tissues."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import attrs
+
+from dmri7t.io.anatomy import Program
+from dmri7t.io.dataset import makers
+from dmri7t.io.kinds.base import NOTHING_HERE, Kind
+from dmri7t.io.names import split_name
+from dmri7t.io.scan import Scan
+
+SERIES = "preproc"
+"""Value of ``desc`` in the name of a scan that is done."""
+
+
+class Qsiprep(Kind):
+    """Scans of today's QSIPrep (``space-ACPC``) and of earlier ones (``space-T1w``)."""
+
+    name = "qsiprep"
+    input_type = "qsiprep"
+    title = "QSIPrep's results"
+    link = "qsiprep"
+    resampled_by = "QSIPrep"
+    # the labels are those of MRtrix's five tissues
+    program = Program(
+        "qsiprep", "QSIPrep", (2, 3, 1), "whose scans are taken instead of the raw ones", True
+    )
+    methods = f"The scan had been preprocessed by QSIPrep [Cieslak et al. 2021]; {NOTHING_HERE}."
+    heading = "It was corrected before"
+    caveat = (
+        "The scan came from QSIPrep's results. dmri7t itself does not correct motion, eddy "
+        "currents or distortion: whatever of them QSIPrep left is in the output too."
+    )
+
+    def recognises(self, root: Path) -> bool:
+        """By the maker; by names where there is no dataset_description.json."""
+        names = makers(root)
+        if (root / "dataset_description.json").exists():
+            return "qsiprep" in names and "dmri7t" not in names
+        return looks_like_qsiprep(root)
+
+    def why_skipped(self, path: Path) -> str:
+        """Only the preprocessed series is taken.
+
+        Examples
+        --------
+        >>> KIND.why_skipped(Path("sub-1_space-ACPC_desc-preproc_dwi.nii.gz"))
+        ''
+        >>> KIND.why_skipped(Path("sub-1_space-ACPC_dwi.nii.gz"))
+        'not the final series of QSIPrep, which has desc-preproc in its name'
+        """
+        if split_name(path).get("desc") == SERIES:
+            return ""
+        return f"not the final series of QSIPrep, which has desc-{SERIES} in its name"
+
+    def complete(self, scan: Scan) -> Scan:
+        """Add QSIPrep's brain mask; that one is missing is the scan's flaw."""
+        stem = scan.dwi.name.split(f"_desc-{SERIES}_")[0]
+        mask = scan.dwi.with_name(f"{stem}_desc-brain_mask.nii.gz")
+        if mask.is_file():
+            return attrs.evolve(scan, mask=mask)
+        flaw = f"{mask}: missing; QSIPrep writes the brain mask beside the scan: copy it there."
+        return attrs.evolve(scan, flaw=scan.flaw or flaw)
+
+
+def looks_like_qsiprep(root: Path) -> bool:
+    """Whether the names in a folder are QSIPrep's; looks at the first participants only.
+
+    Examples
+    --------
+    >>> looks_like_qsiprep(Path("/nowhere"))
+    False
+    """
+    ending = f"dwi/*_desc-{SERIES}_dwi.nii*"
+    return any(
+        next(subject.glob(pattern), None)
+        for subject in sorted(Path(root).glob("sub-*"))[:5]
+        for pattern in (ending, f"ses-*/{ending}")
+    )
+
+
+KIND = Qsiprep()
