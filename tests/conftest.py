@@ -109,57 +109,51 @@ def make_scan():
 def tiny_model(tmp_path_factory) -> Path:
     """A bundle of tiny networks with random weights: every stage runs, nothing is learned."""
     import torch
-    from safetensors.torch import save_file
 
-    from dmri7t.models.bundle import write_bundle
-    from dmri7t.models.networks import build
-    from dmri7t.models.translator import KINDS
+    from dmri7t.models.bundle import save_weights, write_bundle
+    from dmri7t.models.config import ModelConfig
+    from dmri7t.models.plain import from_plain
+    from dmri7t.models.translator import build_networks
 
     folder = tmp_path_factory.mktemp("model")
     vqvae = {"channels": [8], "codes": 16, "code_size": 4}
-    networks = {
-        "mean": {"in_channels": 29, "out_channels": 6, "width": 8, "blocks": 1, "limit": 1.0},
-        "vqvae_3t": vqvae,
-        "vqvae_7t": vqvae,
-        "diffusion": {"latent_channels": 4, "condition_channels": 36, "channels": [8, 16]},
-        "super_resolution": {
-            "in_channels": 18,
-            "out_channels": 3,
-            "width": 8,
-            "blocks": 1,
-            "limit": 1.0,
+    config = from_plain(
+        ModelConfig,
+        {
+            "name": "tiny",
+            "version": "0",
+            "form": "residual",
+            "description": "A model for tests.",
+            "networks": {
+                "mean": {"kind": "residual", "width": 8, "blocks": 1, "limit": 1.0},
+                "vqvae_3t": vqvae,
+                "vqvae_7t": vqvae,
+                "diffusion": {"channels": [8, 16]},
+                "super_resolution": {"width": 8, "blocks": 1, "limit": 1.0},
+            },
+            "sampler": {
+                "scheduler": "flow",
+                "start": "noise",
+                "guidance": 1.0,
+                "steps": 2,
+                "samples": 1,
+                "temperature": 1.0,
+            },
+            "scale": [1.0, 0.3, 0.1],
+            "latents": {f"vqvae_{f}": {"mean": [0.0] * 4, "sd": [1.0] * 4} for f in ("3t", "7t")},
+            "training": {"source": "none: random weights, for tests"},
+            "ranges": {
+                "voxel_size_mm": [1, 3],
+                "bval": [700, 3000],
+                "n_directions": [12, 100],
+                "snr": [8, 60],
+            },
         },
-    }
+    )
     torch.manual_seed(0)
-    for name, settings in networks.items():
-        state = build(KINDS[name], settings).state_dict()
-        save_file({k: v.contiguous() for k, v in state.items()}, folder / f"{name}.safetensors")
-    config = {
-        "name": "tiny",
-        "version": "0",
-        "form": "residual",
-        "scale": [1.0, 0.3, 0.1],
-        "networks": networks,
-        "latents": {f: {"mean": [0.0] * 4, "sd": [1.0] * 4} for f in ("3t", "7t")},
-        "sampler": {
-            "scheduler": "flow",
-            "start": "noise",
-            "guidance": 1.0,
-            "steps": 2,
-            "samples": 1,
-            "temperature": 1.0,
-        },
-        "description": "A model for tests.",
-        "training": {"source": "none: random weights, for tests", "stages": {}},
-        "ranges": {
-            "voxel_size_mm": [1, 3],
-            "bval": [700, 3000],
-            "n_directions": [12, 100],
-            "snr": [8, 60],
-        },
-        "figures": {},
-    }
-    write_bundle(folder, config, "A model for tests: random weights.\n")
+    for name, network in build_networks(config).items():
+        save_weights(folder / f"{name}.safetensors", network.state_dict())
+    write_bundle(folder, config)
     assert json.loads((folder / "config.json").read_text())["files"]
     return folder
 
@@ -169,18 +163,22 @@ def calibrated_model(tiny_model, tmp_path_factory) -> Path:
     """The same bundle, with an uncertainty and a forecast as calibration would write them."""
     import shutil
 
+    import attrs
+
     from dmri7t.models.bundle import check_bundle, write_bundle
+    from dmri7t.models.fitted import Calibration
+    from dmri7t.models.plain import from_plain
 
     folder = shutil.copytree(tiny_model, tmp_path_factory.mktemp("calibrated") / "model")
-    config = check_bundle(folder)
-    config.pop("files")
-    config["name"] = "calibrated"
-    config["calibration"] = {
-        "weights": [[0.01, 1.0, 0.5, 0.01, 0.1]] * 3,
-        "fa_factor": 1.0,
-        "subjects": 1,
-        "check": {"subjects": 1, "coverage_90": {"R0": 0.9, "R2": 0.9, "R4": 0.9, "FA": 0.9}},
-        "forecast": {m: {"weights": [-0.5] + [0.0] * 5, "sd": 0.2} for m in ("R0", "R2", "FA")},
-    }
-    write_bundle(folder, config, "A model for tests: random weights, made-up calibration.\n")
+    weights = [[0.01, 1.0, 0.5, 0.01, 0.1]] * 3
+    calibration = from_plain(
+        Calibration,
+        {
+            "intervals": {"weights": weights, "fa_factor": 1.0, "subjects": 1},
+            "check": {"subjects": 1, "coverage_90": {"R0": 0.9, "R2": 0.9, "R4": 0.9, "FA": 0.9}},
+            "forecast": {m: {"weights": [-0.5] + [0.0] * 5, "sd": 0.2} for m in ("R0", "R2", "FA")},
+        },
+    )
+    config = attrs.evolve(check_bundle(folder), name="calibrated", calibration=calibration)
+    write_bundle(folder, config)
     return folder

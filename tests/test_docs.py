@@ -49,8 +49,9 @@ def test_training_shows_the_recipes(built: Path) -> None:
 
 
 def test_models_names_those_that_ship(built: Path) -> None:
-    from dmri7t.models.bundle import ZOO, read_config
+    from dmri7t.models.bundle import ZOO
+    from dmri7t.models.config import read_config
 
     page = text(built / "models.html")
     for config in ZOO.glob("*/config.json"):
-        assert read_config(config.parent)["name"] in page
+        assert read_config(config.parent).name in page

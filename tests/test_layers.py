@@ -39,8 +39,11 @@ HEAVY = {"torch", "monai", "lightning", "pytorch_lightning"}
 LOADS_TORCH = ("signal", "models", "simulation", "training", "calibration", "evaluation")
 """Packages whose modules may import torch."""
 
-TORCH_FREE_SIGNAL = {"gradients", "grids", "orders", "spaces"}
-"""The modules of signal that are NumPy only."""
+TORCH_FREE = {
+    "signal": {"gradients", "grids", "orders", "spaces"},
+    "models": {"bundle", "config", "fitted", "networks", "plain"},
+}
+"""The modules of these packages that load no torch."""
 
 TOP_LEVEL = {"dmri7t", "workflows", "bids_examples", "tests", "docs", ".ci"}
 
@@ -136,8 +139,8 @@ def test_driver_modules_load_no_torch(path: Path) -> None:
             "evaluation",
             "calibration",
         ):
-            free = module.split(".")[1:2] == ["models"] and module.endswith(".bundle")
-            free |= module.split(".")[-1] in TORCH_FREE_SIGNAL
+            package, name = package_of_module(module), module.split(".")[-1]
+            free = name in TORCH_FREE.get(package, ())
             assert free, f"{path}:{line}: {module} at module level, which may load torch"
 
 
@@ -160,7 +163,7 @@ def test_driver_loads_no_torch_in_fact() -> None:
     """Import what the command imports before workers start, and look."""
     modules = (
         "cli.app cli.device io.checks io.dataset io.source io.derivatives models.bundle "
-        "execution.run settings"
+        "models.config execution.run settings"
     ).split()
     code = (
         f"import sys, niflow.dmri7t, {', '.join(f'dmri7t.{m}' for m in modules)}; "

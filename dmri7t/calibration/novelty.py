@@ -16,6 +16,7 @@ from torch.nn import functional
 from dmri7t.evaluation.simulated import scan_of
 from dmri7t.models import inputs
 from dmri7t.models.box import Box
+from dmri7t.models.fitted import Alarms
 from dmri7t.models.novelty import (
     CELL,
     LIMIT,
@@ -357,7 +358,7 @@ def fit_novelty(
     n_threshold: int = 200,
     n_check: int = 60,
     size: int = 32,
-) -> dict[str, Any]:
+) -> Alarms:
     """Fit the comparison on simulated scans and write it into the model's folder.
 
     The bundle has to be written anew after that, as a file of it changed.
@@ -373,11 +374,6 @@ def fit_novelty(
         counted.
     size : int
         Edge of the simulated blocks in 3T voxels.
-
-    Returns
-    -------
-    dict
-        subjects, false_alarms and detected (by fault: share of the checked subjects).
     """
     first = FIRST_TRAINING_SEED
     samples = draw_examples(translator, range(first, first + n_training), size)
@@ -396,11 +392,14 @@ def fit_novelty(
     thresholds = {name: fit_threshold(found, LEVEL / len(maps)) for name, found in maps.items()}
     novelty = Novelty(tensors, thresholds)
     novelty.save(folder)
-    return {"subjects": n_threshold, **check(translator, novelty, n_check, size)}
+    none, detected = check(translator, novelty, n_check, size)
+    return Alarms(subjects=n_threshold, checked=n_check, false_alarms=none, detected=detected)
 
 
-def check(translator: Translator, novelty: Novelty, n: int, size: int) -> dict[str, Any]:
-    """Count alarms on other simulated subjects, without faults and with each of some."""
+def check(
+    translator: Translator, novelty: Novelty, n: int, size: int
+) -> tuple[float, dict[str, float]]:
+    """Count alarms on other simulated subjects: the share without faults, and with each of some."""
     alarms: dict[str, list[bool]] = {name: [] for name in ("none", *CHECKED)}
     for seed in range(FIRST_CHECK_SEED, FIRST_CHECK_SEED + n):
         patch = draw_block(seed, size)
@@ -410,4 +409,4 @@ def check(translator: Translator, novelty: Novelty, n: int, size: int) -> dict[s
             compared: Compared = novelty.compare(**shell_maps(translator, patch, changed))
             found.append(compared.flagged)
     shares = {name: float(np.mean(found)) if found else 0.0 for name, found in alarms.items()}
-    return {"checked": n, "false_alarms": shares.pop("none"), "detected": shares}
+    return shares.pop("none"), shares

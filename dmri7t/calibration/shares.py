@@ -1,20 +1,19 @@
 """How much of what each network adds goes into a map; where regression alone wins, nothing.
 
-Training fits the share of the sampler's samples to validation scans in the decoder's own terms.
-Here it is fitted to what users get, NMSE of RISH and of FA on the 7T grid, on subjects that no
-training saw, and so is the share of the super-resolution network. A gain that chance explains is
-none: what costs time and adds detail has to earn it.
+The shares of the sampler's samples and of the super-resolution network are fitted to what users
+get, NMSE of RISH and of FA on the 7T grid, on subjects that no training saw. An improvement that
+chance explains is none: what costs time and adds detail has to earn it.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 
 from dmri7t.evaluation.case import MAPS, Case
 from dmri7t.evaluation.chain import encode_shell, harmonized
 from dmri7t.evaluation.simulated import simulated_cases
+from dmri7t.models.fitted import ShareChange, ShareFit, Shares, Triple
+from dmri7t.models.plain import from_plain
 from dmri7t.models.translator import Translator
 
 FIRST_SEED = 1_850_000
@@ -26,54 +25,51 @@ SIZE = 48
 TRIED = (0.5, 1.0)
 """Shares that are tried beside none."""
 
-NONE = (0.0, 0.0, 0.0)
+NONE: Triple = (0.0, 0.0, 0.0)
 
 SURE = 2.0
 """Standard errors by which a share has to be better than none."""
 
 
-def fit_shares(translator: Translator, n: int) -> dict[str, Any]:
-    """Fit shares to ``n`` simulated subjects and set them in the translator's description.
+def fit_shares(translator: Translator, n: int) -> Shares:
+    """Fit shares to ``n`` simulated subjects.
+
+    Each share is tried alone; what counts is the logarithm of NMSE over that without, of the
+    order and of FA by half.
 
     Parameters
     ----------
     translator : Translator
         A model of the residual form.
     n : int
-
-    Returns
-    -------
-    dict
-        subjects; tried, the shares that were tried; and for the samples and the refinement by
-        the super-resolution network what changes where an order takes each of these: the mean
-        over subjects of the logarithm of NMSE over that without, of the order and of FA by
-        half, for R0, R2 and R4; and standard_error, of these.
     """
     changes = []
     for i, case in enumerate(simulated_cases(n, FIRST_SEED, "any", SIZE)):
         changes.append(_changes(translator, case, i))
         print(f"[shares] subject {i + 1} of {n}", flush=True)
-    return choose_shares(translator, np.stack(changes))
+    return choose_shares(np.stack(changes))
 
 
-def choose_shares(translator: Translator, change_N2TL: np.ndarray) -> dict[str, Any]:
-    """Set the best shares by what changed on N subjects; see :func:`fit_shares`."""
+def choose_shares(change_N2TL: np.ndarray) -> Shares:
+    """Choose the best shares by what changed on N subjects; see :func:`fit_shares`."""
     n = len(change_N2TL)
-    best = [
+    samples, super_resolution = (
         [best_share(change_NT) for change_NT in np.moveaxis(kind_NTL, 2, 0)]
         for kind_NTL in np.moveaxis(change_N2TL, 1, 0)
-    ]
-    set_shares(translator, *best)
-    names = ("samples", "refinement")
-    mean, error = change_N2TL.mean(0), _standard_error(change_N2TL)
-    return {
-        "subjects": n,
-        "tried": list(TRIED),
-        **{name: values.round(4).tolist() for name, values in zip(names, mean, strict=True)},
-        "standard_error": {
-            name: values.round(4).tolist() for name, values in zip(names, error, strict=True)
-        },
-    }
+    )
+    fit = ShareFit(
+        subjects=n,
+        tried=TRIED,
+        change=_share_change(change_N2TL.mean(0)),
+        standard_error=_share_change(_standard_error(change_N2TL)) if n > 1 else None,
+    )
+    return Shares(samples=tuple(samples), super_resolution=tuple(super_resolution), fit=fit)
+
+
+def _share_change(change_2TL: np.ndarray) -> ShareChange:
+    samples, super_resolution = change_2TL.round(4).tolist()
+    rows = {"samples": samples, "super_resolution": super_resolution}
+    return from_plain(ShareChange, rows)
 
 
 def _standard_error(change_N: np.ndarray) -> np.ndarray:
@@ -84,25 +80,18 @@ def _standard_error(change_N: np.ndarray) -> np.ndarray:
     return change_N.std(0, ddof=1) / np.sqrt(n)
 
 
-def set_shares(
-    translator: Translator, samples: tuple[float, ...], refinement: tuple[float, ...]
-) -> None:
-    """Set shares by order (R0, R2, R4) in a translator's description."""
-    sampler = translator.config["sampler"] | {"gain": list(samples)}
-    translator.config.update(sampler=sampler, refinement=list(refinement))
-
-
 def _changes(translator: Translator, case: Case, seed: int) -> np.ndarray:
-    """Change of the error with each share over none, (2, T, 3): samples, refinement."""
+    """Change of the error with each share over none, (2, T, 3): samples, super-resolution."""
     scan, wanted = case.scan, case.maps(case.truth)
     rep = scan.represent()
     encoded = encode_shell(translator, scan, rep)
     diffused = translator.diffuse(encoded, seed=seed)
 
-    def errors(*shares: tuple[float, ...]) -> np.ndarray:
-        set_shares(translator, *shares)
-        decoded = translator.decode(encoded, diffused, scan.mask)
-        made = harmonized(translator, scan, rep, encoded, decoded, "model")
+    def errors(samples: Triple, super_resolution: Triple) -> np.ndarray:
+        shares = Shares(samples=samples, super_resolution=super_resolution)
+        model = translator.evolve(shares=shares)
+        decoded = model.decode(encoded, diffused, scan.mask)
+        made = harmonized(model, scan, rep, encoded, decoded, "model")
         figures = case.figures(case.maps(made), wanted)
         return np.log([figures[f"NMSE {name}"] for name in MAPS])
 

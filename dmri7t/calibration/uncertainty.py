@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,9 @@ from dmri7t.evaluation.case import MAPS, Case, figures_of
 from dmri7t.evaluation.chain import encode_shell, harmonized, interpolate_shell
 from dmri7t.evaluation.simulated import simulated_cases
 from dmri7t.models.box import Box
+from dmri7t.models.fitted import Calibration, Coverage, Intervals
 from dmri7t.models.forecast import fit_forecast
+from dmri7t.models.plain import from_plain
 from dmri7t.models.translator import Translator
 from dmri7t.models.uncertainty import Z90, anisotropy_sd, rish_sd, root_sd
 from dmri7t.signal.describe import Description
@@ -107,7 +109,7 @@ def _sample(translator: Translator, case: Case, seed: int) -> Sample:
     )
 
 
-def fit_calibration(samples: list[Sample], scale: torch.Tensor) -> dict[str, Any]:
+def fit_intervals(samples: list[Sample], scale: torch.Tensor) -> Intervals:
     """Fit the weights of the error's variance, order by order, and the factor of FA.
 
     Non-negative least squares of squared errors on the terms, every voxel weighted by the
@@ -119,29 +121,22 @@ def fit_calibration(samples: list[Sample], scale: torch.Tensor) -> dict[str, Any
     samples : list of Sample
     scale : Tensor (3,)
         The model's.
-
-    Returns
-    -------
-    dict
-        weights (3 x 5), fa_factor, subjects.
     """
     weights = []
     for order in range(3):
         found = torch.cat([s.terms[:, order] for s in samples], 1).double().numpy()
         error = torch.cat([(s.root - s.truth)[order] for s in samples]).double().numpy()
         weights.append(_variance_weights(found, error**2))
-    calibration: dict[str, Any] = {"weights": weights}
     for order in range(3):
-        factor = _solve_factor(
-            lambda f, order=order: _coverage(samples, calibration, scale, order, f)
-        )
+        factor = _solve_factor(lambda f, order=order: _coverage(samples, weights, scale, order, f))
         weights[order] = [w * factor**2 for w in weights[order]]
-    calibration["fa_factor"] = 1.0
-    calibration["fa_factor"] = _solve_factor(
-        lambda f: _fa_coverage(samples, calibration | {"fa_factor": f}, scale)
+    intervals = from_plain(
+        Intervals, {"weights": weights, "fa_factor": 1.0, "subjects": len(samples)}
     )
-    calibration["subjects"] = len(samples)
-    return calibration
+    fa_factor = _solve_factor(
+        lambda f: _fa_coverage(samples, attrs.evolve(intervals, fa_factor=f), scale)
+    )
+    return attrs.evolve(intervals, fa_factor=fa_factor)
 
 
 def _variance_weights(terms_KV: np.ndarray, squares_V: np.ndarray) -> list[float]:
@@ -166,42 +161,42 @@ def _solve_factor(coverage: Any, wanted: float = 0.9) -> float:
 
 
 def rish_of(
-    sample: Sample, calibration: dict[str, Any], scale: torch.Tensor
+    sample: Sample, weights: Sequence[Sequence[float]], scale: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Estimate, its standard deviation and truth, RISH (3, n)."""
     unit = scale.cpu()[:, None]
-    sd = rish_sd(sample.root * unit, root_sd(sample.terms, calibration) * unit)
+    sd = rish_sd(sample.root * unit, root_sd(sample.terms, weights) * unit)
     return (sample.root * unit).square(), sd, (sample.truth * unit).square()
 
 
 def _coverage(
     samples: list[Sample],
-    calibration: dict[str, Any],
+    weights: Sequence[Sequence[float]],
     scale: torch.Tensor,
     order: int,
     factor: float,
 ) -> float:
-    weights = [[w * factor**2 for w in row] for row in calibration["weights"]]
+    scaled = [[w * factor**2 for w in row] for row in weights]
     inside = []
     for sample in samples:
-        estimate, sd, truth = rish_of(sample, {"weights": weights}, scale)
+        estimate, sd, truth = rish_of(sample, scaled, scale)
         inside.append((truth - estimate).abs()[order] <= Z90 * sd[order])
     return float(torch.cat(inside).double().mean())
 
 
-def fa_sd_of(sample: Sample, calibration: dict[str, Any], scale: torch.Tensor) -> torch.Tensor:
+def fa_sd_of(sample: Sample, intervals: Intervals, scale: torch.Tensor) -> torch.Tensor:
     """Standard deviation of FA (n,)."""
-    estimate, sd, _ = rish_of(sample, calibration, scale)
-    return calibration["fa_factor"] * anisotropy_sd(sample.fa, estimate, sd, sample.described.bval)
+    estimate, sd, _ = rish_of(sample, intervals.weights, scale)
+    return intervals.fa_factor * anisotropy_sd(sample.fa, estimate, sd, sample.described.bval)
 
 
-def _fa_coverage(samples: list[Sample], calibration: dict[str, Any], scale: torch.Tensor) -> float:
-    inside = [(s.fa - s.fa_truth).abs() <= Z90 * fa_sd_of(s, calibration, scale) for s in samples]
+def _fa_coverage(samples: list[Sample], intervals: Intervals, scale: torch.Tensor) -> float:
+    inside = [(s.fa - s.fa_truth).abs() <= Z90 * fa_sd_of(s, intervals, scale) for s in samples]
     return float(torch.cat(inside).double().mean())
 
 
 def coverage_table(
-    samples: list[Sample], calibration: dict[str, Any], scale: torch.Tensor
+    samples: list[Sample], intervals: Intervals, scale: torch.Tensor
 ) -> pd.DataFrame:
     """How many voxels intervals hold: columns map, nominal, observed, scan_low, scan_high.
 
@@ -214,9 +209,9 @@ def coverage_table(
         ratios = []
         for sample in samples:
             if name == "FA":
-                error, sd = sample.fa - sample.fa_truth, fa_sd_of(sample, calibration, scale)
+                error, sd = sample.fa - sample.fa_truth, fa_sd_of(sample, intervals, scale)
             else:
-                estimate, sds, truth = rish_of(sample, calibration, scale)
+                estimate, sds, truth = rish_of(sample, intervals.weights, scale)
                 error, sd = (estimate - truth)[m], sds[m]
             ratios.append((error.abs() / sd.clamp_min(1e-12)).numpy())
         for level in LEVELS:
@@ -246,28 +241,29 @@ def plot_coverage(table: pd.DataFrame, path: Path) -> None:
 
 def calibrate(
     translator: Translator, n: int, n_check: int, size: int
-) -> tuple[dict[str, Any], pd.DataFrame]:
+) -> tuple[Calibration, pd.DataFrame]:
     """Fit intervals on some simulated subjects and check them on others.
 
     Returns
     -------
-    calibration : dict
-        For the model's config; with the forecast of what a scan gains.
+    calibration : Calibration
+        For the model's description; with the forecast of what a scan gains.
     table : DataFrame
         From :func:`coverage_table`, on the other subjects.
     """
     scale = translator.scale.cpu()
     samples = list(draw_samples(translator, FIRST_SEED, n, size))
-    fitted = fit_calibration(samples, scale)
+    intervals = fit_intervals(samples, scale)
     others = list(draw_samples(translator, FIRST_CHECK_SEED, n_check, size))
-    table = coverage_table(others, fitted, scale)
+    table = coverage_table(others, intervals, scale)
     at_90 = table[np.isclose(table["nominal"], 0.9)].set_index("map")["observed"]
     observed = {name: round(float(at_90[name]), 4) for name in MAPS}
     # the forecast is of errors, not of intervals: all subjects may serve it
     every = [*samples, *others]
     gains = {name: [s.gain[name] for s in every] for name in MAPS}
-    return {
-        **fitted,
-        "check": {"subjects": n_check, "coverage_90": observed},
-        "forecast": fit_forecast([s.described for s in every], gains),
-    }, table
+    calibration = Calibration(
+        intervals=intervals,
+        check=Coverage(subjects=n_check, coverage_90=observed),
+        forecast=fit_forecast([s.described for s in every], gains),
+    )
+    return calibration, table

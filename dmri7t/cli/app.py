@@ -37,6 +37,7 @@ from dmri7t.settings import Settings
 if TYPE_CHECKING:
     from nipype import Workflow
 
+    from dmri7t.models.config import ModelConfig
     from niflow.dmri7t import ScanPlan
 
 
@@ -315,7 +316,7 @@ def build(
     args: argparse.Namespace,
     source: Source,
     plans: list[ScanPlan],
-    model: dict[str, Any],
+    model: ModelConfig,
     status: RunStatus,
     where: Where,
 ) -> Workflow:

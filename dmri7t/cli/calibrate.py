@@ -39,33 +39,33 @@ def add_parser(verbs: Any) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Fit, check, write into the model."""
+    import attrs
     import torch
 
     from dmri7t.calibration.novelty import fit_novelty
     from dmri7t.calibration.shares import fit_shares
-    from dmri7t.models.bundle import check_bundle, resolve_model, write_bundle
-    from dmri7t.models.card import model_card
+    from dmri7t.models.bundle import resolve_model, write_bundle
     from dmri7t.models.translator import Translator
 
     if args.threads:
         torch.set_num_threads(args.threads)
     folder = resolve_model(args.model)
     translator = Translator.load(folder)
-    config = check_bundle(folder)
-    config.pop("files")
-    if args.share_subjects and translator.config["form"] == "residual":
-        config.pop("gain", None)  # of earlier versions
-        config["shares"] = fit_shares(translator, args.share_subjects)
-        config |= {name: translator.config[name] for name in ("sampler", "refinement")}
+    config = translator.config
+    if args.share_subjects and config.form == "residual":
+        shares = fit_shares(translator, args.share_subjects)
+        translator = translator.evolve(shares=shares)
+        config = attrs.evolve(config, shares=shares)
     if args.subjects:
-        config["calibration"] = _fit_uncertainty(args, translator)
+        config = attrs.evolve(config, calibration=_fit_uncertainty(args, translator))
     if args.novelty_subjects:
-        config["novelty"] = fit_novelty(translator, folder, args.novelty_subjects)
-    write_bundle(folder, config, model_card(config))
+        novelty = fit_novelty(translator, folder, args.novelty_subjects)
+        config = attrs.evolve(config, novelty=novelty)
+    write_bundle(folder, config)
     print(f"written into {folder / 'config.json'}")
 
 
-def _fit_uncertainty(args: argparse.Namespace, translator: Any) -> dict[str, Any]:
+def _fit_uncertainty(args: argparse.Namespace, translator: Any) -> Any:
     """Fit on some subjects, show the coverage on others."""
     from dmri7t.calibration.uncertainty import calibrate, plot_coverage
 

@@ -156,7 +156,8 @@ def _on_pairs(args: argparse.Namespace, shown: Any) -> tuple[Any, list[str]]:
     for split in splits:
         translators = [_model_of_fold(args, name, split["fold"], families) for name in args.models]
         for translator in translators:
-            if not translator.config["training"].get("split", {}).get("fold") == split["fold"]:
+            own = translator.config.training.split
+            if own is None or own.fold != split["fold"]:
                 refuse_known(translator, split["test"], args.pairs)
         learned = [*split["training"], *split["validation"]]
         fitted = paired_cases(source, learned, args.shells)
@@ -190,7 +191,7 @@ def _model_of_fold(
     recipe = read_recipe(name)
     sizes = {key: recipe.data[key] for key in ("patch", "patches") if key in recipe.data}
     how = Cutting(shells=tuple(args.shells), seed=args.seed, **sizes)
-    out = args.output / "models" / f"fold-{fold.split('/')[0]}" / recipe.model["name"]
+    out = args.output / "models" / f"fold-{fold.split('/')[0]}" / recipe.config.name
     return train_fold(recipe, args.pairs, out, fold, how, families)
 
 

@@ -37,7 +37,7 @@ def info(args: argparse.Namespace) -> None:
     folder = resolve_model(args.model)
     config = check_bundle(folder)
     if args.json:
-        print(json.dumps({**config, "sha256": model_checksum(folder)}, indent=2))
+        print(json.dumps({**config.to_dict(), "sha256": model_checksum(folder)}, indent=2))
         return
     print(f"folder   {folder}\nsha256   {model_checksum(folder)}\n")
     print((folder / "README.md").read_text())

@@ -99,7 +99,7 @@ def model_methods(translator: Translator, sweep: bool = False) -> list[Method]:
     sweep : bool
         Whether numbers of steps and samples are compared as well.
     """
-    name, form = translator.config["name"], translator.config["form"]
+    name, form = translator.config.name, translator.config.form
     resolves = "super_resolution" in translator.networks
     if form == "direct":
         tuned = _fine_tuned(translator)

@@ -107,11 +107,11 @@ def refuse_known(translator: Translator, labels: Iterable[str], root: Path) -> N
     ModelError
         Names the model and the subjects.
     """
-    training = translator.config.get("training", {})
-    known = sorted(set(training.get("subjects", ())) & set(labels))
+    training = translator.config.training
+    known = sorted(set(training.subjects) & set(labels))
     if not known:
         return
-    name, source = translator.config["name"], training.get("source", "")
+    name, source = translator.config.name, training.source
     if not source.endswith(f" {root.resolve().name}"):
         # labels such as 01 stand for others in another data set; a copy under a new name does not
         print(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import attrs
+import numpy as np
 import pandas as pd
 
 from dmri7t.models.bundle import check_bundle, write_bundle
-from dmri7t.models.card import model_card
+from dmri7t.models.fitted import MapName, Metrics, Spread
 
 
 def record_figures(folder: Path, table: pd.DataFrame, command: str) -> None:
@@ -23,13 +25,18 @@ def record_figures(folder: Path, table: pd.DataFrame, command: str) -> None:
         That measured it.
     """
     config = check_bundle(folder)
-    config.pop("files")
-    figures: dict[str, object] = {"subjects": int(table["n"].max()), "command": command}
-    for metric in ("NMSE", "SSIM"):
-        rows: dict[str, dict[str, dict[str, float]]] = {}
-        for row in table[table["metric"] == metric].itertuples():
-            value = {"mean": round(float(row.mean), 5), "sd": round(float(row.sd), 5)}
-            rows.setdefault(row.method, {})[row.map] = value
-        figures[metric.lower()] = rows
-    config["figures"] = figures
-    write_bundle(folder, config, model_card(config))
+    rows = {metric: _spreads(table[table["metric"] == metric]) for metric in ("NMSE", "SSIM")}
+    metrics = Metrics(
+        subjects=int(table["n"].max()), command=command, nmse=rows["NMSE"], ssim=rows["SSIM"]
+    )
+    write_bundle(folder, attrs.evolve(config, metrics=metrics))
+
+
+def _spreads(table: pd.DataFrame) -> dict[str, dict[MapName, Spread]]:
+    """Mean and standard deviation by method and map; one subject has no deviation."""
+    rows: dict[str, dict[MapName, Spread]] = {}
+    for row in table.itertuples():
+        sd = round(float(row.sd), 5) if np.isfinite(row.sd) else None
+        spread = Spread(mean=round(float(row.mean), 5), sd=sd)
+        rows.setdefault(row.method, {})[row.map] = spread
+    return rows

@@ -199,10 +199,13 @@ class MeasureQuality(StageInterface):
         """What the shell may gain: ratio, low and high, by map; empty without a forecast."""
         import attrs
 
+        from dmri7t.models.fitted import ForecastFit
         from dmri7t.models.forecast import forecast
+        from dmri7t.models.plain import from_plain
         from dmri7t.signal.describe import Description
 
-        made = forecast(self.inputs.forecast, Description.from_dict(shell))
+        fits = {n: from_plain(ForecastFit, fit) for n, fit in self.inputs.forecast.items()}
+        made = forecast(fits, Description.from_dict(shell))
         return {name: attrs.asdict(value) for name, value in made.items()}
 
     def _shells(self) -> list[dict]:

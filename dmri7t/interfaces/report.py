@@ -11,6 +11,8 @@ from nipype.interfaces.base import File, InputMultiPath, TraitedSpec, traits
 
 from dmri7t.interfaces.base import StageInputSpec, StageInterface, content_hash
 from dmri7t.interfaces.write import WriteOutputSpec, WriteStage
+from dmri7t.models.config import read_config
+from dmri7t.models.plain import to_plain
 
 FILES = (
     "mask",
@@ -120,6 +122,22 @@ class WriteReportInputSpec(StageInputSpec):
     skipped = traits.List(traits.Str, usedefault=True, desc="why other scans could not be used")
 
 
+def _model_card(folder: str, sha256: str) -> Any:
+    """Take from a model's description what its report says."""
+    from dmri7t import reports
+
+    config = read_config(folder)
+    return reports.ModelCard(
+        name=config.name,
+        version=config.version,
+        sha256=sha256,
+        description=config.description,
+        trained_on=config.training.source,
+        ranges=dict(config.ranges),
+        metrics=to_plain(config.metrics) if config.metrics else {},
+    )
+
+
 class WriteReport(WriteStage):
     """Write the HTML report of a participant."""
 
@@ -144,7 +162,7 @@ class WriteReport(WriteStage):
         report = reports.ParticipantReport(
             label=inputs.label,
             scans=tuple(self._scan(path) for path in inputs.manifests),
-            model=reports.ModelCard.read(Path(inputs.model), inputs.model_sha256),
+            model=_model_card(inputs.model, inputs.model_sha256),
             settings=inputs.settings,
             command=inputs.command,
             skipped=tuple(inputs.skipped),

@@ -8,15 +8,20 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+import attrs
 
 from dmri7t.errors import ModelError
 from dmri7t.files import is_part, write_whole
+from dmri7t.models.card import model_card
+from dmri7t.models.config import CONFIG, ModelConfig, read_config
+
+if TYPE_CHECKING:
+    import torch
 
 ZOO = Path(__file__).parent / "zoo"
 """Models that ship with the package."""
-
-CONFIG = "config.json"
 
 
 def resolve_model(name: str | Path) -> Path:
@@ -44,34 +49,8 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def read_config(folder: Path) -> dict[str, Any]:
-    """Read config.json.
-
-    Raises
-    ------
-    ModelError
-        If it cannot be read.
-    """
-    path = Path(folder) / CONFIG
-    try:
-        config = json.loads(path.read_text())
-        config["files"], config["networks"], config["form"]  # noqa: B018
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(
-            f"{path}: not a readable model description ({type(error).__name__}: {error}); "
-            "copy the model's folder again or train it anew."
-        ) from error
-    return config
-
-
-def shares(config: dict[str, Any]) -> tuple[list[float], list[float]]:
-    """How much of samples and of super-resolution R0, R2 and R4 take: all if nothing is said."""
-    every = [1.0] * 3
-    return config["sampler"].get("gain", every), config.get("refinement", every)
-
-
-def check_bundle(folder: Path) -> dict[str, Any]:
-    """Hold every file of a model against its recorded SHA-256; return the config.
+def check_bundle(folder: Path) -> ModelConfig:
+    """Hold every file of a model against its recorded SHA-256; return its description.
 
     Raises
     ------
@@ -79,7 +58,7 @@ def check_bundle(folder: Path) -> dict[str, Any]:
         If a file is missing or altered.
     """
     config = read_config(folder)
-    for name, recorded in config["files"].items():
+    for name, recorded in config.files.items():
         path = Path(folder) / name
         if not path.is_file():
             raise ModelError(f"{path}: missing from the model; copy the model's folder again.")
@@ -101,7 +80,7 @@ def model_checksum(folder: Path) -> str:
 
 
 def save_weights(
-    path: Path, tensors: dict[str, Any], metadata: dict[str, str] | None = None
+    path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str] | None = None
 ) -> None:
     """Write torch tensors as safetensors, readable to whom new files are.
 
@@ -113,20 +92,30 @@ def save_weights(
     Path(path).write_bytes(save(held, metadata))
 
 
-def write_bundle(folder: Path, config: dict[str, Any], card: str) -> None:
-    """Write config.json with the checksums of the weights present, and the card.
+def write_bundle(folder: Path, config: ModelConfig) -> ModelConfig:
+    """Write a model's description with the checksums of the weights present, and its card.
 
     Parameters
     ----------
     folder : Path
         Holds the .safetensors files already.
-    config : dict
-        All but ``files``.
-    card : str
-        README.md.
+    config : ModelConfig
+        Its ``files`` are taken anew from the folder.
+
+    Returns
+    -------
+    ModelConfig
+        As it was written.
+
+    Raises
+    ------
+    ValueError
+        If the model is not finished.
     """
     folder = Path(folder)
-    weights = sorted(path for path in folder.glob("*.safetensors") if not is_part(path))
-    files = {path.name: file_sha256(path) for path in weights}
-    write_whole(folder / "README.md", card)
-    write_whole(folder / CONFIG, json.dumps({**config, "files": files}, indent=2) + "\n")
+    weights = [p for p in sorted(folder.glob("*.safetensors")) if not is_part(p)]
+    config = attrs.evolve(config, files={path.name: file_sha256(path) for path in weights})
+    config.check_finished()
+    write_whole(folder / "README.md", model_card(config))
+    write_whole(folder / CONFIG, json.dumps(config.to_dict(), indent=2, allow_nan=False) + "\n")
+    return config

@@ -2,127 +2,137 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
 
-from dmri7t.models import bundle
+from dmri7t.models.config import ModelConfig
+from dmri7t.models.fitted import Alarms, Calibration, Metrics, Shares, Spread, Triple
 from dmri7t.signal.orders import ORDERS
 
+NO_SCAN = (
+    " No real 7T scan, and no real scan at all, took part in the training. What the model adds to"
+    " a real scan is what a simulation taught it: the scan's own contrast on finer voxels, without"
+    " noise and faults. 7T's relaxation is not part of it."
+)
 
-def model_card(config: dict[str, Any]) -> str:
-    """Write README.md of a bundle from its config.
+MEANT_FOR = (
+    "Research on diffusion MRI of the adult brain at 3T, inside the ranges above. The images are"
+    " synthetic: fine detail is generated, lesions may be altered or lost, and nothing here is fit"
+    " for diagnosis."
+)
 
-    Parameters
-    ----------
-    config : dict
-        As in config.json; ``figures`` is optional.
-    """
-    training, ranges = config["training"], config["ranges"]
-    simulated = training["source"] == "simulated pairs"
+
+def model_card(config: ModelConfig) -> str:
+    """Write README.md of a model from its description."""
+    training = config.training
     lines = [
-        f"# {config['name']} {config['version']}",
+        f"# {config.name} {config.version}",
         "",
-        config["description"],
+        config.description,
         "",
         "## Trained on",
         "",
-        f"{training['source'].capitalize()}."
-        + (
-            " No real 7T scan, and no real scan at all, took part in the training. What the model"
-            " adds to a real scan is what a simulation taught it: the scan's own contrast on finer"
-            " voxels, without noise and faults. 7T's relaxation is not part of it."
-            if simulated
-            else ""
-        ),
+        f"{training.source.capitalize()}.{NO_SCAN if training.simulated else ''}",
         "",
         "| range of the training data | from | to |",
         "|---|---|---|",
-        *(f"| {name} | {low:g} | {high:g} |" for name, (low, high) in ranges.items()),
+        *(f"| {name} | {low:g} | {high:g} |" for name, (low, high) in config.ranges.items()),
         "",
         "## Meant for",
         "",
-        "Research on diffusion MRI of the adult brain at 3T, inside the ranges above. The images"
-        " are synthetic: fine detail is generated, lesions may be altered or lost, and nothing"
-        " here is fit for diagnosis.",
+        MEANT_FOR,
         "",
         "## Stages",
         "",
         "| network | steps | batch |",
         "|---|---|---|",
-        *(f"| {n} | {s['steps']} | {s['batch']} |" for n, s in training["stages"].items()),
+        *(f"| {name} | {s.steps} | {s.batch} |" for name, s in training.stages.items()),
         "",
+        *_codebooks(config),
     ]
-    for name, health in training.get("codebooks", {}).items():
-        lines.append(
-            f"{name}: {health['codes_in_use']} of {config['networks'][name]['codes']} codes in"
-            f" use, perplexity {health['perplexity']}."
-        )
-    if config.get("shares"):
-        lines += ["", *shares_taken(config)]
-    if config.get("calibration"):
-        check = config["calibration"]["check"]
-        held = ", ".join(f"{name} {value:.1%}" for name, value in check["coverage_90"].items())
-        lines += [
-            "",
-            "## Uncertainty",
-            "",
-            f"Fitted on {config['calibration']['subjects']} simulated subjects. On"
-            f" {check['subjects']} others, 90 % intervals held the truth in this share of the"
-            f" voxels: {held}. On real scans this is untested.",
-        ]
-    if config.get("novelty"):
-        lines += ["", *alarms(config["novelty"])]
-    if config.get("figures"):
-        lines += ["", *figures_table(config["figures"])]
+    if config.shares.fit:
+        lines += ["", *_shares(config.shares, config.shares.fit.subjects)]
+    if config.calibration:
+        lines += ["", *_uncertainty(config.calibration)]
+    if config.novelty:
+        lines += ["", *_alarms(config.novelty)]
+    if config.metrics:
+        lines += ["", *_metrics(config.metrics)]
     lines += ["", "## Licence", "", "Apache-2.0.", ""]
     return "\n".join(lines)
 
 
-def shares_taken(config: dict[str, Any]) -> list[str]:
-    """Markdown of how much of what diffusion and super-resolution add was found to help."""
-    taken = (
-        ", ".join(f"R{order} {share:.0%}" for order, share in zip(ORDERS, shares, strict=True))
-        for shares in bundle.shares(config)
-    )
-    samples, refinement = taken
+def _codebooks(config: ModelConfig) -> Iterator[str]:
+    """How well the codes of each VQ-VAE are used."""
+    codes = {"vqvae_3t": config.networks.vqvae_3t, "vqvae_7t": config.networks.vqvae_7t}
+    for name, health in config.training.codebooks.items():
+        if vqvae := codes.get(name):
+            yield (
+                f"{name}: {health.codes_in_use} of {vqvae.codes} codes in use, perplexity"
+                f" {health.perplexity}."
+            )
+
+
+def _shares(shares: Shares, subjects: int) -> list[str]:
+    """How much of what diffusion and super-resolution add was found to help."""
     return [
         "## What goes into the result",
         "",
-        f"On {config['shares']['subjects']} simulated subjects it was measured how much the"
-        " diffusion's samples and the super-resolution network bring beyond the regression and a"
-        f" B-spline. Of the samples' average the result takes {samples}; of the"
-        f" super-resolution {refinement}. What chance explains is left out; the samples' spread"
-        " is one part of the uncertainty all the same.",
+        f"On {subjects} simulated subjects it was measured how much the diffusion's samples and"
+        " the super-resolution network bring beyond the regression and a B-spline. Of the samples'"
+        f" average the result takes {_by_order(shares.samples)}; of the super-resolution"
+        f" {_by_order(shares.super_resolution)}. What chance explains is left out; the samples'"
+        " spread is one part of the uncertainty all the same.",
     ]
 
 
-def alarms(novelty: dict[str, Any]) -> list[str]:
-    """Markdown of how often scans were called unlike the training data."""
-    found = ", ".join(f"{name} {share:.0%}" for name, share in novelty["detected"].items())
+def _by_order(share: Triple) -> str:
+    return ", ".join(f"R{order} {value:.0%}" for order, value in zip(ORDERS, share, strict=True))
+
+
+def _uncertainty(calibration: Calibration) -> list[str]:
+    """How well intervals held the truth."""
+    check = calibration.check
+    held = ", ".join(f"{name} {value:.1%}" for name, value in check.coverage_90.items())
+    return [
+        "## Uncertainty",
+        "",
+        f"Fitted on {calibration.intervals.subjects} simulated subjects. On {check.subjects}"
+        f" others, 90 % intervals held the truth in this share of the voxels: {held}. On real"
+        " scans this is untested.",
+    ]
+
+
+def _alarms(alarms: Alarms) -> list[str]:
+    """How often scans were called unlike the training data."""
+    detected = ", ".join(f"{name} {share:.0%}" for name, share in alarms.detected.items())
     return [
         "## Alarm for what is unlike the training data",
         "",
-        f"Thresholds were set on {novelty['subjects']} simulated subjects. Of {novelty['checked']}"
-        f" others, {novelty['false_alarms']:.0%} raised a false alarm; with a fault put in, this"
-        f" share raised one: {found}. On real scans this is untested, and no alarm does not mean"
-        " that there is no lesion.",
+        f"Thresholds were set on {alarms.subjects} simulated subjects. Of {alarms.checked}"
+        f" others, {alarms.false_alarms:.0%} raised a false alarm; with a fault put in, this"
+        f" share raised one: {detected}. On real scans this is untested, and no alarm does not"
+        " mean that there is no lesion.",
     ]
 
 
-def figures_table(figures: dict[str, Any]) -> list[str]:
-    """Markdown of the figures on simulated test subjects."""
+def _metrics(metrics: Metrics) -> list[str]:
+    """What was measured on simulated subjects, a table a metric."""
     lines = [
-        "## Figures",
+        "## Metrics",
         "",
-        f"{figures['subjects']} simulated test subjects that the training never saw, against the"
-        f" same scan on finer voxels without noise; mean and standard deviation over subjects;"
-        f" `{figures['command']}`.",
+        f"{metrics.subjects} simulated test subjects that the training never saw, against the"
+        " same scan on finer voxels without noise; mean and standard deviation over subjects;"
+        f" `{metrics.command}`.",
     ]
-    for metric in ("nmse", "ssim"):
-        rows = figures[metric]
-        maps = list(next(iter(rows.values())))
-        lines += ["", f"| {metric.upper()} | " + " | ".join(maps) + " |"]
-        lines.append("|---" * (len(maps) + 1) + "|")
+    for metric, rows in {"NMSE": metrics.nmse, "SSIM": metrics.ssim}.items():
+        names = list(next(iter(rows.values()), {}))
+        lines += ["", f"| {metric} | " + " | ".join(names) + " |"]
+        lines.append("|---" * (len(names) + 1) + "|")
         for method, values in rows.items():
-            cells = [f"{values[name]['mean']:.4f} ± {values[name]['sd']:.4f}" for name in maps]
+            cells = [_cell(values[name]) for name in names]
             lines.append(f"| {method} | " + " | ".join(cells) + " |")
     return lines
+
+
+def _cell(value: Spread) -> str:
+    return f"{value.mean:.4f}" if value.sd is None else f"{value.mean:.4f} ± {value.sd:.4f}"

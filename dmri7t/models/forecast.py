@@ -7,11 +7,13 @@ interpolation. Its logarithm is close to linear in what describes a scan.
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Mapping
 
 import attrs
 import numpy as np
 
+from dmri7t.models.fitted import ForecastFit, MapName
+from dmri7t.models.plain import from_plain
 from dmri7t.signal.describe import Description
 
 FEATURES = ("constant", "noise", "voxel size", "b-value", "directions", "correlated noise")
@@ -49,8 +51,8 @@ def features(described: Description) -> np.ndarray:
 
 
 def fit_forecast(
-    described: list[Description], ratios: dict[str, list[float]]
-) -> dict[str, dict[str, Any]]:
+    described: list[Description], ratios: dict[MapName, list[float]]
+) -> dict[MapName, ForecastFit]:
     """Fit the forecast of every map by ridge regression.
 
     Parameters
@@ -62,12 +64,12 @@ def fit_forecast(
 
     Returns
     -------
-    dict
-        By map: weights (6) and the residual's standard deviation, of logarithms.
+    dict of ForecastFit
+        By map.
     """
     x_NF = np.stack([features(d) for d in described])
     penalty = RIDGE * np.diag([0.0, *[1.0] * (len(FEATURES) - 1)])
-    out = {}
+    out: dict[MapName, ForecastFit] = {}
     for name, values in ratios.items():
         log_N = np.log(values)
         normal = x_NF.T @ x_NF + penalty
@@ -75,29 +77,32 @@ def fit_forecast(
         # degrees of freedom that the penalised fit uses up
         used = float(np.trace(np.linalg.solve(normal, x_NF.T @ x_NF)))
         power = float(((log_N - x_NF @ weights) ** 2).sum()) / max(len(log_N) - used, 1.0)
-        out[name] = {"weights": [round(float(w), 5) for w in weights], "sd": round(power**0.5, 5)}
+        rounded = {"weights": [round(float(w), 5) for w in weights], "sd": round(power**0.5, 5)}
+        out[name] = from_plain(ForecastFit, rounded)
     return out
 
 
-def forecast(fitted: dict[str, dict[str, Any]], described: Description) -> dict[str, Forecast]:
+def forecast(
+    fitted: Mapping[MapName, ForecastFit], described: Description
+) -> dict[MapName, Forecast]:
     """Say what a scan may gain.
 
     Parameters
     ----------
-    fitted : dict
+    fitted : dict of ForecastFit
         From :func:`fit_forecast`.
     described : Description
 
     Examples
     --------
     >>> scan = Description([1.6] * 3, 1300, 30, 0.05, 1.0, [0.0] * 3)
-    >>> made = forecast({"R2": {"weights": [-0.6931, 0, 0, 0, 0, 0], "sd": 0.0}}, scan)
-    >>> round(made["R2"].ratio, 3)
+    >>> fitted = {"R2": ForecastFit(weights=(-0.6931, 0, 0, 0, 0, 0), sd=0.0)}
+    >>> round(forecast(fitted, scan)["R2"].ratio, 3)
     0.5
     """
-    out = {}
+    out: dict[MapName, Forecast] = {}
     for name, fit in fitted.items():
-        middle = float(np.dot(fit["weights"], features(described)))
-        reach = Z80 * fit["sd"]
+        middle = float(np.dot(fit.weights, features(described)))
+        reach = Z80 * fit.sd
         out[name] = Forecast(math.exp(middle), math.exp(middle - reach), math.exp(middle + reach))
     return out

@@ -10,17 +10,12 @@ import math
 
 import torch
 
+from dmri7t.models.config import N_PLAIN, Sight
 from dmri7t.signal.describe import Description
 from dmri7t.signal.rish import debias
 
-N_FEATURES = 19
-"""Channels of :func:`features`: raw (3), debiased (3), noise (3), coherent (9), mask."""
-
 TAIL = 6.0
 """Roots beyond this many standard deviations are noise, never anatomy."""
-
-N_CONDITIONS = 10
-"""Numbers of :func:`conditions`."""
 
 
 def conditions(described: Description) -> torch.Tensor:
@@ -100,20 +95,12 @@ def compress(stack: torch.Tensor) -> torch.Tensor:
     return torch.asinh(stack)
 
 
-N_PLAIN = 10
-"""Channels of :func:`plain`."""
-
-
 def plain(stack: torch.Tensor) -> torch.Tensor:
     """RISH, their noise and the mask alone, compressed, (B, 10, ...)."""
     return compress(torch.cat([stack[:, : N_PLAIN - 1], inside(stack)], 1))
 
 
-SIGHT = ("all", "rish")
-"""What a regression may be given: everything, or RISH, their noise and the mask alone."""
-
-
-def regression_input(stack: torch.Tensor, described: torch.Tensor, sees: str) -> torch.Tensor:
+def regression_input(stack: torch.Tensor, described: torch.Tensor, sees: Sight) -> torch.Tensor:
     """Input of the regression: (B, 29, ...) where it sees all, (B, 10, ...) where RISH alone.
 
     Parameters
@@ -123,7 +110,7 @@ def regression_input(stack: torch.Tensor, described: torch.Tensor, sees: str) ->
     described : Tensor (B, 10)
         From :func:`conditions`.
     sees : {"all", "rish"}
-        See :data:`SIGHT`.
+        See :data:`dmri7t.models.config.Sight`.
     """
     if sees == "rish":
         return plain(stack)

@@ -1,212 +1,285 @@
-"""The networks of a translator, built from MONAI's parts.
+"""The networks of a model: what decides each one, how it is built, how far it looks.
 
-None of them normalises over the image: with group normalisation, air in the field of view
-changed the answer inside the brain, and a tile differed from the whole.
+A network that is not here yet is one more record in this file, and a recipe that names its
+``kind``. Torch is loaded only when one is built: who reads a model's description needs none.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Literal, Protocol
 
-import torch
-from torch import nn
+import attrs
+from attrs.validators import deep_iterable, ge, gt, min_len
+
+if TYPE_CHECKING:
+    from torch import nn
+
+POSITIVE = ge(1)
+"""Of counts."""
+
+LEVELS = [min_len(1), deep_iterable(POSITIVE)]
+"""Of the channels of each level."""
 
 
-class ChannelNorm(nn.Module):
-    """Normalise the channels of each voxel by itself, with a learned scale and shift.
+class Network(Protocol):
+    """What every record of a network answers."""
 
-    Stands where MONAI's U-Net has GroupNorm, whose statistics run over the image.
+    @property
+    def kind(self) -> str:
+        """Tells the records apart in a file."""
+
+    @property
+    def reach(self) -> tuple[int, int]:
+        """How far an answer looks, and what tiles must be multiples of, in voxels of its input."""
+
+    def build(self, seen: int, made: int) -> nn.Module:
+        """Build it, for so many channels of its input and of its answer."""
+
+
+@attrs.frozen(kw_only=True)
+class UNet:
+    """MONAI's residual U-Net, with a bounded answer and no normalisation.
+
+    Parameters
+    ----------
+    channels : tuple of int
+        Of each level; every level but the first halves the grid.
+    limit : float
+        The answer stays within plus and minus this.
+    res_units : int
+        Residual convolutions a level.
+
+    Examples
+    --------
+    >>> UNet(channels=(32, 64, 128), limit=3.0).reach
+    (26, 4)
     """
 
-    def __init__(self, n_channels: int, eps: float = 1e-5) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(n_channels))
-        self.bias = nn.Parameter(torch.zeros(n_channels))
-        self.eps = eps
+    kind: Literal["unet"] = "unet"
+    channels: tuple[int, ...] = attrs.field(validator=LEVELS)
+    limit: float = attrs.field(validator=gt(0))
+    res_units: int = attrs.field(default=2, validator=POSITIVE)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Normalise (B, C, ...) over C."""
-        shape = (1, -1, *[1] * (x.ndim - 2))
-        scale = (x.square().mean(1, keepdim=True) + self.eps).rsqrt()
-        return x * scale * self.weight.view(shape) + self.bias.view(shape)
+    @property
+    def reach(self) -> tuple[int, int]:
+        """How far an answer looks, and what tiles must be multiples of, voxels."""
+        steps, units = len(self.channels) - 1, self.res_units
+        reach = units * 2**steps
+        for level in range(steps):
+            fine, coarse = 2**level, 2 ** (level + 1)
+            # down: one convolution that strides, the rest beyond it; up: transposed, then one
+            reach += fine + (units - 1) * coarse + coarse + fine
+        return reach, 2**steps
+
+    def build(self, seen: int, made: int) -> nn.Module:
+        """Build it, for so many channels of its input and of its answer."""
+        from monai.networks.nets import UNet as MonaiUNet
+
+        from dmri7t.models.layers import Bounded
+
+        body = MonaiUNet(
+            spatial_dims=3,
+            in_channels=seen,
+            out_channels=made,
+            channels=self.channels,
+            strides=[2] * (len(self.channels) - 1),
+            num_res_units=self.res_units,
+            norm=None,
+            act="relu",
+        )
+        return Bounded(self.limit, body=body)
 
 
-def localize(network: nn.Module) -> nn.Module:
-    """Replace every GroupNorm within a network by :class:`ChannelNorm`; returns the network."""
-    for name, child in network.named_children():
-        if isinstance(child, nn.GroupNorm):
-            setattr(network, name, ChannelNorm(child.num_channels))
-        else:
-            localize(child)
-    return network
-
-
-class ResidualNet(nn.Module):
+@attrs.frozen(kw_only=True)
+class ResidualNet:
     """Residual convolutions at one resolution, with a bounded answer that starts at zero.
 
     Parameters
     ----------
-    in_channels, out_channels, width, blocks : int
+    width : int
+        Channels.
+    blocks : int
+        Residual units of two convolutions.
     limit : float
         The answer stays within plus and minus this.
+
+    Examples
+    --------
+    >>> ResidualNet(width=16, blocks=2, limit=1.5).reach
+    (6, 1)
     """
 
-    def __init__(
-        self, in_channels: int, out_channels: int, width: int, blocks: int, limit: float
-    ) -> None:
-        super().__init__()
-        from monai.networks.blocks import Convolution, ResidualUnit
+    kind: Literal["residual"] = "residual"
+    width: int = attrs.field(validator=POSITIVE)
+    blocks: int = attrs.field(validator=POSITIVE)
+    limit: float = attrs.field(validator=gt(0))
 
+    @property
+    def reach(self) -> tuple[int, int]:
+        """How far an answer looks, and what tiles must be multiples of, voxels."""
+        # the first convolution, two a block, the head
+        return 2 + 2 * self.blocks, 1
+
+    def build(self, seen: int, made: int) -> nn.Module:
+        """Build it, for so many channels of its input and of its answer."""
+        from monai.networks.blocks import Convolution, ResidualUnit
+        from torch import nn
+
+        from dmri7t.models.layers import Bounded
+
+        width = self.width
         unit = {"spatial_dims": 3, "norm": None, "adn_ordering": "A", "act": "relu"}
-        layers = [Convolution(in_channels=in_channels, out_channels=width, **unit)]
-        for _ in range(blocks):
+        layers: list[nn.Module] = [Convolution(in_channels=seen, out_channels=width, **unit)]
+        for _ in range(self.blocks):
             layers.append(
                 ResidualUnit(
                     in_channels=width, out_channels=width, subunits=2, last_conv_only=True, **unit
                 )
             )
-        self.body = nn.Sequential(*layers)
-        self.head = nn.Conv3d(width, out_channels, 3, padding=1)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
-        self.limit = limit
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Map (B, in, X, Y, Z) to (B, out, X, Y, Z)."""
-        return self.limit * torch.tanh(self.head(self.body(x)) / self.limit)
+        head = nn.Conv3d(width, made, 3, padding=1)
+        nn.init.zeros_(head.weight)
+        nn.init.zeros_(head.bias)
+        return Bounded(self.limit, body=nn.Sequential(*layers), head=head)
 
 
-class BoundedUNet(nn.Module):
-    """MONAI's residual U-Net, with a bounded answer and no normalisation.
+@attrs.frozen(kw_only=True)
+class Vqvae:
+    """MONAI's VQ-VAE (van den Oord et al. 2017), halving the grid once a channel entry.
 
     Parameters
     ----------
-    in_channels, out_channels : int
-    channels : list of int
-        Of each level; every level but the first halves the grid.
-    res_units : int
-        Residual convolutions a level.
-    limit : float
-        The answer stays within plus and minus this.
+    channels : tuple of int
+        Of each level.
+    codes : int
+        In its codebook.
+    code_size : int
+        Channels of a latent.
+    res_layers : int
+        Residual layers a level.
+
+    Examples
+    --------
+    >>> vqvae = Vqvae(channels=(32, 64), codes=512, code_size=8)
+    >>> vqvae.factor, vqvae.reach
+    (4, (22, 4))
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        channels: list[int],
-        limit: float,
-        res_units: int = 2,
-    ) -> None:
-        super().__init__()
-        from monai.networks.nets import UNet
+    kind: Literal["vqvae"] = "vqvae"
+    channels: tuple[int, ...] = attrs.field(validator=LEVELS)
+    codes: int = attrs.field(validator=POSITIVE)
+    code_size: int = attrs.field(validator=POSITIVE)
+    res_layers: int = attrs.field(default=1, validator=POSITIVE)
 
-        self.body = UNet(
+    @property
+    def factor(self) -> int:
+        """Voxels of the image per latent and axis."""
+        return 2 ** len(self.channels)
+
+    @property
+    def reach(self) -> tuple[int, int]:
+        """Reach of its encoder or of its decoder, whichever is more, in voxels of the image."""
+        steps = len(self.channels)
+        reach = 2**steps
+        for level in range(steps):
+            # four taps over two voxels, then two convolutions a residual layer
+            reach += 2 * 2**level + 2 * self.res_layers * 2 ** (level + 1)
+        return reach, 2**steps
+
+    def build(self, seen: int, made: int) -> nn.Module:
+        """Build it, for so many channels of its input and of its answer."""
+        from monai.networks.nets import VQVAE
+
+        n = len(self.channels)
+        network: nn.Module = VQVAE(
             spatial_dims=3,
-            in_channels=in_channels,
-            out_channels=out_channels,
-            channels=channels,
-            strides=[2] * (len(channels) - 1),
-            num_res_units=res_units,
-            norm=None,
-            act="relu",
+            in_channels=seen,
+            out_channels=made,
+            channels=self.channels,
+            num_res_layers=self.res_layers,
+            num_res_channels=self.channels,
+            downsample_parameters=((2, 4, 1, 1),) * n,
+            upsample_parameters=((2, 4, 1, 1, 0),) * n,
+            num_embeddings=self.codes,
+            embedding_dim=self.code_size,
+            decay=0.99,
+            ddp_sync=False,
         )
-        self.limit = limit
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Map (B, in, X, Y, Z) to (B, out, X, Y, Z)."""
-        return self.limit * torch.tanh(self.body(x) / self.limit)
+        return network
 
 
-def build_vqvae(
-    channels: list[int], codes: int, code_size: int, res_layers: int = 1, in_channels: int = 3
-) -> nn.Module:
-    """Build MONAI's VQ-VAE (van den Oord et al. 2017), halving the grid once a channel entry."""
-    from monai.networks.nets import VQVAE
+@attrs.frozen(kw_only=True)
+class DiffusionUNet:
+    """MONAI's diffusion U-Net over latents, class-conditional and local.
 
-    n = len(channels)
-    return VQVAE(
-        spatial_dims=3,
-        in_channels=in_channels,
-        out_channels=in_channels,
-        channels=channels,
-        num_res_layers=res_layers,
-        num_res_channels=channels,
-        downsample_parameters=((2, 4, 1, 1),) * n,
-        upsample_parameters=((2, 4, 1, 1, 0),) * n,
-        num_embeddings=codes,
-        embedding_dim=code_size,
-        decay=0.99,
-        ddp_sync=False,
-    )
-
-
-def codebook(vqvae: nn.Module) -> torch.Tensor:
-    """Return the codes (K, c) of a VQ-VAE."""
-    return vqvae.quantizer.quantizer.embedding.weight
-
-
-def quantize(latent: torch.Tensor, codes: torch.Tensor, chunk: int = 65536) -> torch.Tensor:
-    """Replace every latent vector by the nearest code.
-
-    In chunks: MONAI's own way holds a one-hot row of all codes for every latent.
+    Its norms become local (see :func:`dmri7t.models.layers.localize`), and the attention that
+    MONAI puts into the middle of every U-Net goes: it compares every latent of a brain with
+    every other, which for a whole head takes 13 GB and a minute a step.
 
     Parameters
     ----------
-    latent : Tensor (B, c, x, y, z)
-    codes : Tensor (K, c)
+    channels : tuple of int
+        Of each level; every level but the first halves the grid of latents.
+    res_blocks : int
+        A level.
     """
-    flat = latent.movedim(1, -1).reshape(-1, codes.shape[1]).to(codes.dtype)
-    index = torch.cat([torch.cdist(part, codes).argmin(1) for part in flat.split(chunk)])
-    shape = (latent.shape[0], *latent.shape[2:], codes.shape[1])
-    return codes[index].reshape(shape).movedim(-1, 1)
+
+    kind: Literal["diffusion"] = "diffusion"
+    channels: tuple[int, ...] = attrs.field(validator=LEVELS)
+    res_blocks: int = attrs.field(default=1, validator=POSITIVE)
+
+    @property
+    def reach(self) -> tuple[int, int]:
+        """How far an answer looks, and what tiles must be multiples of, in latents."""
+        steps, blocks = len(self.channels) - 1, self.res_blocks
+        # in and out; two residual blocks of two convolutions in the middle
+        reach = 2 + 4 * 2**steps
+        for level in range(steps + 1):
+            # going down: so many blocks; coming up: one more
+            reach += (2 * blocks + 2 * (blocks + 1)) * 2**level
+            if level < steps:
+                # the step down, and the convolution after the step up
+                reach += 2**level + 2 * 2**level
+        return reach, 2**steps
+
+    def build(self, seen: int, made: int) -> nn.Module:
+        """Build it, for latents and their condition in one, and for latents alone."""
+        from monai.networks.nets import DiffusionModelUNet
+        from torch import nn
+
+        from dmri7t.models.layers import LABELS, localize
+
+        network = DiffusionModelUNet(
+            spatial_dims=3,
+            in_channels=seen,
+            out_channels=made,
+            num_res_blocks=self.res_blocks,
+            channels=self.channels,
+            attention_levels=(False,) * len(self.channels),
+            norm_num_groups=8,
+            num_class_embeds=len(LABELS),
+        )
+        network.middle_block.attention = nn.Identity()
+        return localize(network)
 
 
-LABELS = {"3T": 0, "7T": 1, "none": 2}
-"""Class labels of the diffusion model; "none" stands for guidance without a label."""
+@attrs.frozen(kw_only=True)
+class Networks:
+    """Networks of a model by what each is for; which of them there are follows from its form."""
 
+    mean: UNet | ResidualNet | None = None
+    vqvae_3t: Vqvae | None = None
+    vqvae_7t: Vqvae | None = None
+    diffusion: DiffusionUNet | None = None
+    super_resolution: ResidualNet | None = None
 
-def build_diffusion(
-    latent_channels: int, condition_channels: int, channels: list[int], res_blocks: int = 1
-) -> nn.Module:
-    """Build MONAI's diffusion U-Net over latents, class-conditional and local.
+    def __iter__(self) -> Iterator[str]:
+        """Names of those that there are, in the order of the stages."""
+        return (field.name for field in attrs.fields(Networks) if getattr(self, field.name))
 
-    Its norms become local (see :func:`localize`), and the attention that MONAI puts into the
-    middle of every U-Net goes: it compares every latent of a brain with every other, which for
-    a whole head takes 13 GB and a minute a step.
-    """
-    from monai.networks.nets import DiffusionModelUNet
-
-    network = DiffusionModelUNet(
-        spatial_dims=3,
-        in_channels=latent_channels + condition_channels,
-        out_channels=latent_channels,
-        num_res_blocks=res_blocks,
-        channels=channels,
-        attention_levels=(False,) * len(channels),
-        norm_num_groups=8,
-        num_class_embeds=len(LABELS),
-    )
-    network.middle_block.attention = nn.Identity()
-    return localize(network)
-
-
-def build(kind: str, settings: dict[str, Any]) -> nn.Module:
-    """Build a network.
-
-    Parameters
-    ----------
-    kind : str
-        mean, unet, super_resolution, vqvae or diffusion; a ``kind`` among the settings rules.
-    settings : dict
-        Of the builder.
-    """
-    builders = {
-        "mean": ResidualNet,
-        "unet": BoundedUNet,
-        "super_resolution": ResidualNet,
-        "vqvae": build_vqvae,
-        "diffusion": build_diffusion,
-    }
-    given = dict(settings)
-    return builders[given.pop("kind", kind)](**given)
+    def __getitem__(self, name: str) -> Network:
+        """One that there is, by its name."""
+        if name not in tuple(self):
+            raise KeyError(name)
+        network: Network = getattr(self, name)
+        return network

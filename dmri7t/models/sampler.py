@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from dmri7t.models.networks import LABELS
+from dmri7t.models.layers import LABELS
 
 Denoiser = Callable[[torch.Tensor, torch.Tensor, str], torch.Tensor]
 """(noisy latents, time, label) -> the network's answer."""

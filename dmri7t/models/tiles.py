@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import product
-from typing import Any
 
 import torch
 
@@ -18,71 +17,6 @@ EDGE = 48
 
 EDGES = (128, 96, 64, 48, 32, 16)
 """Edges that are tried one after another when a device is out of memory."""
-
-
-def reach_of(name: str, settings: dict[str, Any]) -> tuple[int, int]:
-    """How far an answer of a network looks, and what tiles must be multiples of.
-
-    Parameters
-    ----------
-    name : str
-        A network of a translator.
-    settings : dict
-        Of its builder.
-
-    Returns
-    -------
-    reach, multiple : int
-        In voxels of the network's input. A VQ-VAE's are given in voxels of the image, of its
-        encoder or of its decoder, whichever is more.
-
-    Examples
-    --------
-    >>> reach_of("super_resolution", {"blocks": 2})
-    (6, 1)
-    >>> reach_of("mean", {"kind": "unet", "channels": [32, 64, 128]})
-    (26, 4)
-    """
-    if name.startswith("vqvae"):
-        return _reach_of_vqvae(settings)
-    if name == "diffusion":
-        return _reach_of_diffusion(settings)
-    if settings.get("kind") == "unet":
-        return _reach_of_unet(settings)
-    # the first convolution, two a block, the head
-    return 2 + 2 * settings["blocks"], 1
-
-
-def _reach_of_unet(settings: dict[str, Any]) -> tuple[int, int]:
-    steps, units = len(settings["channels"]) - 1, settings.get("res_units", 2)
-    reach = units * 2**steps
-    for level in range(steps):
-        fine, coarse = 2**level, 2 ** (level + 1)
-        # down: one convolution that strides, the rest beyond it; up: transposed, then one
-        reach += fine + (units - 1) * coarse + coarse + fine
-    return reach, 2**steps
-
-
-def _reach_of_vqvae(settings: dict[str, Any]) -> tuple[int, int]:
-    steps, layers = len(settings["channels"]), settings.get("res_layers", 1)
-    reach = 2**steps
-    for level in range(steps):
-        # four taps over two voxels, then two convolutions a residual layer
-        reach += 2 * 2**level + 2 * layers * 2 ** (level + 1)
-    return reach, 2**steps
-
-
-def _reach_of_diffusion(settings: dict[str, Any]) -> tuple[int, int]:
-    steps, blocks = len(settings["channels"]) - 1, settings.get("res_blocks", 1)
-    # in and out; two residual blocks of two convolutions in the middle
-    reach = 2 + 4 * 2**steps
-    for level in range(steps + 1):
-        # going down: so many blocks; coming up: one more
-        reach += (2 * blocks + 2 * (blocks + 1)) * 2**level
-        if level < steps:
-            # the step down, and the convolution after the step up
-            reach += 2**level + 2 * 2**level
-    return reach, 2**steps
 
 
 class Tiler:
@@ -115,7 +49,7 @@ class Tiler:
         x : Tensor (B, C, X, Y, Z)
             Its input.
         reach : tuple of int
-            From :func:`reach_of`, in voxels of ``x``.
+            Of :class:`dmri7t.models.networks.Network`, in voxels of ``x``.
         per_voxel : float
             Voxels of ``x`` per voxel of the image and axis.
 

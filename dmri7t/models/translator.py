@@ -8,11 +8,14 @@ the mean alone, what the others are compared with: nothing is sampled.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import nullcontext
+from copy import copy
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import attrs
 import numpy as np
 import torch
 from torch import nn
@@ -21,22 +24,20 @@ from torch.nn import functional
 from dmri7t.errors import ModelError
 from dmri7t.models import inputs, sampler
 from dmri7t.models.box import Box, BoxSpline
-from dmri7t.models.bundle import check_bundle, shares
-from dmri7t.models.networks import build, codebook, quantize
+from dmri7t.models.bundle import check_bundle
+from dmri7t.models.config import LatentName, ModelConfig
+from dmri7t.models.layers import codebook, quantize
 from dmri7t.models.precision import cast, fast_cpu
-from dmri7t.models.tiles import Tiler, reach_of
+from dmri7t.models.tiles import Tiler
 from dmri7t.models.uncertainty import TERMS, rish_sd, root_sd, terms
 from dmri7t.signal.describe import Description
 from dmri7t.signal.grids import Grid
 
-KINDS = {
-    "mean": "mean",
-    "vqvae_3t": "vqvae",
-    "vqvae_7t": "vqvae",
-    "diffusion": "diffusion",
-    "super_resolution": "super_resolution",
-}
-"""Networks of a model and how each is built."""
+
+def build_networks(config: ModelConfig) -> dict[str, nn.Module]:
+    """Build the networks of a model, with random weights, in the order of the stages."""
+    networks = config.networks
+    return {name: networks[name].build(*config.channels(name)) for name in networks}
 
 
 class Translator:
@@ -44,9 +45,9 @@ class Translator:
 
     Parameters
     ----------
-    config : dict
-        As in config.json.
+    config : ModelConfig
     networks : dict of Module
+        See :func:`build_networks`.
     device : str
     precision : {"auto", "float32", "bfloat16"}
         auto: bfloat16 convolutions on CUDA and on CPUs with AMX, else float32.
@@ -54,7 +55,7 @@ class Translator:
 
     def __init__(
         self,
-        config: dict[str, Any],
+        config: ModelConfig,
         networks: dict[str, nn.Module],
         device: str = "cpu",
         precision: str = "auto",
@@ -69,7 +70,7 @@ class Translator:
             name: net.eval().to(self.device, memory_format=torch.channels_last_3d)
             for name, net in networks.items()
         }
-        self.scale = torch.tensor(config["scale"], device=self.device)
+        self.scale = torch.tensor(config.scale, device=self.device)
         self.tiled = Tiler()
 
     @classmethod
@@ -84,10 +85,9 @@ class Translator:
         from safetensors.torch import load_file
 
         config = check_bundle(folder)
-        networks = {}
-        for name, settings in config["networks"].items():
+        networks = build_networks(config)
+        for name, network in networks.items():
             path = Path(folder) / f"{name}.safetensors"
-            network = build(KINDS[name], settings)
             try:
                 state = {key: value.float() for key, value in load_file(path).items()}
                 network.load_state_dict(state)
@@ -97,33 +97,33 @@ class Translator:
                     f"{path}: weights do not fit the model's description ({line}); "
                     "copy the model's folder again."
                 ) from error
-            networks[name] = network
         return cls(config, networks, device, precision)
 
-    @property
-    def factor(self) -> int:
-        """Voxels of the image per latent and axis."""
-        return 2 ** len(self.config["networks"]["vqvae_7t"]["channels"])
+    def evolve(self, **changes: Any) -> Translator:
+        """Return the same networks under a description with some changes; they are shared."""
+        other = copy(self)
+        other.config = attrs.evolve(self.config, **changes)
+        return other
 
     @property
     def samples_drawn(self) -> bool:
         """Whether the model has a diffusion stage."""
-        return self.config["form"] != "regression"
+        return self.config.samples_drawn
 
     @property
     def calibrated(self) -> bool:
         """Whether the model knows how far its results are off."""
-        return "calibration" in self.config
+        return self.config.calibration is not None
+
+    @property
+    def factor(self) -> int:
+        """Voxels of the image per latent and axis."""
+        return self.config.factor
 
     @property
     def multiple(self) -> int:
         """What the edges of a box must be multiples of."""
-        networks = self.config["networks"]
-        levels = len(networks.get("mean", {}).get("channels", [0])) - 1
-        if not self.samples_drawn:
-            return 2**levels
-        # both are powers of two: the larger is a multiple of the smaller
-        return max(self.factor * 2 ** (len(networks["diffusion"]["channels"]) - 1), 2**levels)
+        return self.config.multiple
 
     def _autocast(self) -> Any:
         if self.precision == "float32":
@@ -131,7 +131,7 @@ class Translator:
         return torch.autocast(self.device.type, torch.bfloat16)
 
     def _reach(self, name: str) -> tuple[int, int]:
-        return reach_of(name, self.config["networks"][name])
+        return self.config.networks[name].reach
 
     def _run(self, name: str, x: torch.Tensor) -> torch.Tensor:
         x = x.contiguous(memory_format=torch.channels_last_3d)
@@ -189,11 +189,11 @@ class Translator:
             return {"mean": self.mean(stack, described)}
         latent, distance = self.quantized(stack)
         out = {"latent": latent, "code_distance": distance}
-        if self.config["form"] == "residual":
+        if self.config.form == "residual":
             out["mean"] = self.mean(stack, described) if mean is None else mean
             seen = torch.cat([inputs.compress(stack), out["mean"]], 1)
             pooled = functional.avg_pool3d(seen, self.factor)
-            known = torch.cat([self.normalize(latent, "3t"), pooled], 1)
+            known = torch.cat([self.normalize(latent, "vqvae_3t"), pooled], 1)
             out["condition"] = inputs.with_conditions(known, described)
         else:
             out["condition"] = latent[:, :0]
@@ -216,9 +216,8 @@ class Translator:
         return self.tiled(lambda part: self._mean(part, described), stack, self._reach("mean"))
 
     def _mean(self, stack: torch.Tensor, described: torch.Tensor) -> torch.Tensor:
-        sees = self.config.get("sees", "all")
-        seen = inputs.regression_input(stack, described, sees)
-        axes = range(2, 2 + self.config.get("mirrors", 0))
+        seen = inputs.regression_input(stack, described, self.config.sees)
+        axes = range(2, 2 + self.config.mirrors)
         answer = torch.zeros((), device=stack.device)
         turns = [turn for n in range(len(axes) + 1) for turn in combinations(axes, n)]
         for turn in turns:
@@ -226,18 +225,20 @@ class Translator:
         root = inputs.apply_change(inputs.debiased_root(stack), answer)
         return root.clamp_min(0) * inputs.inside(stack)
 
-    def normalize(self, latent: torch.Tensor, field: str) -> torch.Tensor:
-        """Bring latents of a field ("3t" or "7t") to zero mean and unit spread."""
-        stats = self.config["latents"][field]
-        shape = (1, -1, 1, 1, 1)
-        mean = torch.tensor(stats["mean"], device=latent.device).view(shape)
-        return (latent - mean) / torch.tensor(stats["sd"], device=latent.device).view(shape)
+    def normalize(self, latent: torch.Tensor, name: LatentName) -> torch.Tensor:
+        """Bring latents (B, c, x, y, z) of a VQ-VAE to zero mean and unit spread."""
+        mean, sd = self._statistics(latent, name)
+        return (latent - mean) / sd
 
     def _denormalize(self, latent: torch.Tensor) -> torch.Tensor:
-        stats = self.config["latents"]["7t"]
-        shape = (1, -1, 1, 1, 1)
-        sd = torch.tensor(stats["sd"], device=latent.device).view(shape)
-        return latent * sd + torch.tensor(stats["mean"], device=latent.device).view(shape)
+        mean, sd = self._statistics(latent, "vqvae_7t")
+        return latent * sd + mean
+
+    def _statistics(self, latent: torch.Tensor, name: LatentName) -> Iterator[torch.Tensor]:
+        """Mean and standard deviation (1, c, 1, 1, 1) of a VQ-VAE's latents."""
+        latents = self.config.latents[name]
+        for values in (latents.mean, latents.sd):
+            yield torch.tensor(values, device=latent.device).view(1, -1, 1, 1, 1)
 
     @torch.inference_mode()
     def diffuse(
@@ -263,11 +264,11 @@ class Translator:
         dict
             latents (S, c, x, y, z); empty where the model has no diffusion.
         """
-        if not self.samples_drawn:
+        settings = self.config.sampler
+        if settings is None:
             return {}
-        settings = self.config["sampler"]
-        steps = settings["steps"] if steps is None else steps
-        samples = settings["samples"] if samples is None else samples
+        steps = settings.steps if steps is None else steps
+        samples = settings.samples if samples is None else samples
         latent = encoded["latent"].to(self.device)[None]
         condition = encoded["condition"].to(self.device)[None]
         drawn = [
@@ -280,20 +281,21 @@ class Translator:
         self, latent: torch.Tensor, condition: torch.Tensor, steps: int, noise: torch.Tensor
     ) -> torch.Tensor:
         """Sample once for a batch of 3T latents; training calls this too."""
-        settings = self.config["sampler"]
-        scheduler = sampler.make_scheduler(settings["scheduler"])
+        settings = self.config.sampler
+        assert settings is not None, "a regression draws no samples"
+        scheduler = sampler.make_scheduler(settings.scheduler)
         network = cast(self.networks["diffusion"], self._autocast)
         reach, part = self._reach("diffusion"), 1 / self.factor
 
         def answer(x: torch.Tensor, **known: torch.Tensor) -> torch.Tensor:
             return self.tiled(lambda tile: network(tile, **known), x, reach, part)
 
-        denoise = sampler.guided(answer, condition, settings["guidance"])
-        if settings["start"] == "inversion":
-            noise = sampler.invert_ddim(denoise, self.normalize(latent, "7t"), steps, scheduler)
-        noise = noise * settings.get("temperature", 1.0)
-        run = sampler.sample_flow if settings["scheduler"] == "flow" else sampler.sample_ddim
-        return self._denormalize(run(denoise, noise, steps, scheduler))
+        denoise = sampler.guided(answer, condition, settings.guidance)
+        if settings.start == "inversion":
+            start = self.normalize(latent, "vqvae_7t")
+            noise = sampler.invert_ddim(denoise, start, steps, scheduler)
+        run = sampler.sample_flow if settings.scheduler == "flow" else sampler.sample_ddim
+        return self._denormalize(run(denoise, noise * settings.temperature, steps, scheduler))
 
     @torch.inference_mode()
     def decode(
@@ -336,7 +338,7 @@ class Translator:
 
         The direct form averages the samples' RISH. The residual form adds the samples' average
         to the regression mean, order by order as far as that brought validation scans nearer to
-        7T (the sampler's ``gain``).
+        7T (the model's ``shares``).
 
         Parameters
         ----------
@@ -351,7 +353,7 @@ class Translator:
         """
         if mean is None:
             return images.clamp_min(0).square().mean(0).sqrt()
-        gain = torch.tensor(shares(self.config)[0], device=mean.device)
+        gain = torch.tensor(self.config.shares.samples, device=mean.device)
         return (mean + gain.view(3, 1, 1, 1) * images.mean(0)).clamp_min(0)
 
     @torch.inference_mode()
@@ -392,8 +394,8 @@ class Translator:
             encoded, decoded, mask_XYZ, grid, mask_out_XYZ, grid_out, described, upsampling
         )
         sd = found[TERMS.index("spread")].sqrt()
-        if self.calibrated:
-            sd = root_sd(found, self.config["calibration"])
+        if self.config.calibration:
+            sd = root_sd(found, self.config.calibration.intervals.weights)
         unit = self.scale.view(3, 1, 1, 1)
         maps = {"mean": inputs.from_root(root, self.scale), "sd": rish_sd(root * unit, sd * unit)}
         return {name: box.pick(values, mask_out_XYZ).cpu() for name, values in maps.items()}
@@ -429,7 +431,7 @@ class Translator:
         if len(samples) > 1:
             spread = fine(samples.std(0))
         inside = torch.as_tensor(mask_out_XYZ[box_out.slices], device=self.device)
-        share = torch.tensor(shares(self.config)[1], device=self.device)
+        share = torch.tensor(self.config.shares.super_resolution, device=self.device)
         if upsampling == "model" and "super_resolution" in self.networks and share.any():
             numbers = inputs.conditions(described)[None].to(self.device)
             ratio = float(np.mean(grid_out.voxel_sizes / grid.voxel_sizes))

@@ -8,7 +8,7 @@ with weights that were fitted where the truth was known.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 
@@ -47,22 +47,22 @@ def terms(
     return torch.stack([part.square() for part in parts])
 
 
-def root_sd(terms_KV: torch.Tensor, calibration: dict[str, Any]) -> torch.Tensor:
+def root_sd(terms_KV: torch.Tensor, weights: Sequence[Sequence[float]]) -> torch.Tensor:
     """Standard deviation of the error of scaled roots.
 
     Parameters
     ----------
     terms_KV : Tensor (5, 3, ...)
         From :func:`terms`.
-    calibration : dict
-        ``weights``: three lists of five, one an order.
+    weights : sequence of three times five floats
+        Of the model's calibration, for R0, R2 and R4.
 
     Returns
     -------
     Tensor (3, ...)
     """
-    weights = torch.tensor(calibration["weights"], device=terms_KV.device)
-    return torch.einsum("lk,kl...->l...", weights, terms_KV).clamp_min(0).sqrt()
+    weights_LK = torch.tensor(weights, device=terms_KV.device)
+    return torch.einsum("lk,kl...->l...", weights_LK, terms_KV).clamp_min(0).sqrt()
 
 
 def rish_sd(root: torch.Tensor, sd: torch.Tensor) -> torch.Tensor:

@@ -49,34 +49,6 @@ class ModelCard:
         """Whether the training data were simulated, by the model's own record."""
         return "simulat" in self.trained_on.lower()
 
-    @classmethod
-    def read(cls, folder: str | Path, sha256: str) -> ModelCard:
-        """Read a bundle's config.json.
-
-        Raises
-        ------
-        InputError
-            If it cannot be read.
-        """
-        path = Path(folder) / "config.json"
-        try:
-            config = json.loads(path.read_text())
-            training = config.get("training", {})
-            return cls(
-                name=config["name"],
-                version=config["version"],
-                sha256=sha256,
-                description=config.get("description", ""),
-                trained_on=str(training.get("source") or training.get("data") or ""),
-                ranges={name: (low, high) for name, (low, high) in config["ranges"].items()},
-                metrics=config.get("figures") or {},
-            )
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(
-                f"{path}: not a readable model description ({type(error).__name__}: {error}); "
-                "copy the model's folder again."
-            ) from error
-
 
 @attrs.frozen
 class NodeTime:

@@ -20,9 +20,6 @@ from dmri7t.signal.resample import apply_axes, spline_matrix
 from dmri7t.training.example import TrainingExample
 from dmri7t.training.splits import Split
 
-SIMULATED = "simulated pairs"
-"""What the model's record calls examples of the simulator."""
-
 Batch = dict[str, torch.Tensor]
 """Tensors of several examples by their name, see :class:`Patches`."""
 

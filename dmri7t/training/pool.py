@@ -8,8 +8,9 @@ from pathlib import Path
 import torch
 
 from dmri7t.files import is_part
+from dmri7t.models.fitted import SIMULATED
 from dmri7t.simulation.patches import draw_patches
-from dmri7t.training.data import SIMULATED, TrainingData
+from dmri7t.training.data import TrainingData
 from dmri7t.training.example import TrainingExample
 from dmri7t.training.recipe import Recipe
 from dmri7t.training.team import Team

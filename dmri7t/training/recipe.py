@@ -9,25 +9,27 @@ from typing import Any
 import attrs
 
 from dmri7t.errors import ModelError
+from dmri7t.models.config import ModelConfig, Range, RangeName
+from dmri7t.models.fitted import Scalar
+from dmri7t.models.plain import from_plain
 
 RECIPES = Path(__file__).parent / "recipes"
 """Recipes that ship with the package."""
 
+TABLES = ("model", "data", "limits", "networks", "sampler", "stages")
+"""What a recipe's file may hold."""
 
-@attrs.frozen
+
+@attrs.frozen(kw_only=True)
 class Recipe:
     """What to train and how.
 
     Parameters
     ----------
-    model : dict
-        name, version, form ("residual" or "direct"), description.
-    data : dict
+    config : ModelConfig
+        What the model is made of: the recipe's ``model``, ``networks`` and ``sampler``.
+    data : dict of int
         seeds, first_seed, validation_seeds, first_validation_seed of the simulated pool.
-    networks : dict of dict
-        Settings of each network's builder.
-    sampler : dict
-        scheduler, start, guidance, steps, samples, temperature.
     stages : dict of dict
         In the order of training: steps, batch, learning_rate and what else a stage takes.
     limits : dict, optional
@@ -35,12 +37,10 @@ class Recipe:
         such as ``bval``: lowest and highest.
     """
 
-    model: dict[str, Any]
-    data: dict[str, Any]
-    networks: dict[str, dict[str, Any]]
-    sampler: dict[str, Any]
-    stages: dict[str, dict[str, Any]]
-    limits: dict[str, list[float]] = attrs.field(factory=dict)
+    config: ModelConfig
+    data: dict[str, int]
+    stages: dict[str, dict[str, Scalar]]
+    limits: dict[RangeName, Range] = attrs.field(factory=dict)
 
 
 def read_recipe(name: str | Path) -> Recipe:
@@ -49,7 +49,7 @@ def read_recipe(name: str | Path) -> Recipe:
     Raises
     ------
     ModelError
-        If it is missing, no TOML, or has wrong parts.
+        If it is missing, no TOML, or has wrong parts; names the key.
     """
     path = Path(name)
     if not path.is_file():
@@ -58,6 +58,17 @@ def read_recipe(name: str | Path) -> Recipe:
         known = ", ".join(sorted(p.stem for p in RECIPES.glob("*.toml")))
         raise ModelError(f"{name}: no such recipe; those that ship: {known}. Or give a TOML file.")
     try:
-        return Recipe(**tomllib.loads(path.read_text()))
-    except (tomllib.TOMLDecodeError, TypeError) as error:
-        raise ModelError(f"{path}: not a usable recipe ({error}).") from error
+        return _recipe(tomllib.loads(path.read_text()))
+    except ValueError as error:
+        raise ModelError(f"{path}: not a usable recipe: {error}; correct it.") from error
+
+
+def _recipe(values: dict[str, Any]) -> Recipe:
+    """Read a recipe's values; what a model is made of becomes its description."""
+    if unknown := sorted(set(values) - set(TABLES)):
+        raise ValueError(f"unknown table {', '.join(unknown)} (there are {', '.join(TABLES)})")
+    parts = {name: values.pop(name) for name in ("networks", "sampler") if name in values}
+    model = values.pop("model", {})
+    if not isinstance(model, dict):
+        raise ValueError("model should be a table of keys and values")
+    return from_plain(Recipe, values | {"config": from_plain(ModelConfig, model | parts)})

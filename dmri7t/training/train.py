@@ -17,11 +17,11 @@ from safetensors.torch import load_file
 from dmri7t.errors import ModelError
 from dmri7t.files import whole_file
 from dmri7t.models.bundle import save_weights, write_bundle
-from dmri7t.models.card import model_card
-from dmri7t.models.networks import build
-from dmri7t.models.translator import KINDS, Translator
+from dmri7t.models.fitted import SIMULATED, TrainingRecord
+from dmri7t.models.plain import from_plain, to_plain
+from dmri7t.models.translator import Translator, build_networks
 from dmri7t.simulation.acquisition import SNR_RANGE
-from dmri7t.training.data import SIMULATED, TrainingData, derive_seed, root_scale
+from dmri7t.training.data import TrainingData, derive_seed, root_scale
 from dmri7t.training.example import describe_pool
 from dmri7t.training.log import draw_curves, join_logs
 from dmri7t.training.loop import train_stage
@@ -73,15 +73,9 @@ class Training:
         self.workers = (4 if on_gpu else 0) if workers is None else workers
         self.work = Work(self.out / "training", self.team, seed)
         self._check_same()
-        config: dict[str, Any] = {
-            **recipe.model,
-            "networks": recipe.networks,
-            "sampler": recipe.sampler,
-            "scale": self.work.once("scale.json", lambda: root_scale(data.training)),
-            "latents": {},
-        }
-        networks = {name: build(KINDS[name], kw) for name, kw in recipe.networks.items()}
-        self.translator = Translator(config, networks, str(self.team.device))
+        scale = self.work.once("scale.json", lambda: root_scale(data.training))
+        config = attrs.evolve(recipe.config, scale=tuple(scale))
+        self.translator = Translator(config, build_networks(config), str(self.team.device))
         self.records: dict[str, dict[str, Any]] = {}
 
     def run(self) -> Path:
@@ -128,7 +122,7 @@ class Training:
 
     def _check_same(self) -> None:
         """See that what lies in the folder was begun with the same recipe, seed and data."""
-        begun = {"recipe": attrs.asdict(self.recipe), "seed": self.seed, **self.data.digest()}
+        begun = {"recipe": to_plain(self.recipe), "seed": self.seed, **self.data.digest()}
         if self.work.once("begun.json", lambda: begun) != json.loads(json.dumps(begun)):
             raise ModelError(
                 f"{self.work.folder}: holds a training with another recipe, seed or data; give "
@@ -149,14 +143,21 @@ class Training:
             ranges["snr"] = list(SNR_RANGE)
         training = {
             "source": self.data.source,
-            "stages": self.recipe.stages,
+            "stages": {name: _record(kw) for name, kw in self.recipe.stages.items()},
             "codebooks": {name: record for name, record in self.records.items() if record},
             "data": self.recipe.data,
             **self.data.subjects(),
         }
-        config = {
-            **self.translator.config,
-            "training": training,
-            "ranges": ranges | self.recipe.limits,
-        }
-        write_bundle(self.out, config, model_card(config))
+        config = attrs.evolve(
+            self.translator.config,
+            training=from_plain(TrainingRecord, training),
+            ranges={name: tuple(limits) for name, limits in (ranges | self.recipe.limits).items()},
+        )
+        write_bundle(self.out, config)
+
+
+def _record(settings: dict[str, Any]) -> dict[str, Any]:
+    """What the model's record says of a stage."""
+    fixed = ("steps", "batch", "learning_rate")
+    options = {name: value for name, value in settings.items() if name not in fixed}
+    return {**{name: settings[name] for name in fixed}, "options": options}

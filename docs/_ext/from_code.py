@@ -17,14 +17,17 @@ from __future__ import annotations
 import argparse
 import csv
 import importlib
-import json
 import pkgutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import attrs
 from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
+
+from dmri7t.models.config import ModelConfig
+from dmri7t.models.fitted import Metrics, Spread
 
 
 def _code(text: str) -> str:
@@ -135,43 +138,46 @@ class ShippedModels(_FromText):
     """A part for every model in the zoo."""
 
     def text(self) -> Iterator[str]:
-        from dmri7t.models.bundle import CONFIG, ZOO
+        from dmri7t.models.bundle import ZOO
+        from dmri7t.models.config import CONFIG, read_config
 
         configs = sorted(ZOO.glob(f"*/{CONFIG}"))
         if not configs:
             yield "This copy of the package carries no model: train one, see :doc:`training`."
         for path in configs:
             self.env.note_dependency(str(path))
-            yield from self._model(json.loads(path.read_text()))
+            yield from self._model(read_config(path.parent))
 
-    def _model(self, config: dict[str, Any]) -> Iterator[str]:
-        training = config["training"]
-        yield from (f"**{config['name']} {config['version']}**", "")
-        yield from (_plain(config.get("description", "")), "")
-        source = training.get("source", training.get("data"))
-        yield from (f"Trained on {_plain(str(source))}. Ranges of the training data:", "")
-        ranges = config.get("ranges", {})
-        rows = ([_code(k), *(f"{v:g}" for v in pair)] for k, pair in ranges.items())
+    def _model(self, config: ModelConfig) -> Iterator[str]:
+        yield from (f"**{config.name} {config.version}**", "")
+        yield from (_plain(config.description), "")
+        source = _plain(config.training.source)
+        yield from (f"Trained on {source}. Ranges of the training data:", "")
+        rows = ([_code(k), *(f"{v:g}" for v in pair)] for k, pair in config.ranges.items())
         yield from table(["quantity", "from", "to"], rows)
-        sampler = ", ".join(f"{k} {v}" for k, v in config.get("sampler", {}).items())
-        yield from (f"Sampler: {_plain(sampler)}.", "")
-        figures = config.get("figures") or {}
-        if figures.get("nmse"):
-            yield from self._figures(figures)
+        if config.sampler:
+            sampler = ", ".join(f"{k} {v}" for k, v in attrs.asdict(config.sampler).items())
+            yield from (f"Sampler: {_plain(sampler)}.", "")
+        if config.metrics:
+            yield from self._metrics(config.metrics)
 
     @staticmethod
-    def _figures(figures: dict[str, Any]) -> Iterator[str]:
+    def _metrics(metrics: Metrics) -> Iterator[str]:
         yield (
-            f"NMSE, mean ± standard deviation over {figures['subjects']} simulated test subjects "
-            f"that took no part in training, by ``{figures['command']}``:"
+            f"NMSE, mean ± standard deviation over {metrics.subjects} simulated test subjects "
+            f"that took no part in training, by ``{metrics.command}``:"
         )
         yield ""
-        maps = list(next(iter(figures["nmse"].values())))
+        maps = list(next(iter(metrics.nmse.values())))
         rows = (
-            [_code(method), *(f"{v[m]['mean']:.4f} ± {v[m]['sd']:.4f}" for m in maps)]
-            for method, v in figures["nmse"].items()
+            [_code(method), *(_cell(values[name]) for name in maps)]
+            for method, values in metrics.nmse.items()
         )
         yield from table(["method", *maps], rows)
+
+
+def _cell(value: Spread) -> str:
+    return f"{value.mean:.4f}" if value.sd is None else f"{value.mean:.4f} ± {value.sd:.4f}"
 
 
 class Measurements(_FromText):

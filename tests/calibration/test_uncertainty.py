@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from dmri7t.calibration.uncertainty import Sample, coverage_table, fit_calibration, plot_coverage
+from dmri7t.calibration.uncertainty import Sample, coverage_table, fit_intervals, plot_coverage
 from dmri7t.cli.model import main
 from dmri7t.models.bundle import check_bundle
+from dmri7t.models.fitted import Intervals
 from dmri7t.models.forecast import fit_forecast, forecast
 from dmri7t.models.translator import Translator
 from dmri7t.models.uncertainty import anisotropy_sd, rish_sd, root_sd, terms
@@ -41,8 +42,8 @@ def known_samples(n: int, seed: int, weights: list[float]) -> list[Sample]:
 
 def test_known_weights_are_found_and_other_subjects_are_covered():
     weights = [0.0005, 0.3, 0.2, 0.0, 0.1]
-    fitted = fit_calibration(known_samples(6, 0, weights), SCALE)
-    for row in fitted["weights"]:
+    fitted = fit_intervals(known_samples(6, 0, weights), SCALE)
+    for row in fitted.weights:
         assert row == pytest.approx(weights, abs=0.06)
     table = coverage_table(known_samples(6, 1, weights), fitted, SCALE).set_index("map")
     at_90 = table[np.isclose(table["nominal"], 0.9)]["observed"]
@@ -53,7 +54,7 @@ def test_known_weights_are_found_and_other_subjects_are_covered():
 
 def test_too_narrow_intervals_are_seen():
     samples = known_samples(3, 2, [0.001, 0.0, 0.0, 0.0, 0.0])
-    narrow = {"weights": [[0.0001, 0.0, 0.0, 0.0, 0.0]] * 3, "fa_factor": 1.0}
+    narrow = Intervals(weights=((0.0001, 0.0, 0.0, 0.0, 0.0),) * 3, fa_factor=1.0, subjects=3)
     table = coverage_table(samples, narrow, SCALE)
     row = table[(table["map"] == "R2") & np.isclose(table["nominal"], 0.9)]
     assert float(row["observed"].iloc[0]) < 0.5
@@ -61,7 +62,7 @@ def test_too_narrow_intervals_are_seen():
 
 def test_the_plot_is_drawn(tmp_path):
     samples = known_samples(2, 3, [0.001, 0.0, 0.0, 0.0, 0.0])
-    fitted = fit_calibration(samples, SCALE)
+    fitted = fit_intervals(samples, SCALE)
     plot_coverage(coverage_table(samples, fitted, SCALE), tmp_path / "coverage.png")
     assert (tmp_path / "coverage.png").stat().st_size > 5000
 
@@ -72,7 +73,7 @@ def test_no_detail_in_a_uniform_image():
     root = 2.0 * inside.expand(3, 9, 9, 9).float()
     found = terms(root, torch.zeros_like(root), torch.zeros_like(root), inside)
     assert found[4][:, inside].abs().max() < 1e-9
-    sd = root_sd(found, {"weights": [[0, 0, 0, 0.25, 1.0]] * 3})
+    sd = root_sd(found, [[0, 0, 0, 0.25, 1.0]] * 3)
     assert sd[:, inside].numpy() == pytest.approx(1.0)
 
 
@@ -128,7 +129,7 @@ def test_forecast_finds_how_gain_depends_on_noise():
     # the noisier, the more is gained: a slope of -1 in logarithms, and some scatter
     ratios = [0.5 * 0.05 / d.sigma * float(np.exp(0.1 * rng.normal())) for d in scans]
     fitted = fit_forecast(scans, {"R2": ratios})
-    assert fitted["R2"]["sd"] == pytest.approx(0.1, abs=0.03)
+    assert fitted["R2"].sd == pytest.approx(0.1, abs=0.03)
     quiet, loud = (
         forecast(fitted, Description([2.0] * 3, 1500, 30, s, 1.0, [0] * 3))["R2"]
         for s in (0.03, 0.15)
@@ -143,12 +144,11 @@ def test_command_writes_into_the_model(tiny_model, tmp_path, capsys):
     command += " --share-subjects 1 --novelty-subjects 0"
     main([*command.split(), "--output", str(tmp_path / "out")])
     config = check_bundle(model)
-    assert (
-        np.shape(config["shares"]["samples"]) == np.shape(config["shares"]["refinement"]) == (2, 3)
-    )
-    assert all(0 <= share <= 1 for share in config["sampler"]["gain"] + config["refinement"])
-    assert np.shape(config["calibration"]["weights"]) == (3, 5)
-    assert set(config["calibration"]["forecast"]) == {"R0", "R2", "R4", "FA"}
+    shares, change = config.shares, config.shares.fit.change
+    assert np.shape(change.samples) == np.shape(change.super_resolution) == (2, 3)
+    assert all(0 <= share <= 1 for share in shares.samples + shares.super_resolution)
+    assert np.shape(config.calibration.intervals.weights) == (3, 5)
+    assert set(config.calibration.forecast) == {"R0", "R2", "R4", "FA"}
     assert "## Uncertainty" in (model / "README.md").read_text()
     assert (tmp_path / "out/coverage.png").exists()
     assert Translator.load(model).calibrated

@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import attrs
 import pandas as pd
 import pytest
 
@@ -16,6 +17,7 @@ from dmri7t.evaluation.chain import interpolate_shell
 from dmri7t.evaluation.paired import paired_cases, paired_labels
 from dmri7t.io.source import open_dataset
 from dmri7t.models.bundle import check_bundle, write_bundle
+from dmri7t.models.fitted import TrainingRecord
 
 RECIPE = """
 [model]
@@ -32,8 +34,6 @@ first_validation_seed = 1000000
 patch = 12
 patches = 3
 [networks.mean]
-in_channels = 10
-out_channels = 6
 width = 8
 blocks = 1
 limit = 2.0
@@ -80,7 +80,7 @@ def test_recipes_are_trained_for_every_fold_and_tested_on_others(pairs, tmp_path
     splits = json.loads((out / "splits.json").read_text())["folds"]
     for number, split in enumerate(splits, start=1):
         model = check_bundle(out / "models" / f"fold-{number}" / "little")
-        assert not set(model["training"]["subjects"]) & set(split["test"])
+        assert not set(model.training.subjects) & set(split["test"])
         assert (labels[0] in split["test"]) == (labels[1] in split["test"])
     assert (out / "figure.png").exists()
 
@@ -88,10 +88,8 @@ def test_recipes_are_trained_for_every_fold_and_tested_on_others(pairs, tmp_path
 def test_a_model_is_not_tested_on_whom_it_knows(pairs, tiny_model, tmp_path, capsys):
     label = open_dataset(pairs).labels[0]
     knowing = shutil.copytree(tiny_model, tmp_path / "knowing")
-    config = check_bundle(knowing)
-    config.pop("files")
-    config["training"] = {"source": "pairs of pairs", "stages": {}, "subjects": [label]}
-    write_bundle(knowing, config, "A model for tests.\n")
+    training = TrainingRecord(source="pairs of pairs", subjects=(label,))
+    write_bundle(knowing, attrs.evolve(check_bundle(knowing), training=training))
     command = f"evaluate {knowing} --pairs {pairs} --output {tmp_path / 'out'} --threads 1"
     with pytest.raises(SystemExit) as stopped:
         main(command.split())

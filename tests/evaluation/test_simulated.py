@@ -86,7 +86,7 @@ def test_command_writes_tables_and_records_them(tiny_model, tmp_path, capsys):
     assert len(subjects) == 2 * 6 and subjects["subject"].nunique() == 2
     assert (out / "figure.png").stat().st_size > 20_000
     config = check_bundle(model)
-    assert np.isfinite(config["figures"]["nmse"]["tiny"]["FA"]["mean"])
+    assert np.isfinite(config.metrics.nmse["tiny"]["FA"].mean)
     assert "| NMSE | R0 | R2 | R4 | FA |" in (model / "README.md").read_text()
 
 

@@ -13,7 +13,8 @@ import pytest
 from dmri7t.errors import InputError
 from dmri7t.interfaces.clean import CleanScan
 from dmri7t.interfaces.prepare import PrepareCleaned
-from dmri7t.models.bundle import model_checksum, read_config
+from dmri7t.models.bundle import model_checksum
+from dmri7t.models.config import read_config
 from dmri7t.settings import Settings
 from niflow.dmri7t import init_scan_wf, plan_scan
 from niflow.dmri7t.outputs import describe_result

@@ -30,11 +30,11 @@ def patch():
 def test_it_ships_is_whole_and_was_measured_better_than_interpolation():
     folder = resolve_model("default")
     config = check_bundle(folder)
-    assert config["training"]["source"] == "simulated pairs"
+    assert config.training.source == "simulated pairs"
     assert sum(p.stat().st_size for p in folder.parent.rglob("*") if p.is_file()) < 25e6
-    figures = config["figures"]["nmse"]
-    for name, value in figures["default"].items():
-        assert value["mean"] < figures["interpolation"][name]["mean"], name
+    nmse = config.metrics.nmse
+    for name, value in nmse["default"].items():
+        assert value.mean < nmse["interpolation"][name].mean, name
 
 
 def test_it_is_better_than_interpolation_over_heads_it_never_saw(translator):
@@ -75,7 +75,7 @@ def test_seed_decides_the_samples_and_the_orders_that_take_of_them(translator, p
     moved = [
         not torch.equal(*pair) for pair in zip(first["estimate"], other["estimate"], strict=True)
     ]
-    assert moved == [share > 0 for share in translator.config["sampler"]["gain"]]
+    assert moved == [share > 0 for share in translator.config.shares.samples]
 
 
 def test_answer_is_finite(translator, patch):

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from dmri7t.models.networks import build
-from dmri7t.models.tiles import EDGES, Tiler, reach_of
-from dmri7t.models.translator import KINDS, Translator
+from dmri7t.models.networks import DiffusionUNet, ResidualNet, UNet, Vqvae
+from dmri7t.models.tiles import EDGES, Tiler
+from dmri7t.models.translator import Translator
 from dmri7t.signal.describe import Description
 from dmri7t.signal.grids import Grid, refine
 from dmri7t.signal.resample import resample_mask
@@ -16,19 +16,17 @@ from dmri7t.signal.resample import resample_mask
 TOLERANCE = 1e-4
 """Of the largest value: rounding in float32, which sums in another order in a tile."""
 
-SETTINGS = {
-    "mean": {"kind": "unet", "in_channels": 4, "out_channels": 4, "channels": [4, 4, 4]}
-    | {"limit": 3.0},
-    "super_resolution": {"in_channels": 4, "out_channels": 4, "width": 4, "blocks": 2}
-    | {"limit": 3.0},
-    "diffusion": {"latent_channels": 4, "condition_channels": 0, "channels": [8, 8]},
-    "vqvae_3t": {"channels": [8, 8], "codes": 4, "code_size": 4, "in_channels": 4},
+RECORDS = {
+    "mean": UNet(channels=(4, 4, 4), limit=3.0),
+    "super_resolution": ResidualNet(width=4, blocks=2, limit=3.0),
+    "diffusion": DiffusionUNet(channels=(8, 8)),
+    "vqvae_3t": Vqvae(channels=(8, 8), codes=4, code_size=4),
 }
 
 
 def network_of(name):
     torch.manual_seed(0)
-    network = build(KINDS[name], SETTINGS[name]).eval()
+    network = RECORDS[name].build(4, 4).eval()
     for parameter in network.parameters():
         # layers that start at zero would see nothing
         torch.nn.init.normal_(parameter, std=0.3 if parameter.ndim > 1 else 0.1)
@@ -37,10 +35,10 @@ def network_of(name):
     return network.encode if name == "vqvae_3t" else network
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("name", RECORDS)
 def test_reach_is_as_far_as_a_network_looks(name):
     """A change of one voxel changes nothing beyond the reach."""
-    reach, multiple = reach_of(name, SETTINGS[name])
+    reach, multiple = RECORDS[name].reach
     half = -(-(reach + 2 * multiple) // multiple) * multiple
     x = torch.zeros(1, 4, 2 * half, 8 * multiple, 8 * multiple)
     changed = x.clone()
@@ -60,7 +58,7 @@ def test_tiles_of_a_network_equal_the_whole(name):
     x = torch.randn(1, 4, 96, 16, 8)
     with torch.inference_mode():
         whole = network(x)
-        tiled = Tiler(8)(network, x, reach_of(name, SETTINGS[name]))
+        tiled = Tiler(8)(network, x, RECORDS[name].reach)
     assert (tiled - whole).abs().max() <= TOLERANCE * whole.abs().max()
 
 

@@ -10,8 +10,11 @@ from dmri7t.errors import ModelError
 from dmri7t.models import inputs
 from dmri7t.models.box import Box
 from dmri7t.models.bundle import check_bundle, model_checksum
-from dmri7t.models.networks import ChannelNorm, ResidualNet, build, quantize
-from dmri7t.models.translator import Translator
+from dmri7t.models.config import ModelConfig
+from dmri7t.models.fitted import Shares
+from dmri7t.models.layers import ChannelNorm, quantize
+from dmri7t.models.networks import DiffusionUNet, Networks, ResidualNet, UNet
+from dmri7t.models.translator import Translator, build_networks
 from dmri7t.signal.describe import Description
 from dmri7t.signal.grids import Grid, refine
 from dmri7t.signal.resample import resample_mask
@@ -98,13 +101,10 @@ def test_air_around_the_brain_changes_nothing(translator, scan):
 
 
 @pytest.mark.parametrize("order", [0, 1, 2])
-def test_no_gain_leaves_the_regression_alone(translator, scan, order, monkeypatch):
-    """Where validation found nothing in the residual of an order, samples do not move it."""
-    gain = [1.0] * 3
-    gain[order] = 0.0
-    monkeypatch.setitem(
-        translator.config, "sampler", {**translator.config["sampler"], "gain": gain}
-    )
+def test_no_share_leaves_the_regression_alone(translator, scan, order):
+    """Where nothing was found in the residual of an order, samples do not move it."""
+    samples = tuple(float(i != order) for i in range(3))
+    translator = translator.evolve(shares=Shares(samples=samples))
     encoded, _, decoded, _ = translate(translator, scan)
     mask = scan[3]
     box = Box.around(mask, translator.multiple)
@@ -117,8 +117,8 @@ def test_no_gain_leaves_the_regression_alone(translator, scan, order, monkeypatc
 def test_of_the_super_resolution_each_order_takes_its_share(translator, scan, share, monkeypatch):
     """Beside a network that makes every root half as large again."""
     spline = translate(translator, scan, upsampling="bspline")[3]["mean"].sqrt()
+    translator = translator.evolve(shares=Shares(super_resolution=(1.0, share, 1.0)))
     monkeypatch.setattr(translator, "refine", lambda root, *_: 1.5 * root)
-    monkeypatch.setitem(translator.config, "refinement", [1.0, share, 1.0])
     made = translate(translator, scan)[3]["mean"].sqrt()
     factors = torch.tensor([1.5, 1 + 0.5 * share, 1.5])[:, None]
     torch.testing.assert_close(made, factors * spline)
@@ -126,21 +126,16 @@ def test_of_the_super_resolution_each_order_takes_its_share(translator, scan, sh
 
 def test_a_regression_goes_through_all_stages(tmp_path, scan):
     """No latents, one set of RISH, no spread; padded to what its U-Net halves."""
-    settings = {
-        "kind": "unet",
-        "in_channels": 10,
-        "out_channels": 6,
-        "channels": [8, 8, 8],
-        "limit": 3.0,
-    }
-    config = {
-        "form": "regression",
-        "sees": "rish",
-        "scale": [1.0, 0.3, 0.1],
-        "networks": {"mean": settings},
-        "sampler": {"steps": 1, "samples": 1},
-    }
-    regression = Translator(config, {"mean": build("mean", settings)}, precision="float32")
+    config = ModelConfig(
+        name="regression",
+        version="0",
+        description="A model for tests.",
+        form="regression",
+        sees="rish",
+        scale=(1.0, 0.3, 0.1),
+        networks=Networks(mean=UNet(channels=(8, 8, 8), limit=3.0)),
+    )
+    regression = Translator(config, build_networks(config), precision="float32")
     assert regression.multiple == 4
     encoded, diffused, decoded, fine = translate(regression, scan)
     assert diffused == {} and decoded["rish"].shape[0] == 1
@@ -159,7 +154,7 @@ def test_box_places_and_picks():
 
 
 def test_network_answers_nothing_at_first():
-    net = ResidualNet(4, 6, 8, 1, 2.0)
+    net = ResidualNet(width=8, blocks=1, limit=2.0).build(4, 6)
     answer = net(torch.randn(1, 4, 6, 6, 6))
     assert not answer.any()
     root = torch.rand(1, 3, 6, 6, 6)
@@ -167,13 +162,13 @@ def test_network_answers_nothing_at_first():
 
 
 def test_network_is_bounded():
-    net = ResidualNet(4, 3, 8, 1, 2.0)
+    net = ResidualNet(width=8, blocks=1, limit=2.0).build(4, 3)
     torch.nn.init.normal_(net.head.weight, std=100)
     assert net(1e4 * torch.randn(1, 4, 6, 6, 6)).abs().max() <= 2.0
 
 
 def test_diffusion_network_is_local():
-    net = build("diffusion", {"latent_channels": 4, "condition_channels": 2, "channels": [8, 16]})
+    net = DiffusionUNet(channels=(8, 16)).build(6, 4)
     kinds = [type(m) for m in net.modules()]
     assert torch.nn.GroupNorm not in kinds and ChannelNorm in kinds
     assert not [k for k in kinds if "Attention" in k.__name__]

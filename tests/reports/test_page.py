@@ -328,8 +328,6 @@ def test_records_that_cannot_be_read(tmp_path):
     for read in (QualityRecord.read, read_node_times):
         with pytest.raises(InputError, match=r"broken\.json"):
             read(path)
-    with pytest.raises(InputError, match=r"config\.json"):
-        ModelCard.read(tmp_path, "ab")
 
 
 PROBE = """

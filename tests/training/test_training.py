@@ -10,9 +10,11 @@ from safetensors.torch import load_file
 
 from dmri7t.errors import ModelError
 from dmri7t.models.bundle import check_bundle
+from dmri7t.models.fitted import SIMULATED
+from dmri7t.models.networks import Networks
 from dmri7t.models.translator import Translator
 from dmri7t.simulation.patches import draw_patches
-from dmri7t.training.data import SIMULATED, Item, Patches, Places, Stream, TrainingData, root_scale
+from dmri7t.training.data import Item, Patches, Places, Stream, TrainingData, root_scale
 from dmri7t.training.example import TrainingExample
 from dmri7t.training.loss import masked_error
 from dmri7t.training.pool import fill_pool, pool_paths
@@ -37,35 +39,37 @@ def data(examples) -> TrainingData:
 def short(name: str, steps: int = 3) -> object:
     """Recipe with tiny networks and few steps."""
     recipe = read_recipe(name)
-    networks = {k: dict(v) for k, v in recipe.networks.items()}
-    for settings in networks.values():
-        if settings.get("kind") == "unet":
-            settings |= {"channels": [8, 16]}
-        if "width" in settings:
-            settings |= {"width": 8, "blocks": 1}
-        if "codes" in settings:
-            settings |= {"channels": [8] * len(settings["channels"]), "codes": 16}
-        if "latent_channels" in settings:
-            settings |= {"channels": [8, 16]}
+    small = {}
+    for network in recipe.config.networks:
+        record = recipe.config.networks[network]
+        changes = {
+            "unet": {"channels": (8, 16)},
+            "residual": {"width": 8, "blocks": 1},
+            "vqvae": {"channels": (8,) * len(getattr(record, "channels", ())), "codes": 16},
+            "diffusion": {"channels": (8, 16)},
+        }
+        small[network] = attrs.evolve(record, **changes[record.kind])
+    config = attrs.evolve(recipe.config, networks=Networks(**small))
+    if config.sampler:
+        config = attrs.evolve(config, sampler=attrs.evolve(config.sampler, steps=3, samples=1))
     stages = {
         k: {**v, "steps": steps, "batch": 2, **({"examples": 2} if "examples" in v else {})}
         for k, v in recipe.stages.items()
     }
-    sampler = {**recipe.sampler, "steps": 3, "samples": 1}
-    return attrs.evolve(recipe, networks=networks, stages=stages, sampler=sampler)
+    return attrs.evolve(recipe, config=config, stages=stages)
 
 
 @pytest.mark.parametrize("name", ["cnn", "default", "gan", "ldm", "zhu2024"])
 def test_every_stage_trains_and_the_bundle_loads(name, examples, data, tmp_path):
     Training(short(name), tmp_path, data, threads=1).run()
     config = check_bundle(tmp_path)
-    assert set(config["files"]) == {f"{n}.safetensors" for n in config["networks"]}
+    assert set(config.files) == {f"{n}.safetensors" for n in config.networks}
     assert "Simulated pairs" in (tmp_path / "README.md").read_text()
-    assert (tmp_path / "training_log.tsv").read_text().count("\n") > len(config["networks"])
+    assert (tmp_path / "training_log.tsv").read_text().count("\n") > len(tuple(config.networks))
     assert (tmp_path / "training_curves.png").read_bytes().startswith(b"\x89PNG")
-    for network in {"vqvae_3t", "vqvae_7t"} & set(config["networks"]):
-        assert 1 <= config["training"]["codebooks"][network]["perplexity"] <= 16
-    assert "subjects" not in config["training"]  # simulated ones are nobody
+    for network in {"vqvae_3t", "vqvae_7t"} & set(config.networks):
+        assert 1 <= config.training.codebooks[network].perplexity <= 16
+    assert not config.training.subjects  # simulated ones are nobody
     translator = Translator.load(tmp_path, precision="float32")
     mask = examples[0].mask
     rish = torch.from_numpy(examples[0].rish[:, mask].astype(np.float32)) ** 2

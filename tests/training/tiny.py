@@ -21,6 +21,9 @@ first_validation_seed = 1000000
 patch = 16
 patches = 4
 
+"""
+
+SAMPLER = """
 [sampler]
 scheduler = "flow"
 start = "noise"
@@ -28,13 +31,11 @@ guidance = 1.0
 steps = 2
 samples = 1
 temperature = 0.5
-
 """
 
 MEAN = """
 [networks.mean]
-in_channels = 29
-out_channels = 6
+kind = "residual"
 width = 4
 blocks = 1
 limit = 3.0
@@ -68,13 +69,9 @@ codes = 16
 code_size = 8
 
 [networks.diffusion]
-latent_channels = 8
-condition_channels = 40
 channels = [8, 16]
 
 [networks.super_resolution]
-in_channels = 18
-out_channels = 3
 width = 4
 blocks = 1
 limit = 1.5
@@ -104,8 +101,35 @@ validate_every = 5
 """
 
 
-PARTS = {"residual": MEAN + CODES + REST, "regression": MEAN, "direct": CODES}
-"""By form: the default's, a regression, and of the paper's the 3T codebook alone."""
+LITTLE = """
+[networks.vqvae_7t]
+channels = [8]
+codes = 16
+code_size = 8
+
+[networks.diffusion]
+channels = [8]
+
+[stages.vqvae_7t]
+steps = 0
+batch = 2
+learning_rate = 1e-3
+start_from = "vqvae_3t"
+
+[stages.diffusion]
+steps = 2
+batch = 2
+learning_rate = 1e-3
+save_every = 2
+validate_every = 2
+"""
+
+PARTS = {
+    "residual": SAMPLER + MEAN + CODES + REST,
+    "regression": MEAN,
+    "direct": SAMPLER + CODES + LITTLE,
+}
+"""By form: the default's, a regression, and of the paper's little but the 3T codebook."""
 
 
 def write_recipe(path: Path, form: str = "residual", steps: int = 12, batch: int = 2) -> Path:

@@ -14,7 +14,8 @@ from nipype.interfaces.utility import IdentityInterface
 
 import niflow.dmri7t as package
 from dmri7t.interfaces.collect import Collect
-from dmri7t.models.bundle import model_checksum, read_config
+from dmri7t.models.bundle import model_checksum
+from dmri7t.models.config import read_config
 from dmri7t.settings import Settings
 from niflow.dmri7t import plan_scan
 

@@ -17,7 +17,9 @@ from nipype import Workflow
 from dmri7t.execution.run import run_workflow
 from dmri7t.execution.status import RunStatus
 from dmri7t.io.derivatives import output_path, outputs_of
-from dmri7t.models.bundle import check_bundle, model_checksum, read_config, write_bundle
+from dmri7t.models.bundle import check_bundle, model_checksum, write_bundle
+from dmri7t.models.config import read_config
+from dmri7t.models.fitted import Shares
 from dmri7t.settings import Settings
 from niflow.dmri7t import init_scan_wf, model_settings, participant_wf_name, plan_scan
 from niflow.dmri7t.shell import describe_translation
@@ -29,7 +31,7 @@ def names_of(scan):
 
 def build(scans, settings, out):
     top = Workflow("dmri7t_wf")
-    model = {**read_config(Path(settings.model)), "ranges": {"bval": [700, 1500]}}
+    model = attrs.evolve(read_config(settings.model), ranges={"bval": (700, 1500)})
     participants = {}
     for scan in scans:
         plan = plan_scan(scan, settings)
@@ -192,9 +194,7 @@ def break_model(folder, settings):
     weights = load_file(broken / "super_resolution.safetensors")
     name = max(weights, key=lambda key: weights[key].ndim)
     save_file({**weights, name: weights[name][:1]}, broken / "super_resolution.safetensors")
-    config = json.loads((broken / "config.json").read_text())
-    config.pop("files")
-    write_bundle(broken, config, "Broken, for a test.\n")
+    write_bundle(broken, read_config(broken))
     return attrs.evolve(settings, model=str(broken), model_sha256=model_checksum(broken))
 
 
@@ -281,27 +281,26 @@ def test_methods_text_is_joined_from_the_steps(make_scan, settings, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("gain", "refinement", "words"),
+    ("samples", "super_resolution", "words"),
     [
         (None, None, ["it was added.", "by the model's super-resolution network."]),
-        ([0, 0, 0], [0, 0, 0], ["none of it was added", "to the finer grid by cubic B-splines."]),
+        ((0, 0, 0), (0, 0, 0), ["none of it was added", "to the finer grid by cubic B-splines."]),
         (
-            [0, 0.34, 0],
-            [0.74, 0, 0],
+            (0, 0.34, 0),
+            (0.74, 0, 0),
             ["0% of R0, 34% of R2 and 0% of R4 was added", "74% of R0, 0% of R2 and 0% of R4"],
         ),
     ],
 )
 def test_methods_say_what_was_taken_of_each_network(
-    settings, tiny_model, tmp_path, gain, refinement, words
+    settings, tiny_model, tmp_path, samples, super_resolution, words
 ):
     folder = shutil.copytree(tiny_model, tmp_path / "model")
     config = check_bundle(folder)
-    config.pop("files")
-    if gain is not None:
-        config["sampler"] |= {"gain": gain}
-        config["refinement"] = refinement
-    write_bundle(folder, config, "A model for tests.\n")
+    if samples is not None:
+        shares = Shares(samples=samples, super_resolution=super_resolution)
+        config = attrs.evolve(config, shares=shares)
+    write_bundle(folder, config)
     text = describe_translation(settings, read_config(folder))
     for part in words:
         assert part in text, text

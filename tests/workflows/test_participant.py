@@ -8,7 +8,8 @@ import pytest
 
 from dmri7t.execution.run import run_workflow
 from dmri7t.execution.status import RunStatus
-from dmri7t.models.bundle import model_checksum, read_config
+from dmri7t.models.bundle import model_checksum
+from dmri7t.models.config import read_config
 from dmri7t.settings import Settings
 from niflow.dmri7t import init_dmri7t_wf, participant_wf_name, plan_scan
 

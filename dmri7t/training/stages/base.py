@@ -61,7 +61,7 @@ class TrainingStage(nn.Module):
 
     def patches(self, items: Sequence[Item]) -> Patches:
         """Tensors of items, as the stage wants to see them."""
-        return Patches(items, self.translator.config["scale"], paired=self.paired)
+        return Patches(items, self.translator.config.scale, paired=self.paired)
 
     def forward(self, batch: Batch, step: int) -> dict[str, torch.Tensor]:
         """Loss of a batch, and what else is to be logged, without gradients.
@@ -86,7 +86,7 @@ class TrainingStage(nn.Module):
 
     def batch(self, item: Item) -> Batch:
         """Batch of one item as it lies, without crops of the 7T grid, on the network's device."""
-        example = Patches([item], self.translator.config["scale"], paired=self.paired)[0]
+        example = Patches([item], self.translator.config.scale, paired=self.paired)[0]
         return {name: value[None].to(self.translator.device) for name, value in example.items()}
 
     def batches(self, items: Sequence[Item]) -> Iterator[Batch]:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from dmri7t.models.networks import LABELS
+from dmri7t.models.layers import LABELS
 from dmri7t.models.sampler import make_scheduler
 from dmri7t.models.translator import Translator
 from dmri7t.training.data import Batch
@@ -27,7 +27,7 @@ class DiffusionStage(TrainingStage):
     def __init__(self, translator: Translator, name: str, settings: dict[str, Any]) -> None:
         super().__init__(translator, name, settings)
         # MONAI's flow scheduler is a module that never ran its own set-up: keep it unregistered
-        self.__dict__["scheduler"] = make_scheduler(translator.config["sampler"]["scheduler"])
+        self.__dict__["scheduler"] = make_scheduler(translator.config.sampler.scheduler)
 
     @torch.no_grad()
     def _latents(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -36,18 +36,18 @@ class DiffusionStage(TrainingStage):
         seven = latents(translator.networks["vqvae_7t"], image_7t(translator, batch))
         labels = torch.full((len(seven),), LABELS["7T"], device=seven.device)
         encoded = translator.encode_stack(batch["stack"], batch["conditions"], batch.get("mean"))
-        if translator.config["form"] == "residual":
-            return translator.normalize(seven, "7t"), encoded["condition"], labels
+        if translator.config.form == "residual":
+            return translator.normalize(seven, "vqvae_7t"), encoded["condition"], labels
         three = encoded["latent"]
         clean = torch.cat([seven, three])
         labels = torch.cat([labels, torch.full_like(labels, LABELS["3T"])])
-        return translator.normalize(clean, "7t"), clean[:, :0], labels
+        return translator.normalize(clean, "vqvae_7t"), clean[:, :0], labels
 
     def forward(self, batch: Batch, step: int) -> dict[str, torch.Tensor]:
         """Squared error of the predicted velocity (flow) or noise (DDIM)."""
         clean, condition, labels = self._latents(batch)
         noise = torch.randn_like(clean)
-        if self.translator.config["sampler"]["scheduler"] == "flow":
+        if self.translator.config.sampler.scheduler == "flow":
             time = self.scheduler.sample_timesteps(clean)
             answer = clean - noise
         else:

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 
 from dmri7t.models import inputs
-from dmri7t.models.networks import localize
+from dmri7t.models.config import N_ORDERS, N_PLAIN
+from dmri7t.models.layers import localize
 from dmri7t.models.translator import Translator
 from dmri7t.training.data import Batch, Item, TrainingData
 from dmri7t.training.loss import masked_error
@@ -21,7 +22,7 @@ class RegressionStage(TrainingStage):
     def estimate(self, batch: Batch) -> torch.Tensor:
         """Debiased root plus the network's change, (B, 3, X, Y, Z)."""
         stack = batch["stack"]
-        sees = self.translator.config.get("sees", "all")
+        sees = self.translator.config.sees
         seen = inputs.regression_input(stack, batch["conditions"], sees)
         answer = self.network(channels_last(seen)).float()
         return inputs.apply_change(inputs.debiased_root(stack), answer)
@@ -62,7 +63,7 @@ class AdversarialStage(RegressionStage):
             PatchDiscriminator(
                 spatial_dims=3,
                 channels=settings["discriminator_channels"],
-                in_channels=3 + inputs.N_PLAIN,
+                in_channels=N_ORDERS + N_PLAIN,
                 num_layers_d=2,
                 norm=("GROUP", {"num_groups": 1}),
             )

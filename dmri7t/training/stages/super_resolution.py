@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
+import attrs
 import torch
 
 from dmri7t.models import inputs
@@ -39,7 +39,7 @@ class SuperResolutionStage(TrainingStage):
     def patches(self, items: Sequence[Item]) -> Patches:
         """Tensors with crops of the 7T grid."""
         fine = min(FINE, *(min(item.example.mask_high.shape) for item in items))
-        return Patches(items, self.translator.config["scale"], fine)
+        return Patches(items, self.translator.config.scale, fine)
 
     def prepare(self, work: Work, data: TrainingData) -> None:
         """Generate what it learns on, as the app will."""
@@ -59,15 +59,13 @@ class SuperResolutionStage(TrainingStage):
 
     def _chain(self) -> Translator:
         """The trained stages, with the sampler's settings that this one asks for."""
-        translator, asked = self.translator, self.settings
-        sampler = translator.config["sampler"]
-        sampler = sampler | {
-            "temperature": asked.get("temperature", sampler.get("temperature", 1.0)),
-            "steps": asked.get("sampler_steps", sampler["steps"]),
-        }
-        config = {**translator.config, "sampler": sampler}
-        device = str(translator.device)
-        return Translator(config, translator.networks, device, translator.precision)
+        sampler, asked = self.translator.config.sampler, self.settings
+        if sampler is None:
+            return self.translator
+        temperature = asked.get("temperature", sampler.temperature)
+        steps = asked.get("sampler_steps", sampler.steps)
+        sampler = attrs.evolve(sampler, temperature=temperature, steps=steps)
+        return self.translator.evolve(sampler=sampler)
 
     def forward(self, batch: Batch, step: int) -> dict[str, torch.Tensor]:
         """Error on the 7T grid."""
@@ -87,14 +85,12 @@ def generate(translator: Translator, batch: Batch) -> torch.Tensor:
     """What trained stages make of a batch, as the app will: scaled roots (B, 3, X, Y, Z)."""
     encoded = translator.encode_stack(batch["stack"], batch["conditions"], batch.get("mean"))
     mean = encoded.get("mean")
-    if not translator.samples_drawn:
+    settings = translator.config.sampler
+    if settings is None:
         return mean
-    settings: dict[str, Any] = translator.config["sampler"]
     images = []
-    for _ in range(settings["samples"]):
+    for _ in range(settings.samples):
         noise = torch.randn_like(encoded["latent"])
-        latent = translator.sample(
-            encoded["latent"], encoded["condition"], settings["steps"], noise
-        )
+        latent = translator.sample(encoded["latent"], encoded["condition"], settings.steps, noise)
         images.append(translator.decode_latent(latent))
     return translator.combine(torch.stack(images), mean) * inputs.inside(batch["stack"])

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
+import attrs
 import torch
 from torch import nn
 from torch.nn import functional
 
 from dmri7t.models import inputs
-from dmri7t.models.networks import codebook, quantize
+from dmri7t.models.fitted import Latents
+from dmri7t.models.layers import codebook, quantize
+from dmri7t.models.plain import from_plain
 from dmri7t.models.translator import Translator
 from dmri7t.training.data import Batch, Item, TrainingData
 from dmri7t.training.stages.base import TrainingStage, channels_last
@@ -34,9 +37,6 @@ class VqvaeStage(TrainingStage):
 
     Under several processes the codebook counts the latents of all.
     """
-
-    field: ClassVar[str]
-    """3t or 7t."""
 
     may_mix = False  # a codebook's distances need more digits than bfloat16 has
 
@@ -96,7 +96,12 @@ class VqvaeStage(TrainingStage):
         numbers = work.once(
             f"{self.name}/concluded/latents.json", lambda: self._statistics(data.training)
         )
-        self.translator.config["latents"][self.field] = {k: numbers[k] for k in ("mean", "sd")}
+        config = self.translator.config
+        statistics = from_plain(Latents, {k: numbers[k] for k in ("mean", "sd")})
+        # the translator is the same for all stages
+        self.translator.config = attrs.evolve(
+            config, latents={**config.latents, self.name: statistics}
+        )
         return {k: numbers[k] for k in ("codes_in_use", "perplexity")}
 
     @torch.no_grad()
@@ -117,7 +122,6 @@ class VqvaeStage(TrainingStage):
 class Vqvae3T(VqvaeStage):
     """The VQ-VAE of 3T roots; it learns from 3T scans without a 7T side too."""
 
-    field = "3t"
     paired = False
 
     def examples(self, data: TrainingData) -> Sequence[Item]:
@@ -132,8 +136,6 @@ class Vqvae3T(VqvaeStage):
 class Vqvae7T(VqvaeStage):
     """The VQ-VAE of 7T roots, or of what the regression lacks of them."""
 
-    field = "7t"
-
     def image(self, batch: Batch) -> torch.Tensor:
         """See :func:`image_7t`."""
         return image_7t(self.translator, batch)
@@ -141,7 +143,7 @@ class Vqvae7T(VqvaeStage):
 
 def image_7t(translator: Translator, batch: Batch) -> torch.Tensor:
     """What the 7T VQ-VAE carries, as scaled roots (B, 3, X, Y, Z)."""
-    if translator.config["form"] == "residual":
+    if translator.config.form == "residual":
         return (batch["target"] - batch["mean"]) * inputs.inside(batch["stack"])
     return batch["target"]
 

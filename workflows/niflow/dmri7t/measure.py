@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from nipype import Node, Workflow
 from nipype.interfaces.utility import IdentityInterface
 
 from dmri7t.interfaces.measure import FitTensor, MeasureQuality, SpreadAnisotropy
 from dmri7t.interfaces.tissues import MeasureTissues
 from dmri7t.io.anatomy import Anatomy
+from dmri7t.models.config import ModelConfig
+from dmri7t.models.plain import to_plain
 from dmri7t.signal.gradients import TENSOR_BVAL_USUAL
 from dmri7t.signal.spaces import MIN_DICE, MIN_DICE_NAMED
 from niflow.dmri7t.plan import ScanPlan
@@ -24,7 +24,7 @@ MEASUREMENT = (
 
 
 def init_measure_wf(
-    plan: ScanPlan, model: dict[str, Any], omp_nthreads: int = 1, name: str = "measure_wf"
+    plan: ScanPlan, model: ModelConfig, omp_nthreads: int = 1, name: str = "measure_wf"
 ) -> Workflow:
     """Measure a scan before and after.
 
@@ -90,7 +90,7 @@ def init_measure_wf(
         Where the output departs from the input beyond its noise, by shell.
     """
     workflow = Workflow(name)
-    calibration = model.get("calibration") or {}
+    calibration = model.calibration
     compared = ["dwi", "dwi_out", "b0", "mask", "mask_out", "checks", "figures"]
     compared += ["representations", "novelty"]
     fields = ["gradients", "generated", *compared, "segmentation", "anatomy_mask"]
@@ -117,8 +117,8 @@ def init_measure_wf(
             groups=plan.groups,
             translated=[shell.name for shell in plan.translated],
             reasons=plan.reasons,
-            ranges=model.get("ranges", {}),
-            forecast=calibration.get("forecast", {}),
+            ranges=dict(model.ranges),
+            forecast=to_plain(calibration.forecast) if calibration else {},
         ),
         name="quality",
         n_procs=omp_nthreads,
@@ -142,7 +142,9 @@ def init_measure_wf(
         # FA is mostly of the shell nearest to the tensor's usual b-value
         nearest = min(range(len(bvals)), key=lambda i: abs(bvals[i] - TENSOR_BVAL_USUAL))
         anisotropy_sd = Node(
-            SpreadAnisotropy(index=nearest, bval=bvals[nearest], factor=calibration["fa_factor"]),
+            SpreadAnisotropy(
+                index=nearest, bval=bvals[nearest], factor=calibration.intervals.fa_factor
+            ),
             name="anisotropy_sd",
             mem_gb=0.6 + plan.gigabytes(12, out=True),
         )

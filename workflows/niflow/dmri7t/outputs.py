@@ -20,6 +20,8 @@ from dmri7t.interfaces.write import (
 )
 from dmri7t.io.derivatives import OUTPUTS, Output, describe_space
 from dmri7t.io.orientation import turn_to
+from dmri7t.models.config import ModelConfig
+from dmri7t.models.plain import to_plain
 from dmri7t.signal.orders import ORDERS
 from niflow.dmri7t.plan import ScanPlan
 
@@ -71,13 +73,13 @@ class MapMaker:
         )
 
 
-def map_makers(plan: ScanPlan, model: dict[str, Any]) -> list[MapMaker]:
+def map_makers(plan: ScanPlan, model: ModelConfig) -> list[MapMaker]:
     """Makers of all maps of a scan.
 
     A new map is a row of :data:`dmri7t.io.derivatives.OUTPUTS` and a maker here, or one more map
     of a maker that is here.
     """
-    calibrated = bool(model.get("calibration"))
+    calibrated = model.calibration is not None
     of_shells = {"Shells": [shell.bval for shell in plan.translated], "Model": "sh"}
     of_tensor = {"Model": "tensor"}
     makers = [
@@ -116,7 +118,7 @@ def _rish(kind: str, tensor: str) -> dict[str, tuple[str, int]]:
 
 
 def init_outputs_wf(
-    plan: ScanPlan, model: dict[str, Any], omp_nthreads: int = 1, name: str = "outputs_wf"
+    plan: ScanPlan, model: ModelConfig, omp_nthreads: int = 1, name: str = "outputs_wf"
 ) -> Workflow:
     """Write the results of one scan.
 
@@ -236,7 +238,7 @@ def init_outputs_wf(
         if as_qsiprep:
             # QSIPrep's images have their axes so, and QSIRecon counts on it; ours all do as well
             node.inputs.lps = True
-    if not model.get("calibration"):
+    if model.calibration is None:
         computed.remove("anisotropy_sd")
     collect_files = _order(workflow, computed, others, ds_dwi)
     workflow.connect(collect_files, "out", outputnode, "out_files")
@@ -266,7 +268,7 @@ def _order(workflow: Workflow, computed: list[str], writers: list[Node], last: N
     return collect_files
 
 
-def describe_result(plan: ScanPlan, model: dict[str, Any]) -> dict[str, Any]:
+def describe_result(plan: ScanPlan, model: ModelConfig) -> dict[str, Any]:
     """What every sidecar says: that the result is synthetic, and how it came about."""
     settings = plan.settings
     return {
@@ -277,7 +279,7 @@ def describe_result(plan: ScanPlan, model: dict[str, Any]) -> dict[str, Any]:
         "ModelName": settings.model_name,
         "ModelVersion": settings.model_version,
         "ModelSHA256": settings.model_sha256,
-        "ModelTraining": model.get("training", {}),
+        "ModelTraining": to_plain(model.training),
         "RandomSeed": settings.random_seed,
         "SamplerSteps": settings.sampler_steps,
         "Samples": settings.samples,

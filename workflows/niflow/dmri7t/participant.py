@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from nipype import Node, Workflow
 
 from dmri7t.interfaces.collect import Collect
 from dmri7t.interfaces.report import FILES, GatherScan, WriteReport
+from dmri7t.models.config import ModelConfig
 from niflow.dmri7t.plan import ScanPlan
 from niflow.dmri7t.scan import init_scan_wf
 
@@ -29,7 +29,7 @@ def participant_wf_name(label: str) -> str:
 def init_participant_wf(
     label: str,
     plans: Sequence[ScanPlan],
-    model: dict[str, Any],
+    model: ModelConfig,
     out_dir: str | Path,
     omp_nthreads: int = 1,
     command: str = "",
@@ -107,7 +107,7 @@ def init_participant_wf(
 
 def init_dmri7t_wf(
     plans: Sequence[ScanPlan],
-    model: dict[str, Any],
+    model: ModelConfig,
     out_dir: str | Path,
     omp_nthreads: int = 1,
     command: str = "",

@@ -16,7 +16,8 @@ from dmri7t.io.gradients import read_table
 from dmri7t.io.images import repetition_time
 from dmri7t.io.kinds import kind_named
 from dmri7t.io.scan import Scan
-from dmri7t.models.bundle import model_checksum, read_config, resolve_model
+from dmri7t.models.bundle import model_checksum, resolve_model
+from dmri7t.models.config import ModelConfig, read_config
 from dmri7t.settings import Settings
 from dmri7t.signal.gradients import (
     MIN_DIRECTIONS,
@@ -172,8 +173,8 @@ class ScanPlan:
         return COMPRESSED * share * values * 4 / 2**30
 
 
-def model_settings(model: str = "default", **choices: Any) -> tuple[Settings, dict[str, Any]]:
-    """Settings for a model, which is checked, and what its config says.
+def model_settings(model: str = "default", **choices: Any) -> tuple[Settings, ModelConfig]:
+    """Settings for a model, which is checked, and its description.
 
     Parameters
     ----------
@@ -191,16 +192,17 @@ def model_settings(model: str = "default", **choices: Any) -> tuple[Settings, di
     folder = resolve_model(model)
     checksum = model_checksum(folder)
     config = read_config(folder)
-    own = {
-        "sampler_steps": config["sampler"]["steps"],
-        "samples": config["sampler"]["samples"],
-        "bval_range": tuple(config.get("ranges", {}).get("bval", ())),
+    own: dict[str, Any] = {
+        # a regression gives its one answer at once
+        "sampler_steps": config.sampler.steps if config.sampler else 1,
+        "samples": config.sampler.samples if config.sampler else 1,
+        "bval_range": config.ranges["bval"],
     }
     settings = Settings(
         model=str(folder),
-        model_name=config["name"],
-        model_form=config["form"],
-        model_version=config["version"],
+        model_name=config.name,
+        model_form=config.form,
+        model_version=config.version,
         model_sha256=checksum,
         **own | {name: value for name, value in choices.items() if value is not None},
     )

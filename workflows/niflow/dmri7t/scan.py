@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from nipype import Node, Workflow
 from nipype.interfaces.utility import IdentityInterface
@@ -14,6 +13,7 @@ from dmri7t.interfaces.harmonize import Harmonize
 from dmri7t.interfaces.prepare import DefineGrid, PrepareCleaned, PrepareScan
 from dmri7t.interfaces.report import FILES
 from dmri7t.io.kinds import kind_named
+from dmri7t.models.config import ModelConfig
 from dmri7t.settings import Settings
 from niflow.dmri7t.measure import MEASUREMENT, init_measure_wf
 from niflow.dmri7t.outputs import init_outputs_wf
@@ -21,7 +21,7 @@ from niflow.dmri7t.plan import ScanPlan
 from niflow.dmri7t.shell import REPRESENTATION, describe_translation, init_shell_wf
 
 
-def init_scan_wf(plan: ScanPlan, model: dict[str, Any], omp_nthreads: int = 1) -> Workflow:
+def init_scan_wf(plan: ScanPlan, model: ModelConfig, omp_nthreads: int = 1) -> Workflow:
     """Make the 7T-like scan of one scan.
 
     Workflow Graph
@@ -154,7 +154,7 @@ def init_scan_wf(plan: ScanPlan, model: dict[str, Any], omp_nthreads: int = 1) -
             ]
         )
     measured = ("tensor_native", "tensor_generated", "quality")
-    calibrated = ["anisotropy_sd"] if model.get("calibration") else []
+    calibrated = ["anisotropy_sd"] if model.calibration else []
     handed_over = [(f"outputnode.{f}", f"inputnode.{f}") for f in (*measured, "table", *calibrated)]
     workflow.connect(
         [
@@ -246,7 +246,7 @@ def _harmonize_node(plan: ScanPlan, omp_nthreads: int) -> Node:
     )
 
 
-def describe_methods(plan: ScanPlan, model: dict[str, Any]) -> str:
+def describe_methods(plan: ScanPlan, model: ModelConfig) -> str:
     """Methods text of a scan: what every stage does, in the order of the data."""
     return "\n\n".join(
         (

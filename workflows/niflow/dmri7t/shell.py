@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from nipype import Node, Workflow
 from nipype.interfaces.utility import IdentityInterface
 
 from dmri7t.interfaces.represent import Represent
 from dmri7t.interfaces.translate import Decode, Diffuse, Encode, SuperResolve
-from dmri7t.models.bundle import shares
+from dmri7t.models.config import ModelConfig
 from dmri7t.settings import Settings
 from dmri7t.signal.gradients import ShellVolumes
 from niflow.dmri7t.plan import ScanPlan
@@ -141,7 +140,7 @@ def _translate_nodes(plan: ScanPlan, omp_nthreads: int) -> list[Node]:
     ]
 
 
-def describe_translation(settings: Settings, model: dict[str, Any]) -> str:
+def describe_translation(settings: Settings, model: ModelConfig) -> str:
     """Methods text of what a model makes of RISH."""
     samples = (
         "one sample was drawn"
@@ -168,9 +167,9 @@ def describe_translation(settings: Settings, model: dict[str, Any]) -> str:
     )
 
 
-def _added(model: dict[str, Any]) -> str:
+def _added(model: ModelConfig) -> str:
     """What was made of the samples beside a regression."""
-    taken, _ = shares(model)
+    taken = model.shares.samples
     if not any(taken):
         return (
             "none of it was added, as it brought no gain on simulated subjects, and the spread "
@@ -179,10 +178,10 @@ def _added(model: dict[str, Any]) -> str:
     return "it was added" if set(taken) == {1.0} else f"of it {_by_order(taken)} was added"
 
 
-def _finer(model: dict[str, Any], upsampling: str) -> str:
+def _finer(model: ModelConfig, upsampling: str) -> str:
     """How the result came to the output's grid."""
-    _, taken = shares(model)
-    if upsampling != "model" or "super_resolution" not in model["networks"] or not any(taken):
+    taken = model.shares.super_resolution
+    if upsampling != "model" or model.networks.super_resolution is None or not any(taken):
         return "by cubic B-splines"
     if set(taken) == {1.0}:
         return "by the model's super-resolution network"
