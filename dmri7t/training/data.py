@@ -36,32 +36,26 @@ def derive_seed(*parts: str | int) -> int:
     return int.from_bytes(digest[:8], "little") >> 1
 
 
-@attrs.define(eq=False)
+@attrs.frozen(eq=False)
 class Item:
-    """An example and what earlier stages made of it, in memory or in a file.
+    """An example and the images that stages made of it.
 
     Parameters
     ----------
     source : TrainingExample or Path
         A path is read whenever the example is asked for.
-    mean : ndarray (3, X, Y, Z) float16 or Path, optional
-        The regression mean as scaled roots.
-    generated : ndarray (3, X, Y, Z) float16 or Path, optional
-        What the diffusion stage generated, as scaled roots.
+    images : dict of Path
+        Scaled roots, float16 (3, X, Y, Z): mean, the regression's answer; generated, what the
+        trained stages made of it.
     """
 
     source: TrainingExample | Path
-    mean: np.ndarray | Path | None = None
-    generated: np.ndarray | Path | None = None
+    images: dict[str, Path] = attrs.field(factory=dict)
 
     @property
     def example(self) -> TrainingExample:
         """The example itself."""
         return TrainingExample.load(self.source) if isinstance(self.source, Path) else self.source
-
-
-def _array(source: np.ndarray | Path) -> np.ndarray:
-    return np.load(source) if isinstance(source, Path) else source
 
 
 def _items(sources: Iterable[TrainingExample | Path | Item]) -> list[Item]:
@@ -131,7 +125,7 @@ class Patches(Dataset):
     Parameters
     ----------
     items : list of Item
-    scale : list of 3 floats
+    scale : three floats
         See :func:`root_scale`.
     fine : int
         Edge of the crop of the 7T grid for super-resolution; 0 leaves that part out.
@@ -140,7 +134,7 @@ class Patches(Dataset):
     """
 
     def __init__(
-        self, items: Sequence[Item], scale: list[float], fine: int = 0, paired: bool = True
+        self, items: Sequence[Item], scale: Sequence[float], fine: int = 0, paired: bool = True
     ) -> None:
         self.items = items
         self.scale = torch.tensor(scale)
@@ -176,10 +170,10 @@ class Patches(Dataset):
         }
         if self.paired:
             out["target"] = load(example.target) / self.scale.view(3, 1, 1, 1) * mask
-            if item.mean is not None:
-                out["mean"] = load(_array(item.mean))
+            if "mean" in item.images:
+                out["mean"] = load(np.load(item.images["mean"]))
         if self.fine:
-            generated = load(_array(item.generated))
+            generated = load(np.load(item.images["generated"]))
             out |= self._fine(example, generated, load, mask, generator)
         return out
 

@@ -72,7 +72,7 @@ def join_logs(work: Path, stages: list[str]) -> pd.DataFrame:
             table = pd.DataFrame(rows).groupby("step", as_index=False).first()
             tables.append(table.assign(stage=stage, step=table["step"] + 1))
     joined = pd.concat([t for t in tables if len(t)] or tables)
-    return joined[["stage", "step", *sorted(c for c in joined if c not in ("stage", "step"))]]
+    return joined[["stage", "step", *sorted(set(map(str, joined)) - {"stage", "step"})]]
 
 
 def draw_curves(log: pd.DataFrame, path: Path) -> None:

@@ -16,11 +16,13 @@ import attrs
 import torch
 from torch.utils.data import DataLoader, Subset
 
+from dmri7t.errors import ModelError
 from dmri7t.files import whole_file
 from dmri7t.training.data import Batch, Patches, Places, Stream, derive_seed
 from dmri7t.training.log import StageLog
 from dmri7t.training.stages import TrainingStage
 from dmri7t.training.team import Team
+from dmri7t.training.work import Work
 
 SAVE_EVERY = 100
 """Steps between checkpoints, unless a stage's settings have save_every."""
@@ -53,7 +55,7 @@ class Learner:
         rate, steps = stage.settings["learning_rate"], stage.settings["steps"]
         learning = [p for p in stage.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(learning, lr=rate, weight_decay=1e-4)
-        self.stage, self.fabric = stage, team.fabric
+        self.stage, self.team, self.fabric = stage, team, team.fabric
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer, rate, total_steps=steps + 1, pct_start=0.1
         )
@@ -62,31 +64,45 @@ class Learner:
         self.done = 0
 
     def learn(self, batch: Batch) -> dict[str, torch.Tensor]:
-        """Do one step; return its loss and what else the stage has to say of it."""
+        """Do one step; return its loss and what else the stage has to say of it.
+
+        Raises
+        ------
+        ModelError
+            If a gradient is infinite or not a number: the weights would be too.
+        """
         with self._precision():
             values = self.module(batch, self.done)
         self.optimizer.zero_grad()
         self.fabric.backward(values["loss"])
-        self.fabric.clip_gradients(self.module, self.optimizer, max_norm=LARGEST_GRADIENT)
+        norm = self.fabric.clip_gradients(
+            self.module, self.optimizer, max_norm=LARGEST_GRADIENT, error_if_nonfinite=False
+        )
+        if norm is not None and not norm.isfinite():
+            raise ModelError(
+                f"{self.stage.name}, step {self.done + 1}: a gradient is infinite or not a number; "
+                f"lower learning_rate under [stages.{self.stage.name}] of the recipe, or look for "
+                "extreme values in the data."
+            )
         self.optimizer.step()
         self.schedule.step()
         self.done += 1
         return {name: value.detach() for name, value in values.items()}
 
     @torch.no_grad()
-    def validate(self, batches: Iterable[Batch], seed: int, rank: int) -> float:
+    def validate(self, batches: Iterable[Batch], seed: int) -> float:
         """Mean loss over the examples of all processes, with the same noise each time."""
         total = torch.zeros(2, dtype=torch.float64, device=self.fabric.device)
         self.stage.eval()
         for index, batch in enumerate(batches):
-            torch.manual_seed(derive_seed(seed, "validation", index, rank))
+            torch.manual_seed(derive_seed(seed, "validation", index, self.team.rank))
             with self._precision():
                 # not through the module: processes may have different numbers of batches
                 loss = self.stage(batch, self.done)["loss"]
             n_examples = len(batch["stack"])
             total += torch.tensor([float(loss) * n_examples, n_examples]).to(total)
         self.stage.train()
-        loss_sum, count = self.fabric.all_reduce(total, reduce_op="sum").tolist()
+        loss_sum, count = self.team.sum(total).tolist()
         return loss_sum / count
 
     def _precision(self) -> torch.autocast:
@@ -159,13 +175,7 @@ def readable(seconds: float) -> str:
 
 
 def train_stage(
-    stage: TrainingStage,
-    training: Patches,
-    validation: Patches,
-    folder: Path,
-    team: Team,
-    seed: int,
-    workers: int = 0,
+    stage: TrainingStage, training: Patches, validation: Patches, work: Work, workers: int = 0
 ) -> None:
     """Train a stage, from its last checkpoint on if there is one.
 
@@ -175,26 +185,25 @@ def train_stage(
         Its settings give steps, batch (of each process), and perhaps save_every and
         validate_every.
     training, validation : Patches
-    folder : Path
-        For the checkpoint and the log.
-    team : Team
-        The processes that train together.
-    seed : int
-        Of the stage.
+    work : Work
+        Has a folder for checkpoint and log, and the processes that train together.
     workers : int
         Processes that load examples.
 
     Raises
     ------
-    RuntimeError
+    ModelError
         If a gradient is infinite or not a number.
     """
-    settings, checkpoint = stage.settings, folder / CHECKPOINT
-    steps = settings["steps"]
-    learner, log = Learner(stage, team), StageLog(folder / LOG)
+    settings, team = stage.settings, work.team
+    steps, seed = settings["steps"], derive_seed(work.seed, stage.name)
+    checkpoint = work.folder / stage.name / CHECKPOINT
+    learner, log = Learner(stage, team), StageLog(work.folder / stage.name / LOG)
     # one process looks at the disk: another machine may see a new file late
     if state := team.broadcast(_read(checkpoint) if team.leads else None):
         learner.go_on_from(state)
+    if team.leads:
+        log.go_on_from(learner.done)
     places = Places(steps, settings["batch"], team.rank, team.size, learner.done)
     # each process validates on its share, where there is enough for all
     mine = Subset(validation, list(team.share(range(len(validation))) or range(len(validation))))
@@ -207,8 +216,6 @@ def train_stage(
         DataLoader(mine, settings["batch"], **loading),
         use_distributed_sampler=False,
     )
-    if team.leads:
-        log.go_on_from(learner.done)
     progress, shown = Progress(stage.name, steps, learner.done), dict[str, float]()
     stage.train()
     for batch in batches:
@@ -216,12 +223,12 @@ def train_stage(
         values = learner.learn(batch)
         done = learner.done
         if _is_due(done, LOG_EVERY, steps):
-            values = team.fabric.all_reduce(values, reduce_op="mean")
-            shown |= {name: float(value) for name, value in values.items()}
+            means = team.mean(values)
+            shown |= means
             if team.leads:
-                log.write(done - 1, {name: shown[name] for name in values})
+                log.write(done - 1, means)
         if _is_due(done, settings.get("validate_every", VALIDATE_EVERY), steps):
-            shown["validation_loss"] = learner.validate(held_out, seed, team.rank)
+            shown["validation_loss"] = learner.validate(held_out, seed)
             if team.leads:
                 log.write(done - 1, {"validation_loss": shown["validation_loss"]})
         if team.leads and _is_due(done, PRINT_EVERY, steps):

@@ -28,10 +28,14 @@ def masked_error(estimate: torch.Tensor, target: torch.Tensor, mask: torch.Tenso
     -------
     Tensor ()
     """
-    inner = (..., *[slice(EDGE, -EDGE)] * 3)
-    estimate, target, mask = estimate[inner], target[inner], mask[inner]
+    estimate, target, mask = (_inner(image) for image in (estimate, target, mask))
     voxels = mask.sum((2, 3, 4)).clamp_min(1)
     root = ((estimate - target).square() * mask).sum((2, 3, 4)) / voxels
     rish = ((estimate.square() - target.square()).square() * mask).sum((2, 3, 4)) / voxels
     power = (target.pow(4) * mask).sum((2, 3, 4)) / voxels + FLOOR
     return (FLOOR + root).log().mean() + 0.5 * (FLOOR + rish / power).log().mean()
+
+
+def _inner(image: torch.Tensor) -> torch.Tensor:
+    within = slice(EDGE, -EDGE)
+    return image[..., within, within, within]

@@ -337,16 +337,16 @@ def load_pairs(
 
     sources = {label: [scans[label][field] for field in FIELDS] for label in wanted}
     cuts = _fill(pool, sources, how, cut, team)
-    parts = [
+    training, validation = (
         [p for label in part for p in cuts[label]] for part in (split.training, split.validation)
-    ]
-    for name, paths in zip(("training", "validation"), parts, strict=True):
+    )
+    for name, paths in (("training", training), ("validation", validation)):
         if not paths:
             raise InputError(
                 f"{root}: no subject for {name} has 3T and 7T scans that share a b-value and are "
                 f"{how.patch} voxels wide; training needs two subjects at least that do."
             )
-    return TrainingData(*parts, f"pairs of {root.resolve().name}", split)
+    return TrainingData(training, validation, f"pairs of {root.resolve().name}", split)
 
 
 def load_unpaired(

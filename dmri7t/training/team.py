@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import attrs
 import torch
@@ -74,6 +74,15 @@ class Team:
     def broadcast(self, value: T) -> T:
         """Give all processes what the first one has."""
         return self.fabric.broadcast(value)
+
+    def sum(self, values: torch.Tensor) -> torch.Tensor:
+        """Add up what all processes have."""
+        return cast(torch.Tensor, self.fabric.all_reduce(values, reduce_op="sum"))
+
+    def mean(self, values: Mapping[str, torch.Tensor]) -> dict[str, float]:
+        """Average scalars over the processes, by their name."""
+        means = cast(dict[str, torch.Tensor], self.fabric.all_reduce(dict(values)))
+        return {name: float(value) for name, value in means.items()}
 
 
 def assemble(accelerator: str | None = None, devices: int = 1, nodes: int = 1) -> Team:

@@ -110,15 +110,9 @@ class Training:
         stage.prepare(self.work, self.data)
         if not stage.settings["steps"]:
             return  # the network stays what it started from
-        train_stage(
-            stage,
-            stage.patches(stage.examples(self.data)),
-            stage.patches(self.data.validation),
-            self.work.folder / stage.name,
-            self.team,
-            derive_seed(self.seed, stage.name),
-            self.workers,
-        )
+        training = stage.patches(stage.examples(self.data))
+        validation = stage.patches(self.data.validation)
+        train_stage(stage, training, validation, self.work, self.workers)
 
     def _check_same(self) -> None:
         """See that what lies in the folder was begun with the same recipe, seed and data."""

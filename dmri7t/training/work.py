@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Sequence
+from itertools import product
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,8 +16,8 @@ from dmri7t.files import whole_file, write_whole
 from dmri7t.training.data import Item, derive_seed
 from dmri7t.training.team import Team
 
-When = Literal["prepared", "concluded"]
-"""Made before a stage's training, of earlier stages; or after it, of the stage itself."""
+PREPARED, CONCLUDED = "prepared", "concluded"
+"""Folders of a stage: made before its training, of earlier stages; or after it, of itself."""
 
 
 class Work:
@@ -53,51 +54,42 @@ class Work:
         return self.team.broadcast(json.loads(path.read_text()))
 
     @torch.no_grad()
-    def images(
+    def add_images(
         self,
-        stage: str,
-        when: When,
+        folder: str,
         name: str,
         items: Sequence[Item],
         make: Callable[[Item], torch.Tensor],
-    ) -> list[Path]:
+    ) -> None:
         """Make an image of every item, each process its share; those that are there are kept.
 
         Parameters
         ----------
-        stage : str
-            Who makes them.
-        when : {"prepared", "concluded"}
+        folder : str
+            Where they are kept, within this folder.
         name : str
-            Of the images.
+            By which items hold them.
         items : sequence of Item
         make : callable
             Gives (1, 3, X, Y, Z); random numbers are seeded for each item.
-
-        Returns
-        -------
-        list of Path
-            float16 (3, X, Y, Z), one a item.
         """
-        folder = self.folder / stage / when / name
-        paths = [folder / f"{i:06d}.npy" for i in range(len(items))]
+        paths = [self.folder / folder / f"{i:06d}.npy" for i in range(len(items))]
         for i in self.team.share(range(len(items))):
             if not paths[i].exists():
-                torch.manual_seed(derive_seed(self.seed, name, i))
+                torch.manual_seed(derive_seed(self.seed, folder, i))
                 image = make(items[i])[0].cpu().numpy().astype(np.float16)
                 with whole_file(paths[i]) as part:
                     np.save(part, image)
             if i % 100 == 0 and self.team.leads:
-                print(f"[{name}] {i}/{len(items)}", flush=True)
+                print(f"[{folder}] {i}/{len(items)}", flush=True)
         self.team.wait()
-        return paths
+        for item, path in zip(items, paths, strict=True):
+            item.images[name] = path
 
     def forget(self, stage: str, later: Sequence[str]) -> None:
         """Remove what was made with a stage's network, and with those of later stages."""
         if self.team.leads:
-            made: list[tuple[str, When]] = [(stage, "concluded")]
-            for name in later:
-                made += [(name, "prepared"), (name, "concluded")]
-            for name, when in made:
+            shutil.rmtree(self.folder / stage / CONCLUDED, ignore_errors=True)
+            for name, when in product(later, (PREPARED, CONCLUDED)):
                 shutil.rmtree(self.folder / name / when, ignore_errors=True)
         self.team.wait()

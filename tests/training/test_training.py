@@ -114,6 +114,14 @@ def test_the_mean_learns(data, tmp_path):
     assert after < before - 0.3
 
 
+def test_a_step_that_would_spoil_the_weights_is_refused(examples, tmp_path):
+    spoilt = [attrs.evolve(e, rish=np.full_like(e.rish, np.inf)) for e in examples]
+    data = TrainingData(spoilt, examples[:2], SIMULATED)
+    training = Training(short("cnn"), tmp_path, data, threads=1)
+    with pytest.raises(ModelError, match="mean, step 1: a gradient is infinite or not a number"):
+        training.train(training.stage("mean"))
+
+
 def test_error_is_zero_floor_for_the_truth_and_grows():
     target, mask = torch.rand(2, 3, 8, 8, 8), torch.ones(2, 1, 8, 8, 8)
     none = masked_error(target, target, mask)

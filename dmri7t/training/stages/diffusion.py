@@ -28,6 +28,7 @@ class DiffusionStage(TrainingStage):
         super().__init__(translator, name, settings)
         # MONAI's flow scheduler is a module that never ran its own set-up: keep it unregistered
         self.__dict__["scheduler"] = make_scheduler(translator.config.sampler.scheduler)
+        self.scheduler: Any
 
     @torch.no_grad()
     def _latents(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

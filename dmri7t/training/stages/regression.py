@@ -13,7 +13,7 @@ from dmri7t.models.translator import Translator
 from dmri7t.training.data import Batch, Item, TrainingData
 from dmri7t.training.loss import masked_error
 from dmri7t.training.stages.base import TrainingStage, channels_last
-from dmri7t.training.work import Work
+from dmri7t.training.work import CONCLUDED, Work
 
 
 class RegressionStage(TrainingStage):
@@ -35,11 +35,8 @@ class RegressionStage(TrainingStage):
     def conclude(self, work: Work, data: TrainingData) -> dict[str, Any]:
         """Keep the regression's answers for stages that learn what they lack."""
         if self.translator.samples_drawn:
-            for part in ("training", "validation"):
-                items: list[Item] = getattr(data, part)
-                means = work.images(self.name, "concluded", f"mean-{part}", items, self._mean)
-                for item, path in zip(items, means, strict=True):
-                    item.mean = path
+            for part, items in (("training", data.training), ("validation", data.validation)):
+                work.add_images(f"{self.name}/{CONCLUDED}/{part}", "mean", items, self._mean)
         return {}
 
     def _mean(self, item: Item) -> torch.Tensor:

@@ -12,7 +12,7 @@ from dmri7t.models.translator import Translator
 from dmri7t.training.data import Batch, Item, Patches, TrainingData
 from dmri7t.training.loss import masked_error
 from dmri7t.training.stages.base import TrainingStage, channels_last
-from dmri7t.training.work import Work
+from dmri7t.training.work import PREPARED, Work
 
 FINE = 32
 """Largest edge of the crops of the 7T grid that it learns on, voxels."""
@@ -45,17 +45,13 @@ class SuperResolutionStage(TrainingStage):
         """Generate what it learns on, as the app will."""
         super().prepare(work, data)
         chain = self._chain()
-        parts = {"training": self.examples(data), "validation": data.validation}
-        for part, items in parts.items():
-            paths = work.images(
-                self.name,
-                "prepared",
-                f"generated-{part}",
+        for part, items in (("training", self.examples(data)), ("validation", data.validation)):
+            work.add_images(
+                f"{self.name}/{PREPARED}/{part}",
+                "generated",
                 items,
                 lambda item: generate(chain, self.batch(item)),
             )
-            for item, path in zip(items, paths, strict=True):
-                item.generated = path
 
     def _chain(self) -> Translator:
         """The trained stages, with the sampler's settings that this one asks for."""
@@ -84,13 +80,14 @@ class SuperResolutionStage(TrainingStage):
 def generate(translator: Translator, batch: Batch) -> torch.Tensor:
     """What trained stages make of a batch, as the app will: scaled roots (B, 3, X, Y, Z)."""
     encoded = translator.encode_stack(batch["stack"], batch["conditions"], batch.get("mean"))
-    mean = encoded.get("mean")
     settings = translator.config.sampler
     if settings is None:
-        return mean
+        return encoded["mean"]
     images = []
     for _ in range(settings.samples):
         noise = torch.randn_like(encoded["latent"])
         latent = translator.sample(encoded["latent"], encoded["condition"], settings.steps, noise)
         images.append(translator.decode_latent(latent))
-    return translator.combine(torch.stack(images), mean) * inputs.inside(batch["stack"])
+    return translator.combine(torch.stack(images), encoded.get("mean")) * inputs.inside(
+        batch["stack"]
+    )

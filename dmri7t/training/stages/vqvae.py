@@ -7,7 +7,6 @@ from typing import Any
 
 import attrs
 import torch
-from torch import nn
 from torch.nn import functional
 
 from dmri7t.models import inputs
@@ -17,7 +16,7 @@ from dmri7t.models.plain import from_plain
 from dmri7t.models.translator import Translator
 from dmri7t.training.data import Batch, Item, TrainingData
 from dmri7t.training.stages.base import TrainingStage, channels_last
-from dmri7t.training.work import Work
+from dmri7t.training.work import CONCLUDED, Work
 
 RESTART_EVERY = 50
 """Steps between restarts of dead codes."""
@@ -94,7 +93,7 @@ class VqvaeStage(TrainingStage):
     def conclude(self, work: Work, data: TrainingData) -> dict[str, Any]:
         """Take the statistics of the latents, which the diffusion stage normalises by."""
         numbers = work.once(
-            f"{self.name}/concluded/latents.json", lambda: self._statistics(data.training)
+            f"{self.name}/{CONCLUDED}/latents.json", lambda: self._statistics(data.training)
         )
         config = self.translator.config
         statistics = from_plain(Latents, {k: numbers[k] for k in ("mean", "sd")})
@@ -148,7 +147,7 @@ def image_7t(translator: Translator, batch: Batch) -> torch.Tensor:
     return batch["target"]
 
 
-def latents(vqvae: nn.Module, image: torch.Tensor) -> torch.Tensor:
+def latents(vqvae: Any, image: torch.Tensor) -> torch.Tensor:
     """Quantised latents (B, c, x, y, z) of what a VQ-VAE carries."""
     return quantize(vqvae.encode(channels_last(image)).float(), codebook(vqvae))
 
