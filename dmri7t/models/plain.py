@@ -142,8 +142,11 @@ def _read_choice(hints: list[Any], value: object, at: str) -> Any:
     by_kind = {attrs.fields_dict(hint)["kind"].default: hint for hint in hints}
     if not isinstance(value, Mapping):
         raise _wrong(value, "a table of keys and values", at)
-    if value.get("kind") not in by_kind:
-        raise _wrong(value.get("kind"), f"one of {', '.join(by_kind)}", f"{at}.kind")
+    names = ", ".join(map(str, by_kind))
+    if "kind" not in value:
+        raise ValueError(f"{at}: kind is missing, should be one of {names}")
+    if value["kind"] not in by_kind:
+        raise _wrong(value["kind"], f"one of {names}", f"{at}.kind")
     return from_plain(by_kind[value["kind"]], value, at)
 
 

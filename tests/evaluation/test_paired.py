@@ -34,12 +34,10 @@ first_validation_seed = 1000000
 patch = 12
 patches = 3
 [networks.mean]
+kind = "residual"
 width = 8
 blocks = 1
 limit = 2.0
-[sampler]
-steps = 1
-samples = 1
 [stages.mean]
 steps = 3
 batch = 2
