@@ -6,7 +6,7 @@ What a record may hold is read off its annotations, so that there is no second l
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -122,10 +122,10 @@ def _read(hint: Any, value: object, at: str) -> Any:
     if origin is dict:
         if not isinstance(value, Mapping):
             raise _wrong(value, "a table of keys and values", at)
-        return {
-            _read(parts[0], key, f"{at}: the key {key}"): _read(parts[1], item, f"{at}.{key}")
-            for key, item in value.items()
-        }
+        names = get_args(parts[0])  # of a literal; any text will do otherwise
+        if names and (unknown := [str(key) for key in value if key not in names]):
+            raise _unknown(unknown, names, f"{at}: ")
+        return {str(key): _read(parts[1], item, f"{at}.{key}") for key, item in value.items()}
     if attrs.has(hint):
         return from_plain(hint, value, at)
     return _read_plain(hint, value, at)
@@ -145,9 +145,10 @@ def _read_choice(hints: list[Any], value: object, at: str) -> Any:
     names = ", ".join(map(str, by_kind))
     if "kind" not in value:
         raise ValueError(f"{at}: kind is missing, should be one of {names}")
-    if value["kind"] not in by_kind:
-        raise _wrong(value["kind"], f"one of {names}", f"{at}.kind")
-    return from_plain(by_kind[value["kind"]], value, at)
+    kind = value["kind"]
+    if not isinstance(kind, str) or kind not in by_kind:
+        raise _wrong(kind, f"one of {names}", f"{at}.kind")
+    return from_plain(by_kind[kind], value, at)
 
 
 def _read_tuple(parts: tuple[Any, ...], value: object, at: str) -> tuple[Any, ...]:
@@ -168,6 +169,11 @@ def _read_plain(hint: Any, value: object, at: str) -> Any:
     elif type(value) is hint:
         return value
     raise _wrong(value, WORDS[hint], at)
+
+
+def _unknown(unknown: Iterable[str], known: Iterable[str], prefix: str) -> ValueError:
+    there = ", ".join(map(str, known))
+    return ValueError(f"{prefix}unknown key {', '.join(unknown)} (there are {there})")
 
 
 def _wrong(value: object, wanted: str, at: str) -> ValueError:
