@@ -21,12 +21,13 @@ from dmri7t.cli.lifecycle import (
     write_resources,
 )
 from dmri7t.cli.parser import build_parser
-from dmri7t.cli.reports import PRELOAD, redraw, tell_redrawn, write_methods
+from dmri7t.cli.reports import ON_CLUSTER, PRELOAD, redraw, tell_redrawn, write_methods
 from dmri7t.cli.where import Where, choose_plugin, choose_where
 from dmri7t.errors import Dmri7tError, InputError, Terminated
-from dmri7t.execution.plugin_file import Local
+from dmri7t.execution.limits import Resources
+from dmri7t.execution.plugin_file import LocalSettings
 from dmri7t.execution.status import RunStatus
-from dmri7t.execution.stop import told_to_stop
+from dmri7t.execution.stop import stop_on_signals
 from dmri7t.execution.workers import warm_up
 from dmri7t.io.dataset import Validation, validate_dataset
 from dmri7t.io.scan import Scan
@@ -257,7 +258,7 @@ def run(args: argparse.Namespace) -> int:
         return run_group(args, labels, say, complain)
     say(f"Input: {source.describe()}")
     computes = not (args.dry_run or args.reports_only or args.boilerplate_only)
-    if computes and isinstance(plugin, Local):
+    if computes and isinstance(plugin, LocalSettings):
         # its imports take seconds: they go on while this process looks at the data set
         warm_up()
     with ThreadPoolExecutor(1) as beside:
@@ -348,8 +349,10 @@ def translate(
     from niflow.dmri7t import participant_wf_name
 
     out_dir, settings = args.out_dir.resolve(), plans[0].settings
+    resources = where.resources
     only: dict[str, Any] = {"stop_on_first_crash": args.stop_on_first_crash}
     if args.reports_only:
+        resources = resources if isinstance(resources, Resources) else ON_CLUSTER
         only = {"may_run": redraw(workflow), "preload": PRELOAD}
     else:
         _announce(args, workflow, plans, where)
@@ -362,13 +365,9 @@ def translate(
         run_workflow(
             workflow,
             participants,
+            resources,
             work_dir=args.work_dir.resolve(),
             log_dir=out_dir / "logs",
-            # with one processor to give away, nodes take turns
-            nprocs=1 if args.low_mem else where.n_procs,
-            mem_gb=where.memory_gb,
-            n_gpus=where.n_gpus,
-            where=where.plugin,
             write_graph=args.write_graph,
             verbose=args.verbose,
             status=status,
@@ -388,7 +387,8 @@ def _announce(
 ) -> None:
     """Say what the run needs, before it leaves any trace."""
     # a job on a cluster gets what its node declares
-    memory = where.memory_gb if isinstance(where.plugin, Local) else float("inf")
+    resources = where.resources
+    memory = resources.memory_gb if isinstance(resources, Resources) else float("inf")
     announce_need(workflow, plans, args, memory, say, complain)
 
 
@@ -410,7 +410,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parse(words)
     args.argv = words
     try:
-        with told_to_stop():
+        with stop_on_signals():
             code = run(args)
     except KeyboardInterrupt as error:
         complain("interrupted; the same command goes on where this one stopped.")

@@ -6,10 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from dmri7t.execution.limits import Resources
 from dmri7t.execution.status import RunStatus
 
 PRELOAD = ("nipype.pipeline.engine", "nibabel", "dmri7t.reports")
 """What drawing reports needs: torch is not among it."""
+
+ON_CLUSTER = Resources(n_procs=1, memory_gb=1.0)
+"""What drawing reports may use where all else runs as jobs: it runs on this machine."""
 
 
 def redraw(workflow: Any) -> Callable[[Any], bool]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+
+import attrs
 
 from dmri7t.cli.device import resolve_device
-from dmri7t.execution.limits import memory_gb, processors
-from dmri7t.execution.plugin_file import Local, read_plugin_file
+from dmri7t.execution.limits import Resources, memory_gb, processors
+from dmri7t.execution.plugin_file import LocalSettings, read_plugin_file
 from dmri7t.execution.slurm.settings import SlurmSettings
 
 MEMORY_SHARE = 0.9
@@ -18,31 +19,26 @@ CLUSTER_THREADS = 4
 which the command was started says nothing."""
 
 
-@dataclass(frozen=True)
+@attrs.frozen
 class Where:
-    """What was settled.
+    """Where nodes run, and with what.
 
     Parameters
     ----------
-    plugin : Local or SlurmSettings
-        What the plugin file says.
-    n_procs, memory_gb, n_gpus
-        What all nodes on this machine may use together.
+    resources : Resources or SlurmSettings
+        What all nodes on this machine may use together, or how they become jobs.
     threads : int
         Of one node at most.
     device : {"cpu", "cuda"}
         Of the networks.
     """
 
-    plugin: Local | SlurmSettings
-    n_procs: int
-    memory_gb: float
-    n_gpus: int
+    resources: Resources | SlurmSettings
     threads: int
     device: str
 
 
-def choose_plugin(args: argparse.Namespace) -> Local | SlurmSettings:
+def choose_plugin(args: argparse.Namespace) -> LocalSettings | SlurmSettings:
     """Read the plugin file, if there is one.
 
     Raises
@@ -50,11 +46,11 @@ def choose_plugin(args: argparse.Namespace) -> Local | SlurmSettings:
     InputError
         If it cannot be used.
     """
-    return read_plugin_file(args.plugin_file) if args.plugin_file else Local()
+    return read_plugin_file(args.plugin_file) if args.plugin_file else LocalSettings()
 
 
-def choose_where(args: argparse.Namespace, plugin: Local | SlurmSettings) -> Where:
-    """Settle it; an option of the command line goes before the plugin file.
+def choose_where(args: argparse.Namespace, plugin: LocalSettings | SlurmSettings) -> Where:
+    """Choose resources; an option of the command line goes before the plugin file.
 
     Raises
     ------
@@ -64,14 +60,13 @@ def choose_where(args: argparse.Namespace, plugin: Local | SlurmSettings) -> Whe
     if isinstance(plugin, SlurmSettings):
         # the jobs' machines may have a GPU where this one has none: only asked for is it used
         device = "cuda" if args.device == "cuda" else "cpu"
-        return Where(plugin, 1, 1.0, 0, args.omp_nthreads or CLUSTER_THREADS, device)
+        return Where(plugin, args.omp_nthreads or CLUSTER_THREADS, device)
     n_procs = args.nprocs or plugin.n_procs or processors()
     device = resolve_device(args.device)
-    return Where(
-        plugin,
-        n_procs,
-        args.mem or plugin.memory_gb or MEMORY_SHARE * memory_gb(),
-        (plugin.n_gpu_procs or 1) if device == "cuda" else 0,
-        min(args.omp_nthreads or n_procs, n_procs),
-        device,
+    resources = Resources(
+        # with one processor to give away, nodes take turns
+        n_procs=1 if args.low_mem or plugin.one_by_one else n_procs,
+        memory_gb=args.mem or plugin.memory_gb or MEMORY_SHARE * memory_gb(),
+        n_gpus=(plugin.n_gpu_procs or 1) if device == "cuda" else 0,
     )
+    return Where(resources, min(args.omp_nthreads or n_procs, n_procs), device)

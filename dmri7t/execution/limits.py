@@ -6,7 +6,27 @@ import math
 import os
 from pathlib import Path
 
+import attrs
+
 _CGROUP = Path("/sys/fs/cgroup")
+
+
+@attrs.frozen
+class Resources:
+    """What all nodes of a run on this machine may use together.
+
+    Parameters
+    ----------
+    n_procs : int
+    memory_gb : float
+        GiB.
+    n_gpus : int
+        Nodes that may use a GPU at the same time.
+    """
+
+    n_procs: int
+    memory_gb: float
+    n_gpus: int = 0
 
 
 def processors() -> int:
@@ -39,7 +59,7 @@ def _slurm_number(name: str) -> int:
 
 
 def _cgroup_folders(controller: str) -> list[Path]:
-    """This process's cgroup and its ancestors, where limits of the controller may stand."""
+    """This process's cgroup and its ancestors, which may hold limits of the controller."""
     try:
         lines = Path("/proc/self/cgroup").read_text().splitlines()
     except OSError:

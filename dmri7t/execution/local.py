@@ -8,10 +8,12 @@ from typing import Any
 
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin
 
+from dmri7t.execution.limits import Resources
 from dmri7t.execution.pool import WorkerPool
 from dmri7t.execution.recorded import Recorded
+from dmri7t.execution.result import NodeResult
 from dmri7t.execution.status import RunStatus
-from dmri7t.execution.stop import stop_if_told
+from dmri7t.execution.stop import stop_if_signalled
 from dmri7t.execution.workers import PRELOAD, warm_up
 
 
@@ -25,10 +27,8 @@ class LocalPlugin(Recorded, MultiProcPlugin):
 
     Parameters
     ----------
-    n_procs, memory_gb : int, float
+    resources : Resources
         What all nodes together may use.
-    n_gpus : int
-        Nodes that may use a GPU at the same time.
     status : RunStatus
         Takes note of every node.
     log_level : int
@@ -39,28 +39,27 @@ class LocalPlugin(Recorded, MultiProcPlugin):
 
     def __init__(
         self,
-        n_procs: int,
-        memory_gb: float,
+        resources: Resources,
         status: RunStatus,
-        n_gpus: int = 0,
         log_level: int = logging.WARNING,
         preload: tuple[str, ...] = PRELOAD,
     ) -> None:
         super().__init__(
             plugin_args={
-                "n_procs": n_procs,
-                "memory_gb": memory_gb,
-                "n_gpu_procs": n_gpus,
+                "n_procs": resources.n_procs,
+                "memory_gb": resources.memory_gb,
+                "n_gpu_procs": resources.n_gpus,
                 "raise_insufficient": False,
                 "status_callback": self._note,
             }
         )
+        # nipype's own workers
         self.pool.shutdown()
-        self.pool = None
+        self.pool: Any = None
         self._status = status
         self._preload = preload
         self._workers = WorkerPool(status, log_level)
-        self._measured = {}
+        self._measured: dict[str, tuple[float, float]] = {}
 
     def run(self, graph: Any, config: Any, updatehash: bool = False) -> None:
         """Run a graph; whatever happens, no worker is left behind."""
@@ -85,8 +84,8 @@ class LocalPlugin(Recorded, MultiProcPlugin):
         self._workers.submit(self._taskid, node, updatehash)
         return self._taskid
 
-    def _get_result(self, taskid: int) -> dict | None:
-        stop_if_told()
+    def _get_result(self, taskid: int) -> NodeResult | None:
+        stop_if_signalled()
         node = self._workers.node(taskid)
         result = self._workers.result(taskid)
         if result is not None and "seconds" in result:

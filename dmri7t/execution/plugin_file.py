@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+import attrs
 
 from dmri7t.errors import InputError
 from dmri7t.execution.slurm.client import has_slurm
@@ -21,13 +22,14 @@ KINDS = {
 }
 """What is used for a plugin of Nipype's, whatever the case of its name."""
 
-LOCAL = ("n_procs", "memory_gb", "n_gpu_procs")
+LOCAL: dict[str, type] = {"n_procs": int, "memory_gb": float, "n_gpu_procs": int}
+"""Arguments of the local plugins that are used."""
 
 UNUSED = {
     "local": ("raise_insufficient", "mp_context", "maxtasksperchild", "scheduler", "non_daemon"),
     "slurm": ("max_tries", "jobid_re"),
 }
-"""Arguments of Nipype's plugins that ours have no use for: files that have them are taken."""
+"""Arguments of Nipype's plugins that have no meaning here: they are ignored."""
 
 RENAMED = {
     "poll_sleep_duration": "poll_seconds",
@@ -37,9 +39,9 @@ RENAMED = {
 """Nipype's names of settings of ours."""
 
 
-@dataclass(frozen=True)
-class Local:
-    """Nodes run on this machine.
+@attrs.frozen
+class LocalSettings:
+    """What a plugin file says of a run on this machine.
 
     Parameters
     ----------
@@ -52,10 +54,10 @@ class Local:
     n_procs: int | None = None
     memory_gb: float | None = None
     n_gpu_procs: int | None = None
-    one_by_one: bool = field(default=False, kw_only=True)
+    one_by_one: bool = attrs.field(default=False, kw_only=True)
 
 
-def read_plugin_file(path: Path) -> Local | SlurmSettings:
+def read_plugin_file(path: Path) -> LocalSettings | SlurmSettings:
     """Read a plugin file.
 
     Raises
@@ -91,18 +93,18 @@ def _load(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); give a file.") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        said = " ".join(str(error).split())
-        raise InputError(f"{path}: not readable as YAML ({said}); mend it.") from None
+        problem = " ".join(str(error).split())
+        raise InputError(f"{path}: not readable as YAML ({problem}); mend it.") from None
     if not isinstance(content, dict) or "plugin" not in content:
         raise InputError(f"{path}: does not say which plugin; add a line such as plugin: SLURM.")
     return content
 
 
-def _check_names(path: Path, names: Any, known: tuple[str, ...]) -> None:
-    unknown = sorted(str(name) for name in set(names) - set(known))
+def _check_names(path: Path, names: Iterable[str], allowed: tuple[str, ...]) -> None:
+    unknown = sorted(str(name) for name in set(names) - set(allowed))
     if unknown:
         raise InputError(
-            f"{path}: plugin_args {', '.join(unknown)} not known; there are: {', '.join(known)}."
+            f"{path}: plugin_args {', '.join(unknown)} not known; there are: {', '.join(allowed)}."
         )
 
 
@@ -114,18 +116,17 @@ def _number(path: Path, name: str, value: Any, kind: type = float) -> Any:
     return kind(value)
 
 
-def _local(path: Path, args: dict[str, Any], one_by_one: bool) -> Local:
-    _check_names(path, args, LOCAL + UNUSED["local"])
-    kinds = {"n_procs": int, "memory_gb": float, "n_gpu_procs": int}
-    values = {k: _number(path, k, v, kinds[k]) for k, v in args.items() if k in kinds}
+def _local(path: Path, args: dict[str, Any], one_by_one: bool) -> LocalSettings:
+    _check_names(path, args, (*LOCAL, *UNUSED["local"]))
+    values = {k: _number(path, k, v, LOCAL[k]) for k, v in args.items() if k in LOCAL}
     for name in ("n_procs", "memory_gb"):
         if values.get(name) == 0:
             raise InputError(f"{path}: plugin_args {name} must be above 0; mend it.")
-    return Local(**values, one_by_one=one_by_one)
+    return LocalSettings(**values, one_by_one=one_by_one)
 
 
 def _slurm(path: Path, args: dict[str, Any]) -> SlurmSettings:
-    fields = {f.name: f.default for f in dataclasses.fields(SlurmSettings) if f.init}
+    fields = {f.name: f.default for f in attrs.fields(SlurmSettings) if f.init}
     _check_names(path, args, (*fields, *RENAMED, *UNUSED["slurm"]))
     values: dict[str, Any] = {}
     for given, value in args.items():

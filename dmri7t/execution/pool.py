@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import traceback
-from dataclasses import dataclass
 from typing import Any
 
+import attrs
+
+from dmri7t.execution.result import NodeResult, failure
 from dmri7t.execution.status import RunStatus
 from dmri7t.execution.workers import Worker
 
@@ -13,7 +15,7 @@ ATTEMPTS = 2
 """How often a node is tried whose worker was killed."""
 
 
-@dataclass
+@attrs.define
 class _Task:
     node: Any
     updatehash: bool
@@ -30,7 +32,7 @@ class WorkerPool:
     Parameters
     ----------
     status : RunStatus
-        Told of workers that were killed.
+        Gets a line for every worker that was killed.
     log_level : int
         Of nipype's loggers in the workers.
     limit : int, optional
@@ -50,25 +52,19 @@ class WorkerPool:
         if self._has_room():
             self._dispatch(taskid, self._tasks[taskid])
 
-    def result(self, taskid: int) -> dict | None:
-        """Result of a node, or nothing yet.
-
-        Returns
-        -------
-        dict or None
-            ``traceback`` is None where all went well; then there are ``seconds`` and ``peak_gb``.
-        """
+    def result(self, taskid: int) -> NodeResult | None:
+        """Result of a node, or nothing yet."""
         task = self._tasks[taskid]
         if not task.worker and not task.error and self._has_room():
             self._dispatch(taskid, task)
         if task.error:
-            return {"result": None, "traceback": task.error.splitlines(keepends=True)}
+            return failure(task.error)
         if not task.worker:
             return None
         try:
             result = task.worker.receive()
         except EOFError:
-            self._bury(taskid, task)
+            self._replace(taskid, task, task.worker)
             return None
         if result is not None:
             self._idle.append(task.worker)
@@ -112,18 +108,16 @@ class WorkerPool:
             task.attempts += 1
             return
 
-    def _bury(self, taskid: int, task: _Task) -> None:
-        """Deal with a worker that died under a node: once more, then the node has failed."""
-        fate = task.worker.fate()
-        task.worker.stop()
+    def _replace(self, taskid: int, task: _Task, worker: Worker) -> None:
+        """Try a node whose worker died once more; then the node has failed."""
+        ending = worker.ending()
+        worker.stop()
         task.worker = None
-        message = f"the process that ran {task.node.fullname} was {fate}"
-        if fate.startswith("ended"):
-            message = f"the process that ran {task.node.fullname} {fate}"
+        message = f"the process that ran {task.node.fullname} {ending}"
         if task.attempts < ATTEMPTS:
             self._status.echo(f"{message}; trying once more")
             self._dispatch(taskid, task)
             return
         hints = {"SIGKILL": " (out of memory?)", "SIGBUS": " (disk full?)"}
-        hint = next((text for name, text in hints.items() if name in fate), "")
+        hint = next((text for name, text in hints.items() if name in ending), "")
         task.error = f"{message}, {task.attempts} times{hint}\n"

@@ -1,17 +1,19 @@
-"""What our plugins share: every node's fate is recorded, and only whole results are cached."""
+"""What our plugins share: the outcome of every node is recorded, only whole results are cached."""
 
 from __future__ import annotations
 
 import shutil
 import traceback
-from pathlib import Path
 from typing import Any
 
+from nipype.pipeline.plugins.base import DistributedPluginBase
+
+from dmri7t.execution.result import NodeResult, is_whole
 from dmri7t.execution.status import RunStatus
 
 
-class Recorded:
-    """Mixed into a plugin of Nipype's, before it.
+class Recorded(DistributedPluginBase):
+    """Base of our plugins, named before the plugin of Nipype's that they extend.
 
     Attributes
     ----------
@@ -30,7 +32,7 @@ class Recorded:
         elif event == "end":
             self._status.finished(node.fullname, *self._measured.pop(node.fullname, ()))
 
-    def _report_crash(self, node: Any, result: dict | None = None) -> str:
+    def _report_crash(self, node: Any, result: NodeResult | None = None) -> str:
         # joined first: nipype appends to the list while it writes the crash file
         reason = "".join((result or {}).get("traceback") or "unknown reason")
         crash_file = super()._report_crash(node, result=result)
@@ -50,21 +52,3 @@ class Recorded:
             self._clean_queue(jobid, graph, result={"result": None, "traceback": lines})
             return True
         return super()._local_hash_check(jobid, graph)
-
-
-def is_whole(node: Any) -> bool:
-    """Whether the result of a node that has run can be read and all its files are there."""
-    try:
-        outputs = node.result.outputs
-        values = outputs.get() if outputs is not None else {}
-    except Exception:
-        return False
-    return all(_exists(value) for value in values.values())
-
-
-def _exists(value: Any) -> bool:
-    if isinstance(value, (list, tuple)):
-        return all(_exists(item) for item in value)
-    if isinstance(value, str) and Path(value).is_absolute():
-        return Path(value).exists()
-    return True

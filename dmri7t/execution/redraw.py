@@ -1,4 +1,4 @@
-"""Nipype plugin that takes results as they are and runs only what draws from them."""
+"""Nipype plugin that uses the results of an earlier run and runs only what draws from them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from dmri7t.execution.local import LocalPlugin
-from dmri7t.execution.recorded import is_whole
+from dmri7t.execution.result import NodeResult, is_whole
 
 
 class RedrawPlugin(LocalPlugin):
@@ -17,7 +17,7 @@ class RedrawPlugin(LocalPlugin):
     Parameters
     ----------
     may_run : callable
-        Tells of a node whether it may run.
+        Whether a node may run.
     args, kwargs
         Of :class:`dmri7t.execution.local.LocalPlugin`.
     """
@@ -57,6 +57,6 @@ class RedrawPlugin(LocalPlugin):
         self._clean_queue(jobid, graph, result={"result": None, "traceback": []})
         self._refusing = False
 
-    def _report_crash(self, node: Any, result: dict | None = None) -> str:
+    def _report_crash(self, node: Any, result: NodeResult | None = None) -> str:
         # a refusal is no crash
         return "" if self._refusing else super()._report_crash(node, result)

@@ -7,16 +7,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from dmri7t.execution.plugin_file import Local
+from dmri7t.execution.limits import Resources
 from dmri7t.execution.slurm.settings import SlurmSettings
 from dmri7t.execution.status import RunStatus
-from dmri7t.execution.workers import PRELOAD
+from dmri7t.execution.workers import LOGGERS, PRELOAD
 
 POLL_SECONDS = 0.05
 """Nipype's two seconds are paid at every node of a chain."""
 
+LOG_LEVELS = (logging.ERROR + 1, logging.INFO, logging.DEBUG)
+"""Of nipype's loggers, by verbosity."""
 
-def configuration(log_dir: Path, stop_on_first_crash: bool = False) -> dict:
+
+def configuration(log_dir: Path, stop_on_first_crash: bool = False) -> dict[str, dict[str, str]]:
     """Nipype's settings for us: caching by content, readable crash files, quick polls."""
     return {
         "execution": {
@@ -35,18 +38,15 @@ def configuration(log_dir: Path, stop_on_first_crash: bool = False) -> dict:
 def run_workflow(
     workflow: Any,
     participants: dict[str, str],
+    resources: Resources | SlurmSettings,
     *,
     work_dir: Path,
     log_dir: Path,
-    nprocs: int,
-    mem_gb: float,
-    n_gpus: int = 0,
+    status: RunStatus | None = None,
     stop_on_first_crash: bool = False,
     write_graph: bool = False,
     verbose: int = 0,
-    status: RunStatus | None = None,
     preload: Sequence[str] = PRELOAD,
-    where: Local | SlurmSettings | None = None,
     may_run: Callable[[Any], bool] | None = None,
 ) -> RunStatus:
     """Run a workflow to its end.
@@ -56,70 +56,79 @@ def run_workflow(
     workflow : nipype Workflow
     participants : dict
         Label of each participant's sub-workflow, by the sub-workflow's name.
+    resources : Resources or SlurmSettings
+        What all nodes together may use on this machine; or how nodes become jobs of SLURM, each
+        of which asks for what its node declares.
     work_dir, log_dir : Path
         For the nodes, and for the crash files.
-    nprocs, mem_gb, n_gpus
-        What all nodes together may use.
+    status : RunStatus, optional
+        A record that already has participants that failed before the run.
     stop_on_first_crash : bool
         Stop everything when one node fails; otherwise all that does not depend on it goes on.
     write_graph : bool
         Draw the graph into ``work_dir``.
     verbose : int
         0: progress only; 1: nipype's log too; 2: its debugging log.
-    status : RunStatus, optional
-        A record that already knows of participants that failed before the run.
     preload : sequence of str
         Modules that are loaded once for all workers.
-    where : Local or SlurmSettings, optional
-        What a plugin file says; default: this machine. On SLURM, ``nprocs``, ``mem_gb`` and
-        ``n_gpus`` have no meaning: every node's job asks for what the node declares.
     may_run : callable, optional
-        Tells of a node whether it may run, on this machine; any other must have its result from
-        an earlier run, or its participant has failed.
+        Whether a node may run, on this machine; any other must have its result from an earlier
+        run, or its participant has failed.
 
     Returns
     -------
     RunStatus
         No exception is raised for a node that failed: it is in the status.
     """
-    from nipype import config
-
     work_dir, log_dir = Path(work_dir), Path(log_dir)
     status = status or RunStatus()
     status.begin(participants, work_dir / workflow.name)
-    settings = configuration(log_dir, stop_on_first_crash)
-    config.update_config(settings)
-    # a workflow keeps a copy from when it was made
-    workflow.config.setdefault("execution", {}).update(settings["execution"])
-    level = {0: logging.ERROR + 1, 1: logging.INFO}.get(verbose, logging.DEBUG)
-    for name in ("nipype.workflow", "nipype.interface", "nipype.utils"):
-        logging.getLogger(name).setLevel(level)
+    level = LOG_LEVELS[min(verbose, len(LOG_LEVELS) - 1)]
+    _configure(workflow, configuration(log_dir, stop_on_first_crash), level)
     workflow.base_dir = str(work_dir)
     if write_graph:
         _draw(workflow, status)
-    options = {"n_gpus": n_gpus, "log_level": level, "preload": tuple(preload)}
-    if may_run:
-        from dmri7t.execution.redraw import RedrawPlugin
-
-        plugin = RedrawPlugin(may_run, nprocs, mem_gb, status, **options)
-    elif isinstance(where, SlurmSettings):
-        from dmri7t.execution.slurm.plugin import SlurmPlugin
-
-        plugin = SlurmPlugin(where, status, log_level=level)
-    else:
-        from dmri7t.execution.local import LocalPlugin
-
-        slots = 1 if where and where.one_by_one else nprocs
-        plugin = LocalPlugin(slots, mem_gb, status, **options)
-    known = _count_failures(status)
+    plugin = _plugin(resources, status, level, tuple(preload), may_run)
+    failures = _count_failures(status)
     try:
         workflow.run(plugin=plugin)
     except Exception as error:
-        # nipype raises the first failure again at the end; what is not recorded yet is news
-        if _count_failures(status) == known:
+        # nipype raises the first failure again at the end; it is new only if none was recorded
+        if _count_failures(status) == failures:
             for label in participants.values():
                 status.fail_before(label, f"the run ended early: {error}")
     return status
+
+
+def _configure(workflow: Any, settings: dict[str, dict[str, str]], level: int) -> None:
+    from nipype import config
+
+    config.update_config(settings)
+    # a workflow keeps a copy from when it was made
+    workflow.config.setdefault("execution", {}).update(settings["execution"])
+    for name in LOGGERS:
+        logging.getLogger(name).setLevel(level)
+
+
+def _plugin(
+    resources: Resources | SlurmSettings,
+    status: RunStatus,
+    level: int,
+    preload: tuple[str, ...],
+    may_run: Callable[[Any], bool] | None,
+) -> Any:
+    """Nipype plugin that runs the nodes."""
+    if isinstance(resources, SlurmSettings):
+        from dmri7t.execution.slurm.plugin import SlurmPlugin
+
+        return SlurmPlugin(resources, status, level)
+    if may_run:
+        from dmri7t.execution.redraw import RedrawPlugin
+
+        return RedrawPlugin(may_run, resources, status, level, preload)
+    from dmri7t.execution.local import LocalPlugin
+
+    return LocalPlugin(resources, status, level, preload)
 
 
 def _count_failures(status: RunStatus) -> int:

@@ -1,4 +1,4 @@
-"""The status of a run: one record that log, report, summary and exit code are drawn from."""
+"""The status of a run: one record for log, report, summary and exit code."""
 
 from __future__ import annotations
 
@@ -6,22 +6,23 @@ import json
 import re
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
+
+import attrs
 
 from dmri7t.files import write_whole
 
 
-@dataclass
+@attrs.define
 class NodeRecord:
-    """What became of one node.
+    """State of one node.
 
     Parameters
     ----------
     name : str
         Within the participant, such as ``dwi_wf.b1000_wf.encode``.
     state : {"running", "done", "cached", "failed", "earlier"}
-        ``"earlier"``: known from a run before this one, which has not come to it yet.
+        ``"earlier"``: of an earlier run; this one has not reached the node yet.
     seconds : float
         Run time; of the run that computed it, where the node is cached now.
     peak_gb : float
@@ -34,7 +35,7 @@ class NodeRecord:
     peak_gb: float = 0.0
 
 
-@dataclass
+@attrs.define
 class NodeFailure:
     """Why a node failed: a plain reason, and the crash file if there is one."""
 
@@ -43,14 +44,14 @@ class NodeFailure:
     crash_file: str = ""
 
 
-@dataclass
+@attrs.define
 class ParticipantStatus:
     """Nodes and failures of one participant; ``expected`` counts the nodes of its graph."""
 
     label: str
     expected: int = 0
-    nodes: dict[str, NodeRecord] = field(default_factory=dict)
-    failures: list[NodeFailure] = field(default_factory=list)
+    nodes: dict[str, NodeRecord] = attrs.field(factory=dict)
+    failures: list[NodeFailure] = attrs.field(factory=list)
 
     @property
     def done(self) -> bool:
@@ -71,8 +72,8 @@ class ParticipantStatus:
             {
                 "participant": self.label,
                 "done": self.done,
-                "nodes": [asdict(n) for n in self.nodes.values()],
-                "failures": [asdict(f) for f in self.failures],
+                "nodes": [attrs.asdict(n) for n in self.nodes.values()],
+                "failures": [attrs.asdict(f) for f in self.failures],
             },
             indent=2,
         )
@@ -105,7 +106,6 @@ class RunStatus:
         echo: Callable[[str], None] = print,
     ) -> None:
         self._labels: dict[str, str] = {}
-        self._expected: set[str] = set()
         self._folder: Path | None = None
         self._started: dict[str, float] = {}
         self.participants: dict[str, ParticipantStatus] = {}
@@ -114,7 +114,7 @@ class RunStatus:
             self.begin(participants, folder)
 
     def begin(self, participants: dict[str, str], folder: Path | None = None) -> None:
-        """Take on the participants of a graph; what an earlier run measured is remembered."""
+        """Add the participants of a graph, with what an earlier run measured."""
         self._labels.update(participants)
         self._folder = folder
         for workflow, label in participants.items():
@@ -124,7 +124,7 @@ class RunStatus:
                 status.nodes.setdefault(node.name, node)
 
     def expect(self, fullnames: list[str]) -> None:
-        """Say which nodes will run; earlier records of any others are dropped."""
+        """Set which nodes will run; earlier records of any others are dropped."""
         names: dict[str, set[str]] = {}
         for fullname in fullnames:
             label, name = self.split(fullname)
@@ -137,9 +137,9 @@ class RunStatus:
     def split(self, fullname: str) -> tuple[str, str]:
         """Label of the participant, and the node's name within it."""
         parts = fullname.split(".")
-        for place, part in enumerate(parts):
+        for index, part in enumerate(parts):
             if part in self._labels:
-                return self._labels[part], ".".join(parts[place + 1 :])
+                return self._labels[part], ".".join(parts[index + 1 :])
         return "", fullname
 
     def started(self, fullname: str) -> None:
@@ -147,7 +147,7 @@ class RunStatus:
         label, name = self.split(fullname)
         self._started[fullname] = time.monotonic()
         self._participant(label).nodes[name] = NodeRecord(name)
-        self.echo(f"{_clock()} {_who(label)}{name} started")
+        self.echo(f"{_clock()} {_prefix(label)}{name} started")
         self._save(label)
 
     def finished(self, fullname: str, seconds: float | None = None, peak_gb: float = 0.0) -> None:
@@ -158,11 +158,11 @@ class RunStatus:
         if begun is None:
             record = nodes.setdefault(name, NodeRecord(name))
             record.state = "cached"
-            self.echo(f"{_clock()} {_who(label)}{name} is up to date")
+            self.echo(f"{_clock()} {_prefix(label)}{name} is up to date")
         else:
             seconds = time.monotonic() - begun if seconds is None else seconds
             nodes[name] = NodeRecord(name, "done", round(seconds, 3), round(peak_gb, 3))
-            self.echo(f"{_clock()} {_who(label)}{name} done in {seconds:.1f} s")
+            self.echo(f"{_clock()} {_prefix(label)}{name} done in {seconds:.1f} s")
         self._save(label)
 
     def failed(self, fullname: str, traceback: str, crash_file: str = "") -> None:
@@ -174,7 +174,7 @@ class RunStatus:
         participant.nodes[name] = NodeRecord(name, "failed", round(seconds, 3))
         reason = plain_reason(traceback)
         participant.failures.append(NodeFailure(name, reason, crash_file))
-        self.echo(f"{_clock()} {_who(label)}{name} FAILED: {reason}")
+        self.echo(f"{_clock()} {_prefix(label)}{name} FAILED: {reason}")
         self._save(label)
 
     def fail_before(self, label: str, reason: str) -> None:
@@ -191,16 +191,16 @@ class RunStatus:
         lines = []
         for label, participant in sorted(self.participants.items()):
             if participant.done:
-                lines.append(f"{_who(label)}done")
+                lines.append(f"{_prefix(label)}done")
                 continue
             if not participant.failures:
-                lines.append(f"{_who(label)}NOT FINISHED")
+                lines.append(f"{_prefix(label)}NOT FINISHED")
             for failure in participant.failures:
-                where = f"{failure.node}: " if failure.node else ""
+                node = f"{failure.node}: " if failure.node else ""
                 crash = f" (details: {failure.crash_file})" if failure.crash_file else ""
-                lines.append(f"{_who(label)}FAILED: {where}{failure.reason}{crash}")
+                lines.append(f"{_prefix(label)}FAILED: {node}{failure.reason}{crash}")
             if participant.failures and participant.others_done:
-                lines.append(f"{_who(label)}done with its other scans")
+                lines.append(f"{_prefix(label)}done with its other scans")
         return "\n".join(lines)
 
     def write(self, log_dir: Path) -> None:
@@ -219,8 +219,9 @@ class RunStatus:
     def _read_earlier(self, workflow: str) -> list[NodeRecord]:
         file = self._file(workflow)
         try:
-            return [NodeRecord(**node) for node in json.loads(file.read_text())["nodes"]]
-        except (AttributeError, OSError, ValueError, KeyError, TypeError):
+            nodes = json.loads(file.read_text())["nodes"] if file else []
+            return [NodeRecord(**node) for node in nodes]
+        except (OSError, ValueError, KeyError, TypeError):
             return []
 
     def _save(self, label: str) -> None:
@@ -252,5 +253,5 @@ def _clock() -> str:
     return time.strftime("[%H:%M:%S]")
 
 
-def _who(label: str) -> str:
+def _prefix(label: str) -> str:
     return f"sub-{label} " if label else ""

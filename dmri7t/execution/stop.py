@@ -1,8 +1,8 @@
-"""Being told to stop, by Ctrl-C or by SIGTERM, so that it is never missed.
+"""Stopping on Ctrl-C or SIGTERM, so that neither is ever missed.
 
 A signal raises its exception wherever the process happens to be. That may be inside a library that
-catches whatever is raised there, and then the run would go on as if nothing had been said. So it is
-kept, too, and plugins ask for it whenever they look after their nodes.
+catches whatever is raised there, and then the run would go on as if nothing had happened. So the
+signal is kept, too, and plugins check for it whenever they look after their nodes.
 """
 
 from __future__ import annotations
@@ -15,41 +15,58 @@ from typing import Any
 
 from dmri7t.errors import Terminated
 
-_told: list[KeyboardInterrupt] = []
-"""What was said, to a process as a whole: signals are."""
+_received: list[KeyboardInterrupt] = []
+"""Signals to this process; signals are sent to a process as a whole."""
 
 
 @contextmanager
-def told_to_stop() -> Iterator[None]:
+def stop_on_signals() -> Iterator[None]:
     """Raise ``KeyboardInterrupt`` on SIGINT and :class:`dmri7t.errors.Terminated` on SIGTERM.
 
-    Only a process's main thread is told of signals; elsewhere nothing is changed.
+    Only a process's main thread receives signals; elsewhere nothing is changed.
     """
 
     def interrupt(number: int, frame: Any) -> None:
-        _told.append(KeyboardInterrupt())
-        raise _told[-1]
+        _received.append(KeyboardInterrupt())
+        raise _received[-1]
 
     def terminate(number: int, frame: Any) -> None:
         # once is enough: a second one must not interrupt the end
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        _told.append(Terminated(f"signal {number}"))
-        raise _told[-1]
+        _received.append(Terminated(f"signal {number}"))
+        raise _received[-1]
 
-    if threading.current_thread() is not threading.main_thread():
+    changed = False
+    try:
+        with _handlers({signal.SIGINT: interrupt, signal.SIGTERM: terminate}) as changed:
+            yield
+    finally:
+        if changed:
+            _received.clear()
+
+
+@contextmanager
+def ignore_signals() -> Iterator[None]:
+    """Let neither SIGINT nor SIGTERM interrupt what must be done."""
+    with _handlers({signal.SIGTERM: signal.SIG_IGN, signal.SIGINT: signal.SIG_IGN}):
         yield
+
+
+def stop_if_signalled() -> None:
+    """Raise again what a signal raised before, if something caught it."""
+    if _received:
+        raise _received[-1]
+
+
+@contextmanager
+def _handlers(handlers: dict[signal.Signals, Any]) -> Iterator[bool]:
+    """Set handlers of signals for a while, in the main thread; say whether that was done."""
+    if threading.current_thread() is not threading.main_thread():
+        yield False
         return
-    handlers = {signal.SIGINT: interrupt, signal.SIGTERM: terminate}
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
-        yield
+        yield True
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        _told.clear()
-
-
-def stop_if_told() -> None:
-    """Raise again what a signal raised before, if it did not get through."""
-    if _told:
-        raise _told[-1]

@@ -10,10 +10,14 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from multiprocessing.connection import wait
+from multiprocessing.connection import Connection, wait
 from typing import Any
 
+from dmri7t.execution.result import NodeResult
+
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+LOGGERS = ("nipype.workflow", "nipype.interface", "nipype.utils")
 
 PRELOAD = (
     "torch",
@@ -74,7 +78,7 @@ class Worker:
         """
         self._connection.send((node, updatehash, taskid))
 
-    def receive(self) -> dict | None:
+    def receive(self) -> NodeResult | None:
         """Result of the node, or nothing yet.
 
         Raises
@@ -87,12 +91,12 @@ class Worker:
         except OSError as error:
             raise EOFError from error
 
-    def fate(self) -> str:
-        """How the worker, which is gone or about to be, came to its end."""
+    def ending(self) -> str:
+        """Words for how the worker, which is gone or about to be, ended."""
         self._process.join(5)
         code = self._process.exitcode
         if code is not None and code < 0:
-            return f"killed by signal {-code} ({signal.Signals(-code).name})"
+            return f"was killed by signal {-code} ({signal.Signals(-code).name})"
         return f"ended with exit code {code}"
 
     def stop(self) -> None:
@@ -103,7 +107,7 @@ class Worker:
         self._process.join(5)
 
 
-def _serve(connection: Any, cwd: str, log_level: int) -> None:
+def _serve(connection: Connection, cwd: str, log_level: int) -> None:
     """Run nodes until the driver hangs up."""
     threading.Thread(target=_die_with_driver, daemon=True).start()
     # Ctrl-C goes to the whole group: the driver alone decides then
@@ -113,7 +117,7 @@ def _serve(connection: Any, cwd: str, log_level: int) -> None:
     from nipype import logging
     from nipype.pipeline.plugins.multiproc import run_node
 
-    for name in ("nipype.workflow", "nipype.interface", "nipype.utils"):
+    for name in LOGGERS:
         logging.getLogger(name).setLevel(log_level)
     while True:
         try:
@@ -121,9 +125,9 @@ def _serve(connection: Any, cwd: str, log_level: int) -> None:
         except (EOFError, OSError):
             return
         pin_threads(node.n_procs)
-        _forget_peak()
+        _reset_peak()
         start = time.perf_counter()
-        result = run_node(node, updatehash, taskid)
+        result: NodeResult = run_node(node, updatehash, taskid)
         # the driver reads results from the node's folder; this one need not pickle
         result["result"] = None
         result["seconds"] = time.perf_counter() - start
@@ -132,8 +136,10 @@ def _serve(connection: Any, cwd: str, log_level: int) -> None:
 
 
 def _die_with_driver() -> None:
-    """Wait for the driver's end of the lifeline to close, whatever closed it; then go too."""
-    wait([multiprocessing.parent_process().sentinel])
+    """Wait until the driver has ended, whatever ended it; then end too."""
+    driver = multiprocessing.parent_process()
+    if driver is not None:
+        wait([driver.sentinel])
     os._exit(1)
 
 
@@ -145,7 +151,8 @@ def pin_threads(n_threads: int) -> None:
         torch.set_num_threads(n_threads)
 
 
-def _forget_peak() -> None:
+def _reset_peak() -> None:
+    """Have Linux measure the peak memory of this process anew."""
     try:
         with open("/proc/self/clear_refs", "w") as file:
             file.write("5")
@@ -154,7 +161,7 @@ def _forget_peak() -> None:
 
 
 def peak_gb() -> float:
-    """Largest resident memory since ``_forget_peak``, GiB; 0 where it is not known."""
+    """Largest resident memory since ``_reset_peak``, GiB; 0 where Linux does not say."""
     try:
         with open("/proc/self/status") as file:
             for line in file:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from nipype.interfaces.base import BaseInterfaceInputSpec, SimpleInterface, isdefined, traits
@@ -14,7 +15,7 @@ from dmri7t.models.bundle import file_sha256
 
 @lru_cache(maxsize=4096)
 def _sha256(path: str, size: int, modified: int, inode: int) -> str:
-    return file_sha256(path)
+    return file_sha256(Path(path))
 
 
 def content_hash(path: str) -> str:

@@ -45,7 +45,7 @@ class ScanMaps:
     fa, direction : MapFile, optional
         Fractional anisotropy, and the unit principal direction in the scanner frame (RAS+).
     spread : tuple of tuple of MapFile
-        Standard deviation of the error of the same features; empty where there is none.
+        Standard deviation of the error of the same features; empty for a shell without.
     calibrated : bool
         Whether that was fitted where the truth is known; else it is of the samples.
     departure : tuple of tuple of MapFile
@@ -121,9 +121,8 @@ def output_maps(mask: Path, b0: Path, generated: Sequence[Path], tensor: Path) -
         fa=MapFile(tensor, "fa"),
         direction=MapFile(tensor, "direction"),
         spread=tuple(
-            _rows(path, "sd")
+            _rows(path, "sd") if record.get("calibrated") or record.get("samples", 1) > 1 else ()
             for path, record in zip(generated, records, strict=True)
-            if record.get("calibrated") or record.get("samples", 1) > 1
         ),
         calibrated=any(record.get("calibrated") for record in records),
     )

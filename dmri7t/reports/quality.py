@@ -114,19 +114,24 @@ class ShellQuality:
     @classmethod
     def from_row(cls, row: dict[str, Any]) -> ShellQuality:
         """Read a row of ``shells`` of :func:`dmri7t.signal.quality.quality_record`."""
-        novelty = row.get("novelty")
+        novelty, consistency = row.get("novelty"), row.get("consistency", {})
         return cls(
             name=row["name"],
             n_volumes=row["n_volumes"],
             translated=row["translated"],
             nmse=row["nmse"],
+            bval=row.get("bval"),
+            order=row.get("order"),
+            laplace_beltrami=row.get("laplace_beltrami"),
+            snr=row.get("snr"),
             gain=tuple(row.get("gain", ())),
             bounded=tuple(row.get("bounded", ())),
+            difference=tuple(consistency.get("difference", ())),
+            noise=tuple(consistency.get("noise", ())),
+            beyond=tuple(consistency.get("beyond", ())),
             reason=row.get("reason", ""),
             novelty=NoveltyScore(**novelty) if novelty else None,
             expected={k: ErrorForecast(**v) for k, v in row.get("expected", {}).items()},
-            **{name: tuple(values) for name, values in row.get("consistency", {}).items()},
-            **{name: row.get(name) for name in ("bval", "order", "laplace_beltrami", "snr")},
         )
 
 

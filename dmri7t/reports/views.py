@@ -18,6 +18,7 @@ import numpy as np
 from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 
 from dmri7t.errors import InputError
+from dmri7t.io.maps import load_mask
 from dmri7t.reports.maps import MapFile
 
 PLANES = ("axial", "coronal", "sagittal")
@@ -61,14 +62,13 @@ class View:
         InputError
             If it is empty.
         """
-        image = nibabel.load(mask)
-        mask_XYZ = np.asarray(image.dataobj) > 0.5
+        mask_XYZ, grid = load_mask(mask)
         if not mask_XYZ.any():
             raise InputError(f"{mask}: the brain mask is empty; there is nothing to show")
         lookup = np.full(mask_XYZ.shape, -1, np.int32)
         lookup[mask_XYZ] = np.arange(np.count_nonzero(mask_XYZ), dtype=np.int32)
-        turn = io_orientation(image.affine)
-        affine = image.affine @ inv_ornt_aff(turn, mask_XYZ.shape)
+        turn = io_orientation(grid.affine)
+        affine = grid.affine @ inv_ornt_aff(turn, mask_XYZ.shape)
         sizes = np.linalg.norm(affine[:3, :3], axis=0)
         axes = affine[:3, :3] / sizes
         origin = np.linalg.solve(axes, affine[:3, 3])
@@ -116,7 +116,7 @@ def read_values(file: MapFile, view: View) -> np.ndarray:
         array = np.load(file.path, mmap_mode="r")
         values = array if file.row is None else array[file.row]
     else:
-        image = nibabel.load(file.path)
+        image = nibabel.Nifti1Image.from_filename(file.path)
         data = image.dataobj if file.row is None else image.dataobj[..., file.row]
         volume = np.asarray(data, np.float32)
         if volume.shape[:3] != view.mask_XYZ.shape:
@@ -304,4 +304,4 @@ class Bridge:
     @property
     def covered(self) -> np.ndarray:
         """Which voxels (P,) have a neighbour in the first mask."""
-        return self.weights_8P.any(0)
+        return np.asarray(np.any(self.weights_8P, axis=0))

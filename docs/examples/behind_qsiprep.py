@@ -15,6 +15,7 @@ import nibabel
 from nipype import Function, Node, Workflow
 from nipype.interfaces.utility import IdentityInterface
 
+from dmri7t.execution.limits import Resources
 from dmri7t.execution.run import run_workflow
 from dmri7t.io.gradients import read_table
 from dmri7t.io.names import split_name
@@ -87,10 +88,9 @@ def main() -> None:
     status = run_workflow(
         workflow,
         {"pipeline_wf": "all"},
+        Resources(n_procs=2, memory_gb=8),
         work_dir=work_dir,
         log_dir=work_dir / "logs",
-        nprocs=2,
-        mem_gb=8,
     )
     print(status.summary())
     sys.exit(status.exit_code)

@@ -13,6 +13,7 @@ import pytest
 from nipype import Node, Workflow
 from nipype.interfaces.utility import Function
 
+from dmri7t.execution.limits import Resources
 from dmri7t.execution.run import run_workflow
 from dmri7t.execution.status import RunStatus
 
@@ -102,10 +103,9 @@ def run(top, labels, tmp_path, **options):
     status = run_workflow(
         top,
         labels,
+        Resources(n_procs=2, memory_gb=4),
         work_dir=tmp_path / "work",
         log_dir=tmp_path / "logs",
-        nprocs=2,
-        mem_gb=4,
         status=status,
         preload=LIGHT,
         **options,

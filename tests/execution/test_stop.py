@@ -11,9 +11,10 @@ from nipype import Node, Workflow
 from nipype.interfaces.utility import Function
 
 from dmri7t.errors import Terminated
+from dmri7t.execution.limits import Resources
 from dmri7t.execution.run import run_workflow
 from dmri7t.execution.status import RunStatus
-from dmri7t.execution.stop import stop_if_told, told_to_stop
+from dmri7t.execution.stop import stop_if_signalled, stop_on_signals
 
 
 def wait(seconds):
@@ -33,26 +34,25 @@ def test_a_signal_whose_exception_is_swallowed_ends_the_run(number, raised, tmp_
                 os.kill(os.getpid(), number)
                 time.sleep(0.1)
             except BaseException:
-                told.append(line)
+                swallowed.append(line)
 
-    told, before = [], signal.getsignal(number)
+    swallowed, before = [], signal.getsignal(number)
     workflow = Workflow("wf")
     node = Node(Function(["seconds"], ["out"], wait), name="node")
     node.inputs.seconds = 60.0
     workflow.add_nodes([node])
     begun = time.monotonic()
-    with pytest.raises(raised), told_to_stop():
+    with pytest.raises(raised), stop_on_signals():
         run_workflow(
             workflow,
             {"wf": "01"},
+            Resources(n_procs=1, memory_gb=4),
             work_dir=tmp_path / "work",
             log_dir=tmp_path / "logs",
-            nprocs=1,
-            mem_gb=4,
             status=RunStatus(echo=swallow),
             preload=("nipype.pipeline.engine",),
         )
-    assert told and time.monotonic() - begun < 50
-    # what was said to one run is not said to the next, and the handlers are as before
-    stop_if_told()
+    assert swallowed and time.monotonic() - begun < 50
+    # a signal to one run does not stop the next, and the handlers are as before
+    stop_if_signalled()
     assert signal.getsignal(number) is before

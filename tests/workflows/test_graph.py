@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from nipype import Workflow
 
+from dmri7t.execution.limits import Resources
 from dmri7t.execution.run import run_workflow
 from dmri7t.execution.status import RunStatus
 from dmri7t.io.derivatives import output_path, outputs_of
@@ -51,10 +52,9 @@ def run(scans, settings, tmp_path, **options):
     status = run_workflow(
         top,
         participants,
+        Resources(n_procs=2, memory_gb=8),
         work_dir=tmp_path / "work",
         log_dir=tmp_path / "logs",
-        nprocs=2,
-        mem_gb=8,
         status=RunStatus(echo=lines.append),
         **options,
     )

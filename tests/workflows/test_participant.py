@@ -6,6 +6,7 @@ from pathlib import Path
 import attrs
 import pytest
 
+from dmri7t.execution.limits import Resources
 from dmri7t.execution.run import run_workflow
 from dmri7t.execution.status import RunStatus
 from dmri7t.models.bundle import model_checksum
@@ -41,10 +42,9 @@ def run(scans, settings, folder):
     status = run_workflow(
         workflow,
         {participant_wf_name(label): label for label in labels},
+        Resources(n_procs=2, memory_gb=8),
         work_dir=folder / "work",
         log_dir=folder / "logs",
-        nprocs=2,
-        mem_gb=8,
         status=RunStatus(echo=lines.append),
     )
     return status, lines

@@ -1,4 +1,4 @@
-"""SLURM's commands: submit, look, cancel; what they say is told apart by kind."""
+"""SLURM's commands: submit, list, cancel; their errors by kind."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+import attrs
 
 ENDED = frozenset(
     "BOOT_FAIL CANCELLED COMPLETED DEADLINE FAILED NODE_FAIL OUT_OF_MEMORY PREEMPTED REVOKED "
@@ -24,11 +25,11 @@ TEMPORARY = re.compile(
     r"slurmctld.*(not|un)respon|unexpected message received",
     re.IGNORECASE,
 )
-"""What sbatch says when the same words may succeed later: the controller is away, or a limit on
-jobs that are queued at the same time is reached."""
+"""Messages of sbatch after which the same command may succeed later: the controller is away, or a
+limit on jobs that are queued at the same time is reached."""
 
 KEPT = ("SLURM_CONF", "SLURM_JWT")
-"""Of the variables SLURM_*: those that say where the cluster is, not what an allocation has."""
+"""Of the variables SLURM_*: those that lead to the cluster, not those of an allocation."""
 
 
 class Unreachable(Exception):
@@ -39,7 +40,7 @@ class Rejected(Exception):
     """The controller will never take this job."""
 
 
-@dataclass(frozen=True)
+@attrs.frozen
 class Job:
     """A job as squeue lists it."""
 
@@ -54,18 +55,18 @@ class Job:
         return self.state in ENDED
 
 
-@dataclass(frozen=True)
+@attrs.frozen
 class Ending:
-    """How a job ended, as far as SLURM still knows.
+    """How a job ended, as far as SLURM remembers.
 
     Parameters
     ----------
     state : str
-        One of :data:`ENDED`; empty where it is not known any more.
+        One of :data:`ENDED`; empty where SLURM has forgotten it.
     code, signal : int
         Exit code of the job's script, and the signal that ended it.
     log : str
-        Where SLURM wrote what the job printed; empty where it is not known.
+        File with what the job printed; empty where SLURM does not say.
     """
 
     state: str = ""
@@ -99,15 +100,15 @@ class Slurm:
         Unreachable
             If it may succeed later. The job may have been taken nevertheless.
         Rejected
-            With sbatch's own words.
+            With sbatch's own message.
         """
         done = self._call(["sbatch", "--parsable", *options, str(script)])
         lines = done.stdout.split()
         number = lines[-1].split(";")[0] if lines else ""
         if done.returncode == 0 and number.isdigit():
             return number
-        words = _words(done)
-        raise (Unreachable if TEMPORARY.search(words) else Rejected)(words)
+        message = _message(done)
+        raise (Unreachable if TEMPORARY.search(message) else Rejected)(message)
 
     def jobs(self) -> dict[str, Job]:
         """All jobs of this user that the controller remembers, by number.
@@ -120,7 +121,7 @@ class Slurm:
         command = ["squeue", f"--user={os.getuid()}", "--states=all", "--noheader"]
         done = self._call([*command, "--format=%i|%T|%r|%j"])
         if done.returncode:
-            raise Unreachable(_words(done))
+            raise Unreachable(_message(done))
         jobs = {}
         for line in done.stdout.splitlines():
             number, state, reason, name = (part.strip() for part in line.split("|", 3))
@@ -139,12 +140,12 @@ class Slurm:
             return
         done = self._call(["scancel", *numbers])
         if done.returncode and "Invalid job id" not in done.stderr:
-            raise Unreachable(_words(done))
+            raise Unreachable(_message(done))
 
     def ending(self, number: str) -> Ending:
         """How a job ended: from the controller, its accounting or its list of ended jobs.
 
-        Whatever fails here is only left unknown.
+        Whatever fails here leaves the ending unknown.
         """
         for source in (self._from_controller, self._from_accounting, self._from_completions):
             try:
@@ -156,8 +157,8 @@ class Slurm:
         return Ending()
 
     def _from_controller(self, number: str) -> Ending:
-        told = _fields(self._call(["scontrol", "show", "job", "--oneliner", number]).stdout)
-        return _ending(told.get("JobState", ""), told.get("ExitCode", ""), told.get("StdOut", ""))
+        job = _fields(self._call(["scontrol", "show", "job", "--oneliner", number]).stdout)
+        return _ending(job.get("JobState", ""), job.get("ExitCode", ""), job.get("StdOut", ""))
 
     def _from_accounting(self, number: str) -> Ending:
         command = ["sacct", "-nPX", "-j", number, "--format=State,ExitCode"]
@@ -168,14 +169,14 @@ class Slurm:
     def _from_completions(self, number: str) -> Ending:
         config = self._call(["scontrol", "show", "config"]).stdout
         kind = re.search(r"^JobCompType\s*=\s*(\S+)", config, re.MULTILINE)
-        place = re.search(r"^JobCompLoc\s*=\s*(\S+)", config, re.MULTILINE)
-        if not (kind and place and kind[1] == "jobcomp/filetxt"):
+        path = re.search(r"^JobCompLoc\s*=\s*(\S+)", config, re.MULTILINE)
+        if not (kind and path and kind[1] == "jobcomp/filetxt"):
             return Ending()
-        with open(place[1], errors="replace") as file:
+        with open(path[1], errors="replace") as file:
             for line in file:
                 if line.startswith(f"JobId={number} "):
-                    told = _fields(line)
-                    return _ending(told.get("JobState", ""), told.get("ExitCode", ""))
+                    job = _fields(line)
+                    return _ending(job.get("JobState", ""), job.get("ExitCode", ""))
         return Ending()
 
     def _call(self, command: list[str]) -> subprocess.CompletedProcess[str]:
@@ -192,8 +193,8 @@ class Slurm:
                 start_new_session=True,
             )
         except subprocess.TimeoutExpired:
-            said = f"{command[0]} did not answer within {self._seconds:g} s"
-            raise Unreachable(said) from None
+            message = f"{command[0]} did not answer within {self._seconds:g} s"
+            raise Unreachable(message) from None
         except OSError as error:
             raise Unreachable(f"{command[0]}: {error}") from error
 
@@ -204,10 +205,10 @@ def has_slurm() -> bool:
 
 
 def clean_environment() -> dict[str, str]:
-    """Our environment without what would bend SLURM's commands.
+    """Our environment without what would change SLURM's commands.
 
-    SQUEUE_FORMAT and its like change what is printed. The head may itself be a job: what its
-    allocation has (SLURM_*) must not be taken for what its own jobs ask for.
+    SQUEUE_FORMAT and its like change what is printed. The driver may itself be a job: its own
+    allocation (SLURM_*) must not be taken for what its jobs ask for.
 
     Examples
     --------
@@ -215,15 +216,15 @@ def clean_environment() -> dict[str, str]:
     >>> "SQUEUE_FORMAT" in clean_environment()
     False
     """
-    bending = re.compile(r"(SQUEUE|SACCT|SCANCEL|SCONTROL|SLURM)_|SBATCH_(ARRAY_INX|WAIT)$")
-    env = {k: v for k, v in os.environ.items() if k in KEPT or not bending.match(k)}
+    changing = re.compile(r"(SQUEUE|SACCT|SCANCEL|SCONTROL|SLURM)_|SBATCH_(ARRAY_INX|WAIT)$")
+    env = {k: v for k, v in os.environ.items() if k in KEPT or not changing.match(k)}
     return env | {"LC_ALL": "C.UTF-8"}
 
 
-def _words(done: subprocess.CompletedProcess[str]) -> str:
-    """What a command said, in one line."""
-    said = done.stderr or done.stdout or f"{done.args[0]} ended with code {done.returncode}"
-    return " ".join(said.split())
+def _message(done: subprocess.CompletedProcess[str]) -> str:
+    """What a command printed, in one line."""
+    text = done.stderr or done.stdout or f"{done.args[0]} ended with code {done.returncode}"
+    return " ".join(text.split())
 
 
 def _fields(line: str) -> dict[str, str]:
@@ -234,5 +235,5 @@ def _fields(line: str) -> dict[str, str]:
 def _ending(state: str, code: str, log: str = "") -> Ending:
     """Read a state such as ``CANCELLED by 0`` and an exit code such as ``0:9``."""
     numbers = [int(n) for n in re.findall(r"\d+", code)] + [0, 0]
-    known = state.split()[0].rstrip("+") if state.split() else ""
-    return Ending(known, numbers[0], numbers[1], "" if log == "(null)" else log)
+    name = state.split()[0].rstrip("+") if state.split() else ""
+    return Ending(name, numbers[0], numbers[1], "" if log == "(null)" else log)

@@ -10,10 +10,12 @@ import shlex
 import socket
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import attrs
+
+from dmri7t.execution.result import NodeResult
 from dmri7t.execution.workers import THREAD_VARIABLES, peak_gb, pin_threads
 from dmri7t.files import write_whole
 
@@ -21,9 +23,41 @@ LOG_LINES = 20
 """Last lines of a job's log that are quoted."""
 
 
-@dataclass(frozen=True)
+@attrs.frozen
+class Outcome:
+    """What a job left: how its node's run ended.
+
+    Parameters
+    ----------
+    job : str
+        Number of the job.
+    host : str
+        Machine on which it ran.
+    traceback : list of str, optional
+        None where all went well.
+    seconds, peak_gb : float
+        Run time, and largest resident memory in GiB.
+    """
+
+    job: str
+    host: str
+    traceback: list[str] | None
+    seconds: float
+    peak_gb: float
+
+    def result(self) -> NodeResult:
+        """The same in Nipype's form."""
+        return {
+            "result": None,
+            "traceback": self.traceback,
+            "seconds": self.seconds,
+            "peak_gb": self.peak_gb,
+        }
+
+
+@attrs.frozen
 class JobFiles:
-    """Where head and job meet: a folder of the node's, beside the nodes' own.
+    """Files that driver and job share: a folder of the node's, beside the nodes' own.
 
     Nipype empties a node's own folder when the node starts.
 
@@ -31,7 +65,7 @@ class JobFiles:
     ----------
     folder : Path
     key : str
-        Names the node's folder: two heads in the same work folder make the same one.
+        Names the node's folder: two drivers in the same work folder make the same one.
     inputs : str
         Names what the node computes.
     """
@@ -73,7 +107,7 @@ class JobFiles:
         return self.folder / f"job-{number}.log"
 
     def write(self, node: Any, updatehash: bool, template: str) -> None:
-        """Write node and script; what an earlier job left as outcome is removed."""
+        """Write node and script; the outcome of an earlier job is removed."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.outcome_file.unlink(missing_ok=True)
         pickled = self.folder / f"node-{self.inputs}.pkl"
@@ -85,21 +119,21 @@ class JobFiles:
             template.rstrip("\n"),
             f"# {node.fullname}",
             threads,
-            # the head's, whatever sbatch's --export leaves of the environment
+            # the driver's, whatever sbatch's --export leaves of the environment
             f"export PYTHONPATH={shlex.quote(path)}",
             f"exec {shlex.join(command)}",
         ]
         write_whole(self.script, "\n".join(lines) + "\n")
 
-    def outcome(self, number: str) -> dict | None:
+    def outcome(self, number: str) -> Outcome | None:
         """What the job of a number left; nothing as long as it has not ended by itself."""
         try:
             # listing a folder makes a network file system look again
             os.listdir(self.folder)
-            outcome = json.loads(self.outcome_file.read_text())
-        except (OSError, ValueError):
+            outcome = Outcome(**json.loads(self.outcome_file.read_text()))
+        except (OSError, ValueError, TypeError):
             return None
-        return outcome if outcome["job"] == number else None
+        return outcome if outcome.job == number else None
 
 
 def last_lines(log: Path) -> list[str]:
@@ -113,9 +147,10 @@ def last_lines(log: Path) -> list[str]:
     return [line.rstrip() for line in text.splitlines() if line.strip()][-LOG_LINES:]
 
 
-def _run(pickled: Path) -> dict[str, Any]:
+def _run(pickled: Path) -> Outcome:
     """Run a node; whatever goes wrong in Python is in the outcome."""
     start = time.perf_counter()
+    lines: list[str] | None
     try:
         os.environ.setdefault("NIPYPE_NO_ET", "1")
         node, updatehash = pickle.loads(pickled.read_bytes())
@@ -127,19 +162,23 @@ def _run(pickled: Path) -> dict[str, Any]:
         import traceback
 
         lines = traceback.format_exc().splitlines(keepends=True)
-    seconds = time.perf_counter() - start
-    return {"traceback": lines, "seconds": seconds, "peak_gb": peak_gb()}
+    return Outcome(
+        job=os.environ.get("SLURM_JOB_ID", ""),
+        host=socket.gethostname(),
+        traceback=lines,
+        seconds=time.perf_counter() - start,
+        peak_gb=peak_gb(),
+    )
 
 
 def main(pickled: str, outcome_file: str) -> int:
     """Run the node of a file and write its outcome; return the job's exit code."""
     outcome = _run(Path(pickled))
-    outcome |= {"job": os.environ.get("SLURM_JOB_ID", ""), "host": socket.gethostname()}
-    print("".join(outcome["traceback"] or ["done\n"]), flush=True)
-    write_whole(Path(outcome_file), json.dumps(outcome))
-    return 1 if outcome["traceback"] else 0
+    print("".join(outcome.traceback or ["done\n"]), flush=True)
+    write_whole(Path(outcome_file), json.dumps(attrs.asdict(outcome)))
+    return 1 if outcome.traceback else 0
 
 
 if __name__ == "__main__":
-    # without Python's own tidying up, which a library's threads may block
+    # without Python's own clean-up, which a library's threads may block
     os._exit(main(*sys.argv[1:]))

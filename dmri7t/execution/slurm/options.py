@@ -26,14 +26,14 @@ SHORT = {
     "-t": "--time",
     "-W": "--wait",
 }
-"""Long names of short options that are looked at here."""
+"""Long names of the short options that matter here."""
 
 ALIKE = (
     {"--mem", "--mem-per-cpu", "--mem-per-gpu"},
     {"--gres", "--gpus", "--gpus-per-node", "--gpus-per-task", "--gpus-per-socket"},
     {"--cpus-per-task", "--cpus-per-gpu"},
 )
-"""Options that say the same thing: sbatch refuses two of a kind, or the later one is moot."""
+"""Options for the same thing: sbatch refuses two of a kind, or ignores the later one."""
 
 REFUSED = {
     "--job-name": "dmri7t finds its jobs by their names",
@@ -43,7 +43,7 @@ REFUSED = {
     "--test-only": "nothing would be run",
     "--clusters": "dmri7t looks at one cluster only",
 }
-"""Options that cannot be the user's, and why."""
+"""Options that the user cannot set, and why."""
 
 
 def split_options(text: str) -> list[str]:
@@ -67,7 +67,7 @@ def split_options(text: str) -> list[str]:
     except ValueError as error:
         raise InputError(f"sbatch_args: {text!r}: {error}; mend it.") from None
     for name in sorted(option_names(words) & REFUSED.keys()):
-        raise InputError(f"sbatch_args: {name} cannot be set: {REFUSED[name]}; take it out.")
+        raise InputError(f"sbatch_args: {name} cannot be set: {REFUSED[name]}; remove it.")
     return words
 
 
@@ -88,7 +88,7 @@ def option_names(words: Iterable[str]) -> set[str]:
     return names
 
 
-def directives(template: str) -> list[str]:
+def read_directives(template: str) -> list[str]:
     """Options in a script's ``#SBATCH`` lines."""
     lines = [li.strip() for li in template.splitlines() if li.strip().startswith("#SBATCH")]
     return split_options(" ".join(line.removeprefix("#SBATCH") for line in lines))

@@ -1,4 +1,4 @@
-"""What the head knows of its jobs: one question to the controller for all of them."""
+"""The user's jobs, listed by one question to the controller for all of them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dmri7t.execution.slurm.client import Job, Slurm, Unreachable
 
 
 class Queue:
-    """The user's jobs as the controller last told them.
+    """The user's jobs as the controller last listed them.
 
     Parameters
     ----------
@@ -17,7 +17,7 @@ class Queue:
     poll_seconds : float
         Between questions to the controller.
     echo : callable
-        Takes a line when the controller goes away, and when it is back.
+        Takes a line when the controller stops answering, and when it answers again.
     """
 
     def __init__(self, slurm: Slurm, poll_seconds: float, echo: Callable[[str], None]) -> None:
@@ -25,50 +25,48 @@ class Queue:
         self._poll_seconds = poll_seconds
         self._echo = echo
         self._jobs: dict[str, Job] = {}
-        self._asked = -float("inf")
-        self.answered = -float("inf")
-        """When the controller was asked what it last answered."""
-        self.away_since = 0.0
-        """Since when it does not answer; 0 while it does."""
+        self._asked_at = -float("inf")
+        self._answered_at = -float("inf")
+        self._outage_since: float | None = None
         self.trouble = ""
-        """In SLURM's own words."""
+        """Why the controller did not answer, in SLURM's own words."""
 
-    def look(self, newer_than: float = -float("inf")) -> bool:
-        """Ask again if it is time; say whether the answer is newer than a moment."""
+    def refresh(self, newer_than: float = -float("inf")) -> bool:
+        """List the jobs again if it is time; say whether the list is newer than a moment."""
         now = time.monotonic()
-        if now - self._asked >= self._poll_seconds:
+        if now - self._asked_at >= self._poll_seconds:
             try:
                 self._jobs = self._slurm.jobs()
             except Unreachable as error:
-                self.gone(str(error))
+                self.note_outage(str(error))
             else:
-                self.answered = now
-                self.back()
-            self._asked = time.monotonic()
-        return self.answered > newer_than
+                self._answered_at = now
+                self.note_answer()
+            self._asked_at = time.monotonic()
+        return self._answered_at > newer_than
 
-    def gone(self, words: str) -> None:
+    def note_outage(self, trouble: str) -> None:
         """Note that the controller did not answer."""
-        self.trouble = words
-        if not self.away_since:
-            self.away_since = time.monotonic()
-            self._echo(f"SLURM does not answer ({words}); waiting for it")
+        self.trouble = trouble
+        if self._outage_since is None:
+            self._outage_since = time.monotonic()
+            self._echo(f"SLURM does not answer ({trouble}); waiting for it")
 
-    def back(self) -> None:
-        """Note that it did."""
-        if self.away_since:
-            away = time.monotonic() - self.away_since
-            self._echo(f"SLURM answers again, after {away:.0f} s")
-        self.away_since = 0.0
+    def note_answer(self) -> None:
+        """Note that the controller answered."""
+        if self._outage_since is not None:
+            self._echo(f"SLURM answers again, after {self.outage_seconds:.0f} s")
+        self._outage_since = None
 
-    def away_for(self) -> float:
-        """Seconds since which the controller does not answer."""
-        return time.monotonic() - self.away_since if self.away_since else 0.0
+    @property
+    def outage_seconds(self) -> float:
+        """Since how many seconds the controller has not answered."""
+        return 0.0 if self._outage_since is None else time.monotonic() - self._outage_since
 
     def get(self, number: str) -> Job | None:
         """A job by its number, unless the controller has forgotten it."""
         return self._jobs.get(number)
 
-    def living(self, prefix: str) -> list[Job]:
-        """Jobs that have not ended whose names begin so."""
+    def unfinished(self, prefix: str) -> list[Job]:
+        """Jobs that have not ended and whose names begin with a prefix."""
         return [j for j in self._jobs.values() if j.name.startswith(prefix) and not j.ended]

@@ -1,13 +1,13 @@
-"""How nodes are run on SLURM: what a plugin file may say, with sane defaults."""
+"""How nodes are run on SLURM: what a plugin file may set."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import attrs
 
-from dmri7t.execution.slurm.options import directives
+from dmri7t.execution.slurm.options import read_directives
 
 
-@dataclass(frozen=True)
+@attrs.frozen
 class SlurmSettings:
     """Settings of :class:`~dmri7t.execution.slurm.plugin.SlurmPlugin`; times are in seconds.
 
@@ -27,17 +27,24 @@ class SlurmSettings:
     watch_seconds : float
         Between looks for a job's outcome in its folder.
     result_seconds : float
-        How long the files of a job that has ended are waited for.
+        How long to wait for the files of a job that has ended.
     retry_seconds : float
         Between attempts to submit while the controller is away.
     outage_seconds : float
         How long the controller may be away.
     command_seconds : float
-        Longest time that one of SLURM's commands is waited for.
+        How long to wait for one of SLURM's commands.
     tries, lost : int
         How often a job is tried that leaves no outcome, and one whose machine fails.
     cancel_tries : int
-        How often scancel is tried when the run is broken off.
+        How often scancel is tried when the run is stopped.
+    directives : tuple of str
+        The template's own options, read from it.
+
+    Raises
+    ------
+    InputError
+        If the template has options that cannot be used.
     """
 
     sbatch_args: tuple[str, ...] = ()
@@ -55,13 +62,8 @@ class SlurmSettings:
     tries: int = 2
     lost: int = 5
     cancel_tries: int = 5
-    directives: tuple[str, ...] = field(init=False)
+    directives: tuple[str, ...] = attrs.field(init=False)
 
-    def __post_init__(self) -> None:
-        """Read the template's own options.
-
-        Raises
-        ------
-        InputError
-        """
-        object.__setattr__(self, "directives", tuple(directives(self.template)))
+    @directives.default
+    def _directives(self) -> tuple[str, ...]:
+        return tuple(read_directives(self.template))

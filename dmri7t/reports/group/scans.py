@@ -177,7 +177,7 @@ def _present(prefix: Path, key: str) -> Path:
 def _map_metrics(prefix: Path) -> dict[str, float]:
     """Voxel sizes, and FA and MD in the brain mask."""
     mask_XYZ, grid = load_mask(_present(prefix, "mask"))
-    before = nibabel.load(_present(prefix, "rish0_native"))
+    before = nibabel.Nifti1Image.from_filename(_present(prefix, "rish0_native"))
     sizes = nibabel.affines.voxel_sizes(before.affine)
     values = {
         "voxel_size_in": round(float(np.prod(sizes) ** (1 / 3)), 4),

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import attrs
 from execution.test_run import add_one, fail, kill_self, node, participants
 
 from dmri7t.execution.run import run_workflow
@@ -111,12 +112,10 @@ def run(top, labels, folder, settings=QUICK, **options):
     status = run_workflow(
         top,
         labels,
+        settings,
         work_dir=folder / "work",
         log_dir=folder / "logs",
-        nprocs=1,
-        mem_gb=1,
         status=RunStatus(echo=lambda line: (lines.append(line), print(line, flush=True))),
-        where=settings,
         **options,
     )
     return status, lines, time.monotonic() - start
@@ -171,7 +170,7 @@ class Head:
 if __name__ == "__main__":
     work = Path(sys.argv[2])
     status, _, _ = run(*globals()[sys.argv[1]](work, int(sys.argv[3])), work)
-    failed = {p.label: vars(f) for p in status.participants.values() for f in p.failures}
+    failed = {p.label: attrs.asdict(f) for p in status.participants.values() for f in p.failures}
     done = [p.label for p in status.participants.values() if p.done]
     (work / "record.json").write_text(json.dumps({"failed": failed, "done": done}))
     raise SystemExit(status.exit_code)

@@ -9,7 +9,7 @@ import pytest
 from dmri7t.cli.app import main
 from dmri7t.errors import InputError, Terminated
 from dmri7t.execution import plugin_file
-from dmri7t.execution.plugin_file import Local, read_plugin_file
+from dmri7t.execution.plugin_file import LocalSettings, read_plugin_file
 from dmri7t.execution.slurm.client import Job, Slurm, Unreachable
 from dmri7t.execution.slurm.options import replace_by_name, split_options
 
@@ -28,16 +28,16 @@ def written(folder: Path, text: str) -> Path:
 
 
 def test_files_that_ship_can_be_used(installed):
-    assert read_plugin_file(PLUGINS / "local.yml") == Local(8, 24.0)
+    assert read_plugin_file(PLUGINS / "local.yml") == LocalSettings(8, 24.0)
     settings = read_plugin_file(PLUGINS / "slurm.yml")
     assert settings.sbatch_args == ("--time=02:00:00",)
     assert (settings.max_jobs, settings.poll_seconds, settings.result_seconds) == (50, 15, 120)
 
 
 def test_local_plugins(tmp_path):
-    assert read_plugin_file(written(tmp_path, "plugin: local\n")) == Local()
+    assert read_plugin_file(written(tmp_path, "plugin: local\n")) == LocalSettings()
     one = read_plugin_file(written(tmp_path, "plugin: Linear\nplugin_args: {}\n"))
-    assert one == Local(one_by_one=True)
+    assert one == LocalSettings(one_by_one=True)
 
 
 @pytest.mark.parametrize(
@@ -79,11 +79,11 @@ def test_the_command_ends_with_2(option, tmp_path, capsys):
     assert "plugin 'PBS' is not known" in capsys.readouterr().err
 
 
-def test_the_command_that_is_told_to_end(monkeypatch, tmp_path, capsys):
-    def told(args):
+def test_the_command_that_is_terminated(monkeypatch, tmp_path, capsys):
+    def terminated(args):
         raise Terminated("signal 15")
 
-    monkeypatch.setattr("dmri7t.cli.app.run", told)
+    monkeypatch.setattr("dmri7t.cli.app.run", terminated)
     with pytest.raises(SystemExit) as ended:
         main([str(tmp_path), str(tmp_path / "out"), "participant"])
     assert ended.value.code == 143 and "interrupted" in capsys.readouterr().err

@@ -6,10 +6,10 @@ import os
 import re
 import signal
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 from execution.slurm.head import QUICK, Head, run
 from execution.test_run import add_one, node, participants
 
@@ -72,7 +72,7 @@ def test_files_that_show_late_are_waited_for_but_not_for_ever(
         return content if content and time.monotonic() - seen[number] > late_by else None
 
     monkeypatch.setattr(JobFiles, "outcome", outcome)
-    settings = replace(QUICK, tries=1, result_seconds=4)
+    settings = evolve(QUICK, tries=1, result_seconds=4)
     status, _, _ = run(*participants(a=[node(add_one, "first", number=1)]), tmp_path, settings)
     assert status.exit_code == (0 if late_by < 4 else 1)
     if status.exit_code:
@@ -100,7 +100,7 @@ def test_an_outage_without_end_ends_the_run(slurm, tmp_path, monkeypatch):
     config = (slurm.folder / "slurm.conf").read_text()
     (tmp_path / "slurm.conf").write_text(re.sub("SlurmctldPort=.*", "SlurmctldPort=1", config))
     monkeypatch.setenv("SLURM_CONF", str(tmp_path / "slurm.conf"))
-    settings = replace(QUICK, outage_seconds=3, cancel_tries=1)
+    settings = evolve(QUICK, outage_seconds=3, cancel_tries=1)
     top, labels = participants(a=[node(add_one, "first", number=1)])
     status, _, seconds = run(top, labels, tmp_path, settings)
     assert status.exit_code == 1 and seconds < 60
@@ -151,7 +151,7 @@ def test_stop_on_first_crash_takes_back_the_others(slurm, tmp_path):
     (tmp_path / "marker").mkdir()
     slow = node(wait, "slow", number=1, marker=str(tmp_path / "marker"))
     top, labels = participants(bad=[node(die, "broken", number=1)], good=[slow])
-    settings = replace(QUICK, tries=1)
+    settings = evolve(QUICK, tries=1)
     status, _, seconds = run(top, labels, tmp_path, settings, stop_on_first_crash=True)
     assert status.exit_code == 1 and seconds < 60
     assert "sub-good NOT FINISHED" in status.summary()
@@ -187,7 +187,7 @@ def ended(faults, cluster):
         ("refused", "invalid partition specified: nowhere"),
     ],
 )
-def test_every_fault_is_told_as_what_it_was(ended, label, reason):
+def test_every_fault_is_named_as_what_it_was(ended, label, reason):
     assert reason in ended["failed"][label]["reason"]
     assert Path(ended["failed"][label]["crash_file"]).is_file()
 

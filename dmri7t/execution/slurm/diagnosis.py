@@ -1,11 +1,12 @@
-"""Why a job left no outcome, told from what SLURM says and from the job's own log."""
+"""Why a job left no outcome, by what SLURM says and by the job's own log."""
 
 from __future__ import annotations
 
 import re
 import signal
-from dataclasses import dataclass
 from pathlib import Path
+
+import attrs
 
 from dmri7t.execution.slurm.client import Ending
 from dmri7t.execution.slurm.job import JobFiles, last_lines
@@ -20,12 +21,12 @@ NEVER = re.compile(
     r"DependencyNeverSatisfied|BadConstraints|PartitionTimeLimit|PartitionNodeLimit|"
     r"PartitionConfig|InvalidAccount|InvalidQOS|\w+PerJob\w*|launch failed requeued held"
 )
-"""Reasons for waiting that no waiting will end."""
+"""Reasons for waiting that never end."""
 
 
-@dataclass(frozen=True)
-class Fate:
-    """What happened to a job.
+@attrs.frozen
+class Diagnosis:
+    """Why a job left no outcome.
 
     Parameters
     ----------
@@ -34,11 +35,11 @@ class Fate:
     log : str
         Last lines of its log, with its path.
     lost : bool
-        SLURM took it off its machine, which says nothing about the job.
+        It lost its machine, which says nothing about the job.
     final : bool
-        Another attempt would end the same way, or somebody does not want one.
+        Another attempt would end the same way, or was ruled out by somebody.
     memory : bool
-        It was killed for memory.
+        It was killed because it used too much memory.
     """
 
     reason: str
@@ -49,7 +50,7 @@ class Fate:
 
 
 def never_starts(reason: str) -> bool:
-    """Whether a job that waits for this reason waits in vain.
+    """Whether a job that waits for this reason will never start.
 
     Examples
     --------
@@ -59,14 +60,14 @@ def never_starts(reason: str) -> bool:
     return bool(NEVER.fullmatch(reason.strip("()")))
 
 
-def judge(number: str, ending: Ending, files: JobFiles) -> Fate:
+def diagnose(number: str, ending: Ending, files: JobFiles) -> Diagnosis:
     """Say why a job left no outcome.
 
     Parameters
     ----------
     number : str
     ending : Ending
-        What SLURM still knew of it.
+        What SLURM remembered of it.
     files : JobFiles
     """
     path = files.log(number)
@@ -77,21 +78,21 @@ def judge(number: str, ending: Ending, files: JobFiles) -> Fate:
     quoted = f"The log of job {number}, {path}, ends:\n  " + "\n  ".join(lines)
     log = quoted if lines else f"Job {number} left no log ({path})."
     last = f'; its log ends: "{lines[-1]}"' if lines else "; it left no log"
-    who = f"job {number}"
+    job = f"job {number}"
     if ending.state == "OUT_OF_MEMORY" or OUT_OF_MEMORY.search(text):
-        reason = f"{who} was killed for memory: raise --mem in sbatch_args{last}"
-        return Fate(reason, log, memory=True)
+        reason = f"{job} was killed for memory: raise --mem in sbatch_args{last}"
+        return Diagnosis(reason, log, memory=True)
     if ending.state in ("TIMEOUT", "DEADLINE") or OUT_OF_TIME.search(text):
-        reason = f"{who} was killed at its time limit: raise --time in sbatch_args{last}"
-        return Fate(reason, log, final=True)
+        reason = f"{job} was killed at its time limit: raise --time in sbatch_args{last}"
+        return Diagnosis(reason, log, final=True)
     if ending.state == "CANCELLED":
-        return Fate(f"{who} was cancelled by somebody (scancel){last}", log, final=True)
+        return Diagnosis(f"{job} was cancelled by somebody (scancel){last}", log, final=True)
     if ending.state in ("NODE_FAIL", "BOOT_FAIL", "PREEMPTED", "REVOKED"):
-        return Fate(f"{who} lost its machine ({ending.state}){last}", log, lost=True)
-    return Fate(f"{who} ended without a result{_how(ending)}{last}", log)
+        return Diagnosis(f"{job} lost its machine ({ending.state}){last}", log, lost=True)
+    return Diagnosis(f"{job} ended without a result{_ending_words(ending)}{last}", log)
 
 
-def _how(ending: Ending) -> str:
+def _ending_words(ending: Ending) -> str:
     """How a process ended, in words; shells report a signal as a code above 128."""
     number = ending.signal or (ending.code - 128 if ending.code > 128 else 0)
     if number:
@@ -101,5 +102,5 @@ def _how(ending: Ending) -> str:
             name = f"signal {number}"
         return f", killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
     if ending.state == "":
-        return ", and SLURM does not know it any more"
+        return ", and SLURM has forgotten it"
     return f", with exit code {ending.code}"
