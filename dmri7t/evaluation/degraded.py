@@ -16,13 +16,13 @@ import torch
 from dmri7t.evaluation.case import Case, Held
 from dmri7t.evaluation.chain import Estimate, ShellScan
 from dmri7t.evaluation.perfect import perfect_answer
+from dmri7t.io.opened import OpenScan, open_checked
 from dmri7t.io.source import open_dataset
-from dmri7t.signal.gradients import find_shells, split_directions
+from dmri7t.signal.gradients import split_directions
 from dmri7t.signal.grids import Grid
 from dmri7t.signal.prepare import find_brain
 from dmri7t.signal.represent import normalize, represent
 from dmri7t.signal.resample import extend
-from dmri7t.training.pairs import OpenScan, open_scan
 
 FACTORS = (1.19, 1.5)
 """By how much k-space is cropped along each axis; 1.25 over 1.05 is 1.19."""
@@ -83,7 +83,7 @@ def degraded_cases(
     source = open_dataset(root)
     for label in source.labels:
         for scan in source.scans(label):
-            with open_scan(scan) as opened:
+            with open_checked(scan) as opened:
                 for shell in opened.shells:
                     first, second = split_directions(opened.table.directions[list(shell.indices)])
                     if len(second) < FEWEST:
@@ -114,7 +114,7 @@ def _cases(
 ) -> Iterator[Case]:
     from scipy.ndimage import binary_erosion
 
-    b0s, _ = find_shells(opened.table.bvals)
+    b0s = opened.b0_indices
     # one b0 alone is shared by both halves: the tables' notes say so
     b0_halves = [list(b0s[0::2]), list(b0s[1::2])] if len(b0s) > 1 else [list(b0s)] * 2
     truth, order, held = _reference(opened, halves[1], b0_halves[1])

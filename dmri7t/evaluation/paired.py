@@ -14,6 +14,7 @@ from dmri7t.errors import InputError, ModelError
 from dmri7t.evaluation.case import Case
 from dmri7t.evaluation.chain import Estimate, ShellScan
 from dmri7t.files import whole_file
+from dmri7t.io.opened import OpenScan, open_checked
 from dmri7t.io.source import Source
 from dmri7t.models.translator import Translator
 from dmri7t.signal.grids import Grid
@@ -22,10 +23,8 @@ from dmri7t.signal.resample import resample_mask
 from dmri7t.training.pairs import (
     FIELDS,
     Cutting,
-    OpenScan,
     common_shells,
     load_pairs,
-    open_scan,
 )
 from dmri7t.training.recipe import Recipe
 from dmri7t.training.splits import split_subjects
@@ -60,7 +59,7 @@ def paired_cases(
     """
     for label in labels:
         scans = source.by_session(label)
-        with open_scan(scans[FIELDS[0]]) as low, open_scan(scans[FIELDS[1]]) as high:
+        with open_checked(scans[FIELDS[0]]) as low, open_checked(scans[FIELDS[1]]) as high:
             for shell, other in common_shells(low.shells, high.shells, shells):
                 yield _pair(label, low, high, shell, other)
 

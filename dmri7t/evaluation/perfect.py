@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import attrs
 import numpy as np
 import torch
 
 from dmri7t.errors import InputError
 from dmri7t.evaluation.chain import Estimate
+from dmri7t.io.opened import OpenScan, open_checked
 from dmri7t.io.source import open_dataset
 from dmri7t.signal.gradients import ShellVolumes
 from dmri7t.signal.represent import represent
-from dmri7t.training.pairs import OpenScan, common_shells, open_scan
+from dmri7t.training.pairs import common_shells
 
 
 def perfect_answer(
@@ -45,7 +45,7 @@ def perfect_answer(
     scans = source.scans(label) if label in source.labels else []
     for scan in scans:
         if scan.stem == stem:
-            with open_scan(scan) as twin:
+            with open_checked(scan) as twin:
                 return _answer(twin, scan.dwi, opened, shell)
     raise InputError(f"{root}: has no scan {stem}; simulate it with the same seed.")
 
@@ -57,7 +57,7 @@ def _answer(twin: OpenScan, path: Path, opened: OpenScan, shell: ShellVolumes) -
     pairs = common_shells([shell], twin.shells)
     if not pairs:
         raise InputError(f"{path}: has no shell {shell.name}; simulate it with the same shells.")
-    indices, same = pairs[0][1].indices, attrs.evolve(twin, mask=opened.mask)
+    indices = pairs[0][1].indices
     directions, b0_V = twin.table.directions[list(indices)], torch.from_numpy(twin.b0[opened.mask])
-    rep = represent(same.read(indices), b0_V, directions, twin.n_b0)
+    rep = represent(twin.read(indices, opened.mask), b0_V, directions, twin.n_b0)
     return Estimate.measured(rep)

@@ -40,33 +40,20 @@ class CleanScan(StageInterface):
     def _run_interface(self, runtime: Any) -> Any:
         import nibabel
 
-        from dmri7t.files import scratch_folder
-        from dmri7t.io.gradients import read_bvals
-        from dmri7t.io.images import open_volumes
-        from dmri7t.io.maps import load_mask
+        from dmri7t.io.opened import open_scan
+        from dmri7t.io.scan import ScanFiles
         from dmri7t.signal.clean import denoise, remove_ringing
-        from dmri7t.signal.gradients import find_shells
-        from dmri7t.signal.grids import Grid
-        from dmri7t.signal.prepare import find_brain, mean_volume
 
         inputs = self.inputs
+        files = ScanFiles(inputs.dwi, inputs.bval, mask=optional(inputs.mask))
         record: dict[str, Any] = {"denoised": "MP-PCA" if inputs.denoise else "", "gibbs": False}
-        with scratch_folder(runtime.cwd) as scratch:
-            image = open_volumes(inputs.dwi, scratch)
-
-            def volume(index: int) -> np.ndarray:
-                return np.asarray(image.dataobj[..., index])
-
+        with open_scan(files, inputs.b0_threshold, scratch=runtime.cwd) as scan:
+            volume, image = scan.volume, scan.image
             if inputs.denoise:
-                b0, _ = find_shells(read_bvals(inputs.bval), inputs.b0_threshold)
-                sizes = Grid(image.shape, image.affine).voxel_sizes
-                given = optional(inputs.mask)
-                given_XYZ = load_mask(given)[0] if given else None
-                mask_XYZ = find_brain(mean_volume(volume, b0), sizes, given_XYZ)
-                volume, figures = denoise(volume, image.shape[3], mask_XYZ)
-                record |= figures
+                volume, noise = denoise(volume, scan.n_volumes, scan.mask)
+                record |= noise
             out = np.empty(image.shape, np.float32, order="F")
-            for index in range(image.shape[3]):
+            for index in range(scan.n_volumes):
                 out[..., index] = volume(index)
                 if inputs.gibbs:
                     out[..., index] = remove_ringing(out[..., index], inputs.slice_axis)

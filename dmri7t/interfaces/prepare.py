@@ -11,6 +11,7 @@ from nipype.interfaces.base import File, TraitedSpec, traits
 
 from dmri7t.errors import InputError
 from dmri7t.interfaces.base import StageInputSpec, StageInterface, optional
+from dmri7t.signal.grids import Grid
 
 _Indices = traits.List(traits.Int)
 
@@ -46,16 +47,15 @@ class PrepareScan(StageInterface):
     output_spec = PrepareScanOutputSpec
 
     def _run_interface(self, runtime: Any) -> Any:
-        from dmri7t.files import scratch_folder
         from dmri7t.io.arrays import create_array
-        from dmri7t.io.gradients import read_table
-        from dmri7t.io.images import open_volumes
-        from dmri7t.io.maps import load_mask, save_map
-        from dmri7t.signal.gradients import find_shells
-        from dmri7t.signal.grids import Grid
-        from dmri7t.signal.prepare import find_brain, mask_volumes, mean_volume
+        from dmri7t.io.maps import save_map
+        from dmri7t.io.opened import open_scan
+        from dmri7t.io.scan import ScanFiles
 
         inputs = self.inputs
+        files = ScanFiles(
+            inputs.dwi, inputs.bval, inputs.bvec, optional(inputs.grad_b), optional(inputs.mask)
+        )
         names = {
             "dwi": "dwi.npy",
             "b0": "b0.nii",
@@ -64,24 +64,13 @@ class PrepareScan(StageInterface):
             "checks": "checks.json",
         }
         out = {field: os.path.join(runtime.cwd, name) for field, name in names.items()}
-        with scratch_folder(runtime.cwd) as scratch:
-            image = open_volumes(inputs.dwi, scratch)
-            grid = Grid(image.shape, image.affine)
-            table = read_table(inputs.bval, inputs.bvec, image.affine, optional(inputs.grad_b))
-            b0_indices, shells = find_shells(table.bvals, inputs.b0_threshold)
-            self._check_planned(grid, [b0_indices, *(s.indices for s in shells)])
-
-            def volume(index: int) -> np.ndarray:
-                return np.asarray(image.dataobj[..., index])
-
-            b0_XYZ = mean_volume(volume, b0_indices)
-            given = optional(inputs.mask)
-            given_XYZ = load_mask(given)[0] if given else None
-            mask_XYZ = find_brain(b0_XYZ, grid.voxel_sizes, given_XYZ)
-            dwi_NV = create_array(out["dwi"], (len(table), int(mask_XYZ.sum())))
-            checks = mask_volumes(volume, mask_XYZ, dwi_NV)
+        with open_scan(files, inputs.b0_threshold, scratch=runtime.cwd) as scan:
+            self._check_planned(scan.grid, [scan.b0_indices, *(s.indices for s in scan.shells)])
+            mask_XYZ, table, grid = scan.mask, scan.table, scan.grid
+            dwi_NV = create_array(out["dwi"], (scan.n_volumes, int(mask_XYZ.sum())))
+            checks: dict[str, Any] = {**scan.read_into(dwi_NV)}
             dwi_NV.flush()
-        save_map(out["b0"], b0_XYZ, grid)
+            save_map(out["b0"], scan.b0, grid)
         save_map(out["mask"], mask_XYZ, grid)
         np.savez(out["gradients"], bvals=table.bvals, directions=table.directions)
         checks["mask_volume_ml"] = float(mask_XYZ.sum() * np.prod(grid.voxel_sizes) / 1000)
@@ -93,7 +82,7 @@ class PrepareScan(StageInterface):
         self._results = out
         return runtime
 
-    def _check_planned(self, grid: Any, groups: list[tuple[int, ...]]) -> None:
+    def _check_planned(self, grid: Grid, groups: list[tuple[int, ...]]) -> None:
         """Hold what arrived against what the graph was planned for, before either is wrong."""
         inputs = self.inputs
         shape, affine = list(grid.shape), grid.affine.ravel()
@@ -104,8 +93,8 @@ class PrepareScan(StageInterface):
                 f"{inputs.dwi}: lies on another grid than the graph was planned for (voxels "
                 f"{shape} and {planned[0]}); plan the scan on the grid that it will have"
             )
-        found = [list(rows) for rows in groups]
-        if found != (inputs.groups or found):
+        arrived = [list(rows) for rows in groups]
+        if arrived != (inputs.groups or arrived):
             raise InputError(
                 f"{inputs.bval}: its b0s and shells are other volumes than the graph was planned "
                 "for; plan the scan with the b-values that it will have"
@@ -146,7 +135,6 @@ class DefineGrid(StageInterface):
 
     def _run_interface(self, runtime: Any) -> Any:
         from dmri7t.io.maps import load_mask, save_map
-        from dmri7t.signal.grids import Grid
         from dmri7t.signal.resample import resample_mask
 
         self._pin_threads()

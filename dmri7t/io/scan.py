@@ -10,6 +10,32 @@ import attrs
 from dmri7t.io.anatomy import Anatomy
 
 
+def _path(value: Path | str | None) -> Path | None:
+    return None if value is None else Path(value)
+
+
+@attrs.frozen
+class ScanFiles:
+    """Files of which a scan consists.
+
+    Parameters
+    ----------
+    dwi, bval : path
+    bvec : path, optional
+        Not needed where no directions are.
+    grad_b : path, optional
+        Gradients in the scanner frame (MRtrix), which go before the other two.
+    mask : path, optional
+        Brain mask.
+    """
+
+    dwi: Path = attrs.field(converter=Path)
+    bval: Path = attrs.field(converter=Path)
+    bvec: Path | None = attrs.field(default=None, converter=_path)
+    grad_b: Path | None = attrs.field(default=None, converter=_path)
+    mask: Path | None = attrs.field(default=None, converter=_path)
+
+
 @attrs.frozen
 class Scan:
     """One diffusion scan and all that belongs to it.
@@ -45,6 +71,11 @@ class Scan:
     kind: str = ""
     flaw: str = ""
     anatomy: Anatomy | None = None
+
+    @property
+    def files(self) -> ScanFiles:
+        """Files to open."""
+        return ScanFiles(self.dwi, self.bval, self.bvec, self.grad_b, self.mask)
 
     @property
     def segmentation(self) -> tuple[Path, ...]:

@@ -10,28 +10,22 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import attrs
-import nibabel
 import numpy as np
 import torch
 
 from dmri7t.errors import InputError
 from dmri7t.files import whole_file
-from dmri7t.io.checks import check_scan
-from dmri7t.io.gradients import read_table
-from dmri7t.io.images import open_volumes
+from dmri7t.io.opened import OpenScan, open_checked
 from dmri7t.io.scan import Scan
 from dmri7t.io.source import open_dataset
 from dmri7t.signal.coherence import coherent_rish
 from dmri7t.signal.describe import Description, describe
-from dmri7t.signal.gradients import GradientTable, ShellVolumes, find_shells
+from dmri7t.signal.gradients import ShellVolumes
 from dmri7t.signal.grids import Grid
-from dmri7t.signal.prepare import find_brain, mask_volumes, mean_volume
 from dmri7t.signal.represent import represent
 from dmri7t.signal.resample import extend, interpolate, resample_mask
 from dmri7t.signal.rish import debias
@@ -72,71 +66,17 @@ class ShellMaps:
     described: Description
 
 
-@attrs.frozen(eq=False)
-class OpenScan:
-    """A scan whose volumes are mapped, not read.
-
-    Parameters
-    ----------
-    image : nibabel image
-    grid : Grid
-    table : GradientTable
-    n_b0 : int
-    shells : list of ShellVolumes
-    mask : ndarray (X, Y, Z) bool
-    b0 : ndarray (X, Y, Z)
-        Mean of the b0s.
-    """
-
-    image: Any
-    grid: Grid
-    table: GradientTable
-    n_b0: int
-    shells: list[ShellVolumes]
-    mask: np.ndarray
-    b0: np.ndarray
-
-    def read(self, indices: Sequence[int]) -> torch.Tensor:
-        """Read volumes: mask voxels (N, V), what is not finite or negative set to zero."""
-        signal = np.empty((len(indices), int(self.mask.sum())), np.float32)
-        mask_volumes(lambda row: self.image.dataobj[..., indices[row]], self.mask, signal)
-        return torch.from_numpy(signal)
-
-    def represent(self, shell: ShellVolumes) -> ShellMaps:
-        """Read the volumes of one shell and represent them."""
-        signal_NV = self.read(shell.indices)
-        directions = self.table.directions[list(shell.indices)]
-        rep = represent(signal_NV, torch.from_numpy(self.b0[self.mask]), directions, self.n_b0)
-        values = (rep.rish_LV, rep.noise_LV, coherent_rish(rep.sh_CV, self.mask))
-        maps = [torch.zeros(len(v), *self.mask.shape) for v in values]
-        for volume, inside in zip(maps, values, strict=True):
-            volume[:, torch.from_numpy(self.mask)] = inside
-        described = describe(signal_NV, rep, shell.bval, self.mask, self.grid.voxel_sizes)
-        return ShellMaps(*maps, self.mask, self.grid, shell, described)
-
-
-@contextmanager
-def open_scan(scan: Scan) -> Iterator[OpenScan]:
-    """Check a scan, open it, and find its shells and its brain.
-
-    Raises
-    ------
-    InputError
-        If it cannot be used.
-    """
-    check_scan(scan)
-    with TemporaryDirectory() as scratch:
-        image = open_volumes(scan.dwi, scratch)
-        grid = Grid(image.shape, image.affine)
-        table = read_table(scan.bval, scan.bvec, image.affine, scan.grad_b)
-        b0, shells = find_shells(table.bvals)
-        mean_b0 = mean_volume(lambda i: image.dataobj[..., i], b0)
-        given = None if scan.mask is None else np.asarray(nibabel.load(scan.mask).dataobj) > 0
-        try:
-            mask = find_brain(mean_b0, grid.voxel_sizes, given)
-        except InputError as error:
-            raise InputError(f"{scan.mask or scan.dwi}: {error}") from error
-        yield OpenScan(image, grid, table, len(b0), shells, mask, mean_b0)
+def represent_shell(scan: OpenScan, shell: ShellVolumes) -> ShellMaps:
+    """Read the volumes of one shell and represent them."""
+    signal_NV = scan.read(shell.indices)
+    directions = scan.table.directions[list(shell.indices)]
+    rep = represent(signal_NV, torch.from_numpy(scan.b0[scan.mask]), directions, scan.n_b0)
+    values = (rep.rish_LV, rep.noise_LV, coherent_rish(rep.sh_CV, scan.mask))
+    maps = [torch.zeros(len(v), *scan.mask.shape) for v in values]
+    for volume, inside in zip(maps, values, strict=True):
+        volume[:, torch.from_numpy(scan.mask)] = inside
+    described = describe(signal_NV, rep, shell.bval, scan.mask, scan.grid.voxel_sizes)
+    return ShellMaps(*maps, scan.mask, scan.grid, shell, described)
 
 
 def common_shells(
@@ -209,9 +149,10 @@ def cut_pair(
     three: Scan, seven: Scan, how: Cutting, rng: np.random.Generator
 ) -> Iterator[TrainingExample]:
     """Cut examples from the shells that two scans share, shell by shell."""
-    with open_scan(three) as low, open_scan(seven) as high:
+    with open_checked(three) as low, open_checked(seven) as high:
         for shell, other in common_shells(low.shells, high.shells, how.shells):
-            yield from pair_examples(low.represent(shell), high.represent(other), how, rng)
+            maps = represent_shell(low, shell), represent_shell(high, other)
+            yield from pair_examples(*maps, how, rng)
 
 
 def pair_examples(
@@ -249,10 +190,10 @@ def pair_examples(
 def cut_single(scan: Scan, how: Cutting, rng: np.random.Generator) -> Iterator[TrainingExample]:
     """Cut examples without a 7T side: their targets are empty."""
     nothing = np.zeros((3, 0, 0, 0), np.float16)
-    with open_scan(scan) as low:
+    with open_checked(scan) as low:
         for shell in low.shells:
             if _is_wanted(shell, how.shells):
-                maps = low.represent(shell)
+                maps = represent_shell(low, shell)
                 for box in how.boxes(maps.mask, rng):
                     yield TrainingExample(
                         **_low_maps(maps, box),

@@ -13,11 +13,12 @@ from training.tiny import train_to_end, write_recipe
 
 from dmri7t.cli.model import main
 from dmri7t.errors import InputError
+from dmri7t.io.opened import open_scan
 from dmri7t.io.source import open_dataset
 from dmri7t.models.bundle import check_bundle
 from dmri7t.training.data import Item
 from dmri7t.training.example import TrainingExample
-from dmri7t.training.pairs import Cutting, common_shells, load_pairs, load_unpaired, open_scan
+from dmri7t.training.pairs import Cutting, common_shells, load_pairs, load_unpaired
 from dmri7t.training.splits import Split
 
 SIZES = """
@@ -47,7 +48,7 @@ def pool(tmp_path_factory) -> Path:
 
 def test_shells_that_both_scans_have(hcp):
     scans = open_dataset(hcp).by_session("000000")
-    with open_scan(scans["3T"]) as low, open_scan(scans["7T"]) as high:
+    with open_scan(scans["3T"].files) as low, open_scan(scans["7T"].files) as high:
         assert low.n_b0 == high.n_b0 == 2  # HCP's 7T b0s are b = 55 to 65
         assert [round(a.bval, -3) for a, _ in common_shells(low.shells, high.shells)] == [
             1000,

@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import attrs
-import nibabel
 import numpy as np
 import torch
-from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 
-from dmri7t.errors import InputError
 from dmri7t.evaluation.chain import ShellScan
 from dmri7t.evaluation.reality.measure import tissue_snr
 from dmri7t.evaluation.simulated import scan_of
-from dmri7t.io.checks import check_scan
-from dmri7t.io.gradients import read_table
-from dmri7t.io.images import open_volumes
+from dmri7t.io.opened import open_checked
 from dmri7t.io.scan import Scan
-from dmri7t.signal.gradients import find_shells
 from dmri7t.signal.grids import Grid
-from dmri7t.signal.prepare import find_brain, mask_volumes, mean_volume
 from dmri7t.simulation.acquisition import Protocol, draw_protocol
 from dmri7t.simulation.patches import draw_patches
 
@@ -50,33 +42,18 @@ def read_shells(scan: Scan) -> list[ShellScan]:
     InputError
         If the scan cannot be used.
     """
-    check_scan(scan)
-    with TemporaryDirectory() as scratch:
-        image = open_volumes(scan.dwi, scratch)
-        turn = io_orientation(image.affine)
-        table = read_table(scan.bval, scan.bvec, image.affine, scan.grad_b)
-        b0, shells = find_shells(table.bvals)
-
-        def volume(index: int) -> np.ndarray:
-            return apply_orientation(np.asarray(image.dataobj[..., index]), turn)
-
-        mean_b0 = mean_volume(volume, b0)
-        grid = Grid(mean_b0.shape, image.affine @ inv_ornt_aff(turn, image.shape[:3]))
-        given = None
-        if scan.mask is not None:
-            given = apply_orientation(np.asarray(nibabel.load(scan.mask).dataobj) > 0, turn)
-        try:
-            mask = find_brain(mean_b0, grid.voxel_sizes, given)
-        except InputError as error:
-            raise InputError(f"{scan.mask or scan.dwi}: {error}") from error
-        out = []
-        for shell in shells:
-            signal = np.empty((len(shell), int(mask.sum())), np.float32)
-            mask_volumes(lambda row, s=shell: volume(s.indices[row]), mask, signal)
-            directions = table.directions[list(shell.indices)]
-            values = torch.from_numpy(signal), torch.from_numpy(mean_b0[mask])
-            out.append(_in_place(values, directions, shell.bval, len(b0), mask, grid))
-        return out
+    with open_checked(scan, axes=("R", "A", "S")) as opened:
+        return [
+            _in_place(
+                (opened.read(shell.indices), torch.from_numpy(opened.b0[opened.mask])),
+                opened.table.directions[list(shell.indices)],
+                shell.bval,
+                opened.n_b0,
+                opened.mask,
+                opened.grid,
+            )
+            for shell in opened.shells
+        ]
 
 
 def _in_place(

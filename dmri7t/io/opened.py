@@ -1,0 +1,192 @@
+"""An opened scan: its volumes are mapped, and read as rows of brain voxels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+
+import attrs
+import nibabel
+import numpy as np
+import torch
+
+from dmri7t.errors import InputError
+from dmri7t.files import scratch_folder
+from dmri7t.io.checks import check_scan
+from dmri7t.io.gradients import read_bvals, read_table
+from dmri7t.io.images import open_volumes
+from dmri7t.io.maps import load_mask
+from dmri7t.io.orientation import Turn, turn_to
+from dmri7t.io.scan import Scan, ScanFiles
+from dmri7t.signal.gradients import B0_THRESHOLD, GradientTable, ShellVolumes, find_shells
+from dmri7t.signal.grids import Grid
+from dmri7t.signal.prepare import find_brain, mask_volumes, mean_volume
+
+
+@attrs.frozen(eq=False)
+class OpenScan:
+    """A scan whose volumes are mapped, not read; open as long as :func:`open_scan` holds it.
+
+    Parameters
+    ----------
+    files : ScanFiles
+    image : Nifti1Image
+        As it lies on disk.
+    grid : Grid
+        Of the volumes; the image's, or that after ``turn``.
+    b0_indices : tuple of int
+        Volumes without diffusion weighting.
+    shells : list of ShellVolumes
+    turn : Turn, optional
+        Turns the axes of volumes and mask.
+    """
+
+    files: ScanFiles
+    image: nibabel.Nifti1Image
+    grid: Grid
+    b0_indices: tuple[int, ...]
+    shells: list[ShellVolumes]
+    turn: Turn | None = None
+
+    @property
+    def n_b0(self) -> int:
+        """How many volumes have no diffusion weighting."""
+        return len(self.b0_indices)
+
+    @property
+    def n_volumes(self) -> int:
+        """How many volumes there are, N."""
+        return self.image.shape[3]
+
+    @cached_property
+    def table(self) -> GradientTable:
+        """Gradients of the N volumes, in the scanner's frame.
+
+        Raises
+        ------
+        InputError
+            If the files are not readable, or do not fit together.
+        """
+        bval, bvec, grad_b = self.files.bval, self.files.bvec, self.files.grad_b
+        if bvec is None:
+            raise InputError(f"{self.files.dwi}: has no bvec file; give one.")
+        return read_table(bval, bvec, self.image.affine, grad_b)
+
+    @cached_property
+    def b0(self) -> np.ndarray:
+        """Mean of the b0s (X, Y, Z) float32; what is not finite or negative counts as zero."""
+        return mean_volume(self.volume, self.b0_indices)
+
+    @cached_property
+    def mask(self) -> np.ndarray:
+        """Brain (X, Y, Z) bool where the b0 has signal: it came with the scan, or is found here.
+
+        Raises
+        ------
+        InputError
+            If there is none, or it does not fit; the message names the file.
+        """
+        given = None if self.files.mask is None else load_mask(self.files.mask)[0]
+        if given is not None and self.turn is not None:
+            given = self.turn.volume(given)
+        try:
+            return find_brain(self.b0, self.grid.voxel_sizes, given)
+        except InputError as error:
+            raise InputError(f"{self.files.mask or self.files.dwi}: {error}") from error
+
+    def volume(self, index: int) -> np.ndarray:
+        """Read a volume (X, Y, Z), in the image's own type."""
+        volume = np.asarray(self.image.dataobj[..., index])
+        return volume if self.turn is None else self.turn.volume(volume)
+
+    def read(self, indices: Sequence[int], mask: np.ndarray | None = None) -> torch.Tensor:
+        """Read some volumes as rows (N, V) float32; what is not finite or negative is zero.
+
+        Parameters
+        ----------
+        indices : sequence of int
+        mask : ndarray (X, Y, Z) bool, optional
+            Its V voxels in C order; by default those of the brain.
+        """
+        mask = self.mask if mask is None else mask
+        signal_NV = np.empty((len(indices), int(mask.sum())), np.float32)
+        mask_volumes(lambda row: self.volume(indices[row]), mask, signal_NV)
+        return torch.from_numpy(signal_NV)
+
+    def read_into(self, out_NV: np.ndarray) -> dict[str, int]:
+        """Read the brain voxels of all volumes into the rows of an array.
+
+        Parameters
+        ----------
+        out_NV : ndarray (N, V)
+
+        Returns
+        -------
+        dict
+            How many values were ``nonfinite`` or ``negative`` and set to zero.
+        """
+        return mask_volumes(self.volume, self.mask, out_NV)
+
+
+@contextmanager
+def open_scan(
+    files: ScanFiles,
+    b0_threshold: float = B0_THRESHOLD,
+    axes: tuple[str, str, str] | None = None,
+    scratch: Path | str | None = None,
+) -> Iterator[OpenScan]:
+    """Open a scan and part its volumes by b-value. Gradients, b0 and mask are read when asked for.
+
+    Parameters
+    ----------
+    files : ScanFiles
+        :func:`dmri7t.io.checks.check_scan` tells whether they fit together.
+    b0_threshold : float
+        Volumes up to this b-value (s/mm2) are b0.
+    axes : tuple of str, optional
+        Turn volumes and mask so that the axes point there as nearly as can be, such as
+        ``("R", "A", "S")``. By default they stay.
+    scratch : path, optional
+        Folder for the decompressed image; by default that of the system. It is removed in the end.
+
+    Raises
+    ------
+    InputError
+        If the image or the b-values cannot be read, or are not as many.
+    Dmri7tError
+        If there is no room for the decompressed image.
+    """
+    with scratch_folder(scratch) as folder:
+        image, bvals = open_volumes(files.dwi, folder), read_bvals(files.bval)
+        if image.shape[3:] != (len(bvals),):
+            raise InputError(
+                f"{files.bval}: {len(bvals)} entries but {files.dwi.name} has "
+                f"{math.prod(image.shape[3:])} volumes; find the file that belongs to the image."
+            )
+        grid = Grid(image.shape, image.affine)
+        turn = None if axes is None else turn_to(grid, axes)
+        b0_indices, shells = find_shells(bvals, b0_threshold)
+        yield OpenScan(files, image, grid if turn is None else turn.grid, b0_indices, shells, turn)
+
+
+@contextmanager
+def open_checked(scan: Scan, axes: tuple[str, str, str] | None = None) -> Iterator[OpenScan]:
+    """Check a scan of a data set, and open it.
+
+    Parameters
+    ----------
+    scan : Scan
+    axes : tuple of str, optional
+        See :func:`open_scan`.
+
+    Raises
+    ------
+    InputError
+        If it cannot be used.
+    """
+    check_scan(scan)
+    with open_scan(scan.files, axes=axes) as opened:
+        yield opened
