@@ -34,13 +34,14 @@ class Box:
     def around(cls, mask_XYZ: np.ndarray, multiple: int = 1) -> Box:
         """Box around a mask whose edges are multiples of a number."""
         start, stop = bounding_box(mask_XYZ, MARGIN)
-        pad = tuple(-(b - a) % multiple for a, b in zip(start, stop, strict=True))
-        return cls(start, stop, pad)
+        x, y, z = (-(b - a) % multiple for a, b in zip(start, stop, strict=True))
+        return cls(start, stop, (x, y, z))
 
     @property
     def slices(self) -> tuple[slice, slice, slice]:
         """Index of the part within the image."""
-        return tuple(slice(a, b) for a, b in zip(self.start, self.stop, strict=True))
+        x, y, z = (slice(a, b) for a, b in zip(self.start, self.stop, strict=True))
+        return x, y, z
 
     def place(self, values_TV: torch.Tensor, mask_XYZ: np.ndarray) -> torch.Tensor:
         """Lay mask voxels (T, V) into the padded box, zero elsewhere: (T, x, y, z)."""

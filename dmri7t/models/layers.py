@@ -68,7 +68,7 @@ class Bounded(nn.Module):
 
 def codebook(vqvae: nn.Module) -> torch.Tensor:
     """Return the codes (K, c) of a VQ-VAE."""
-    return vqvae.quantizer.quantizer.embedding.weight
+    return vqvae.get_parameter("quantizer.quantizer.embedding.weight")
 
 
 def quantize(latent: torch.Tensor, codes: torch.Tensor, chunk: int = 65536) -> torch.Tensor:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import attrs
-from attrs.validators import deep_iterable, ge, gt, min_len
+from attrs.validators import ge, gt
 
 if TYPE_CHECKING:
     from torch import nn
@@ -18,8 +18,11 @@ if TYPE_CHECKING:
 POSITIVE = ge(1)
 """Of counts."""
 
-LEVELS = [min_len(1), deep_iterable(POSITIVE)]
-"""Of the channels of each level."""
+
+def check_levels(record: object, field: attrs.Attribute, channels: tuple[int, ...]) -> None:
+    """Refuse channels that name no level, or one without channels."""
+    if not channels or min(channels) < 1:
+        raise ValueError(f"{field.name!r} should name one level or more, of 1 channel or more each")
 
 
 class Network(Protocol):
@@ -33,7 +36,7 @@ class Network(Protocol):
     def reach(self) -> tuple[int, int]:
         """How far an answer looks, and what tiles must be multiples of, in voxels of its input."""
 
-    def build(self, seen: int, made: int) -> nn.Module:
+    def build(self, n_in: int, n_out: int) -> nn.Module:
         """Build it, for so many channels of its input and of its answer."""
 
 
@@ -57,7 +60,7 @@ class UNet:
     """
 
     kind: Literal["unet"] = "unet"
-    channels: tuple[int, ...] = attrs.field(validator=LEVELS)
+    channels: tuple[int, ...] = attrs.field(validator=check_levels)
     limit: float = attrs.field(validator=gt(0))
     res_units: int = attrs.field(default=2, validator=POSITIVE)
 
@@ -72,7 +75,7 @@ class UNet:
             reach += fine + (units - 1) * coarse + coarse + fine
         return reach, 2**steps
 
-    def build(self, seen: int, made: int) -> nn.Module:
+    def build(self, n_in: int, n_out: int) -> nn.Module:
         """Build it, for so many channels of its input and of its answer."""
         from monai.networks.nets import UNet as MonaiUNet
 
@@ -80,12 +83,12 @@ class UNet:
 
         body = MonaiUNet(
             spatial_dims=3,
-            in_channels=seen,
-            out_channels=made,
+            in_channels=n_in,
+            out_channels=n_out,
             channels=self.channels,
             strides=[2] * (len(self.channels) - 1),
             num_res_units=self.res_units,
-            norm=None,
+            norm=None,  # type: ignore[arg-type]  # which MONAI takes, though it does not say so
             act="relu",
         )
         return Bounded(self.limit, body=body)
@@ -121,7 +124,7 @@ class ResidualNet:
         # the first convolution, two a block, the head
         return 2 + 2 * self.blocks, 1
 
-    def build(self, seen: int, made: int) -> nn.Module:
+    def build(self, n_in: int, n_out: int) -> nn.Module:
         """Build it, for so many channels of its input and of its answer."""
         from monai.networks.blocks import Convolution, ResidualUnit
         from torch import nn
@@ -129,17 +132,25 @@ class ResidualNet:
         from dmri7t.models.layers import Bounded
 
         width = self.width
-        unit = {"spatial_dims": 3, "norm": None, "adn_ordering": "A", "act": "relu"}
-        layers: list[nn.Module] = [Convolution(in_channels=seen, out_channels=width, **unit)]
+        layers: list[nn.Module] = [
+            Convolution(3, n_in, width, adn_ordering="A", act="relu", norm=None)
+        ]
         for _ in range(self.blocks):
             layers.append(
                 ResidualUnit(
-                    in_channels=width, out_channels=width, subunits=2, last_conv_only=True, **unit
+                    spatial_dims=3,
+                    in_channels=width,
+                    out_channels=width,
+                    subunits=2,
+                    adn_ordering="A",
+                    act="relu",
+                    norm=None,
+                    last_conv_only=True,
                 )
             )
-        head = nn.Conv3d(width, made, 3, padding=1)
-        nn.init.zeros_(head.weight)
-        nn.init.zeros_(head.bias)
+        head = nn.Conv3d(width, n_out, 3, padding=1)
+        for parameter in head.parameters():
+            nn.init.zeros_(parameter)
         return Bounded(self.limit, body=nn.Sequential(*layers), head=head)
 
 
@@ -166,7 +177,7 @@ class Vqvae:
     """
 
     kind: Literal["vqvae"] = "vqvae"
-    channels: tuple[int, ...] = attrs.field(validator=LEVELS)
+    channels: tuple[int, ...] = attrs.field(validator=check_levels)
     codes: int = attrs.field(validator=POSITIVE)
     code_size: int = attrs.field(validator=POSITIVE)
     res_layers: int = attrs.field(default=1, validator=POSITIVE)
@@ -186,15 +197,15 @@ class Vqvae:
             reach += 2 * 2**level + 2 * self.res_layers * 2 ** (level + 1)
         return reach, 2**steps
 
-    def build(self, seen: int, made: int) -> nn.Module:
+    def build(self, n_in: int, n_out: int) -> nn.Module:
         """Build it, for so many channels of its input and of its answer."""
         from monai.networks.nets import VQVAE
 
         n = len(self.channels)
         network: nn.Module = VQVAE(
             spatial_dims=3,
-            in_channels=seen,
-            out_channels=made,
+            in_channels=n_in,
+            out_channels=n_out,
             channels=self.channels,
             num_res_layers=self.res_layers,
             num_res_channels=self.channels,
@@ -225,7 +236,7 @@ class DiffusionUNet:
     """
 
     kind: Literal["diffusion"] = "diffusion"
-    channels: tuple[int, ...] = attrs.field(validator=LEVELS)
+    channels: tuple[int, ...] = attrs.field(validator=check_levels)
     res_blocks: int = attrs.field(default=1, validator=POSITIVE)
 
     @property
@@ -242,7 +253,7 @@ class DiffusionUNet:
                 reach += 2**level + 2 * 2**level
         return reach, 2**steps
 
-    def build(self, seen: int, made: int) -> nn.Module:
+    def build(self, n_in: int, n_out: int) -> nn.Module:
         """Build it, for latents and their condition in one, and for latents alone."""
         from monai.networks.nets import DiffusionModelUNet
         from torch import nn
@@ -251,8 +262,8 @@ class DiffusionUNet:
 
         network = DiffusionModelUNet(
             spatial_dims=3,
-            in_channels=seen,
-            out_channels=made,
+            in_channels=n_in,
+            out_channels=n_out,
             num_res_blocks=self.res_blocks,
             channels=self.channels,
             attention_levels=(False,) * len(self.channels),

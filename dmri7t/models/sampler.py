@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from dmri7t.models.layers import LABELS
 
@@ -41,19 +40,24 @@ def make_scheduler(kind: str) -> Any:
     raise ValueError(f"unknown scheduler {kind!r}: flow or ddim")
 
 
-def guided(network: nn.Module, condition: torch.Tensor, guidance: float) -> Denoiser:
+def guided(
+    network: Callable[..., torch.Tensor], condition: torch.Tensor, guidance: float
+) -> Denoiser:
     """Denoiser with classifier-free guidance (Ho and Salimans 2022).
 
     Parameters
     ----------
-    network : DiffusionModelUNet
+    network : callable
+        The diffusion network, or one that runs it in tiles.
     condition : Tensor (B, k, x, y, z)
         Concatenated to the latents; k may be 0.
     guidance : float
         1 asks the conditional answer alone; larger ones move away from the unconditional one.
     """
 
-    def predict(noisy: torch.Tensor, time: torch.Tensor, label: str, known: torch.Tensor) -> Any:
+    def predict(
+        noisy: torch.Tensor, time: torch.Tensor, label: str, known: torch.Tensor
+    ) -> torch.Tensor:
         classes = torch.full((noisy.shape[0],), LABELS[label], device=noisy.device)
         times = time.expand(noisy.shape[0]).to(noisy.device, torch.float32)
         return network(torch.cat([noisy, known], 1), timesteps=times, class_labels=classes)
@@ -69,7 +73,7 @@ def guided(network: nn.Module, condition: torch.Tensor, guidance: float) -> Deno
 
 
 def sample_flow(denoise: Denoiser, noise: torch.Tensor, steps: int, scheduler: Any) -> torch.Tensor:
-    """Carry noise to 7T latents along the flow, Euler steps of equal length."""
+    """Carry noise (B, c, x, y, z) to 7T latents along the flow, Euler steps of equal length."""
     times = torch.linspace(1000, 0, steps + 1)
     scheduler.set_timesteps(steps)
     latent = noise
@@ -80,7 +84,7 @@ def sample_flow(denoise: Denoiser, noise: torch.Tensor, steps: int, scheduler: A
 
 
 def sample_ddim(denoise: Denoiser, noise: torch.Tensor, steps: int, scheduler: Any) -> torch.Tensor:
-    """Denoise under the label 7T by DDIM."""
+    """Denoise (B, c, x, y, z) under the label 7T by DDIM."""
     scheduler.set_timesteps(steps)
     latent = noise
     for now in scheduler.timesteps:
@@ -92,7 +96,7 @@ def sample_ddim(denoise: Denoiser, noise: torch.Tensor, steps: int, scheduler: A
 def invert_ddim(
     denoise: Denoiser, latent: torch.Tensor, steps: int, scheduler: Any
 ) -> torch.Tensor:
-    """Carry a 3T latent into noise by the model's own predictions under the label 3T."""
+    """Carry 3T latents (B, c, x, y, z) into noise by the predictions under the label 3T."""
     scheduler.set_timesteps(steps)
     # each step carries the latent to the next noisier time; from the noisiest there is none
     for now in scheduler.timesteps.flip(0)[:-1]:

@@ -7,8 +7,9 @@ to its core, has the answer of the whole; only rounding differs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import product
+from types import EllipsisType
 
 import torch
 
@@ -95,18 +96,24 @@ def _in_tiles(
             (max(0, a - margin), min(n, b + margin))
             for (a, b), n in zip(core, x.shape[2:], strict=True)
         ]
-        answer = network(x[(..., *(slice(*span) for span in wide))])
+        answer = network(x[_index(wide)])
         ratio = answer.shape[2] / (wide[0][1] - wide[0][0])
         if whole is None:
             shape = [round(n * ratio) for n in x.shape[2:]]
             whole = answer.new_empty(*answer.shape[:2], *shape)
-        put = [slice(round(a * ratio), round(b * ratio)) for a, b in core]
+        put = [(round(a * ratio), round(b * ratio)) for a, b in core]
         take = [
-            slice(round((a - start) * ratio), round((b - start) * ratio))
+            (round((a - start) * ratio), round((b - start) * ratio))
             for (a, b), (start, _) in zip(core, wide, strict=True)
         ]
-        whole[(..., *put)] = answer[(..., *take)]
+        whole[_index(put)] = answer[_index(take)]
+    assert whole is not None, "an image without voxels"
     return whole
+
+
+def _index(spans: Iterable[tuple[int, int]]) -> tuple[EllipsisType | slice, ...]:
+    """Index of a part, by where it starts and stops along each of the last axes."""
+    return (..., *(slice(*span) for span in spans))
 
 
 def _pieces(length: int, edge: int, margin: int) -> Iterator[tuple[int, int]]:
