@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import attrs
 
@@ -15,11 +15,11 @@ from dmri7t.errors import InputError
 if TYPE_CHECKING:
     from nipype import Node
 
-SURE_SHARE = 0.1
-"""Every brain fills this share of its image at least: less room than that needs is too little."""
+SURE_FRACTION = 0.1
+"""Every brain fills this fraction of its image at least: less room than it needs is too little."""
 
-FULL_SHARE = 0.45
-"""A brain that nearly fills its image: what is printed as needed at most."""
+FULL_FRACTION = 0.45
+"""A brain that nearly fills its image: it sets what a run may need at most."""
 
 
 @attrs.frozen
@@ -35,7 +35,7 @@ class Need:
     work_gb, out_gb : float
         Room in the work folder and for the results, GiB, at most.
     sure_work_gb, sure_out_gb : float
-        Less than this cannot do.
+        Less room than this is certainly too little.
     """
 
     memory_gb: float
@@ -57,13 +57,13 @@ class Need:
 class Planned(Protocol):
     """A scan that is planned: how much room it will take, GiB.
 
-    Both are told the share of its image that the brain fills.
+    Both take the fraction of its image that the brain fills.
     """
 
-    def work_gigabytes(self, share: float) -> float:
+    def work_gigabytes(self, fraction: float) -> float:
         """In the work folder."""
 
-    def result_gigabytes(self, share: float) -> float:
+    def result_gigabytes(self, fraction: float) -> float:
         """For its results."""
 
 
@@ -81,10 +81,10 @@ def estimate(nodes: Mapping[str, Node], plans: Iterable[Planned]) -> Need:
     plans = list(plans)
     rooms = [
         room
-        for share in (FULL_SHARE, SURE_SHARE)
+        for fraction in (FULL_FRACTION, SURE_FRACTION)
         for room in (
-            sum(plan.work_gigabytes(share) for plan in plans),
-            sum(plan.result_gigabytes(share) for plan in plans),
+            sum(plan.work_gigabytes(fraction) for plan in plans),
+            sum(plan.result_gigabytes(fraction) for plan in plans),
         )
     ]
     return Need(largest.mem_gb, name.split(".", 1)[-1], *rooms)
@@ -109,7 +109,7 @@ def size_gb(folder: Path) -> float:
 
 
 def check_room(need: Need, work_dir: Path, out_dir: Path, present_gb: float = 0.0) -> list[str]:
-    """Hold the need against the free room on disk.
+    """Compare the need with the free room on disk.
 
     Parameters
     ----------
@@ -128,26 +128,37 @@ def check_room(need: Need, work_dir: Path, out_dir: Path, present_gb: float = 0.
     InputError
         If there is certainly too little room.
     """
-    rooms: dict[int, list[Any]] = {}
+    disks: dict[int, _Disk] = {}
     work = (work_dir, need.work_gb - present_gb, need.sure_work_gb - present_gb)
-    for path, most, least in (work, (out_dir, need.out_gb, need.sure_out_gb)):
-        device, free = find_free(path)
-        room = rooms.setdefault(device, [path, free, 0.0, 0.0])
-        room[2] += max(most, 0.0)
-        room[3] += max(least, 0.0)
+    for path, most_gb, least_gb in (work, (out_dir, need.out_gb, need.sure_out_gb)):
+        device, free_gb = find_free(path)
+        disk = disks.setdefault(device, _Disk(path, free_gb))
+        disk.most_gb += max(most_gb, 0.0)
+        disk.least_gb += max(least_gb, 0.0)
     warnings = []
-    for path, free, most, least in rooms.values():
-        if least > free:
+    for disk in disks.values():
+        free = f"{disk.path}: {_gb(disk.free_gb)} GiB are free, and this run"
+        if disk.least_gb > disk.free_gb:
             raise InputError(
-                f"{path}: {_gb(free)} GiB are free, and this run needs {_gb(least)} GiB at least; "
-                "make room, choose another -w, or run fewer participants at a time."
+                f"{free} needs {_gb(disk.least_gb)} GiB at least; make room, choose another -w, "
+                "or run fewer participants at a time."
             )
-        if most > free:
+        if disk.most_gb > disk.free_gb:
             warnings.append(
-                f"{path}: {_gb(free)} GiB are free, and this run may need {_gb(most)} GiB; make "
-                "room or run fewer participants at a time."
+                f"{free} may need {_gb(disk.most_gb)} GiB; make room or run fewer participants "
+                "at a time."
             )
     return warnings
+
+
+@attrs.define
+class _Disk:
+    """A file system: a folder on it, its free room, and what a run needs of it, GiB."""
+
+    path: Path
+    free_gb: float
+    most_gb: float = 0.0
+    least_gb: float = 0.0
 
 
 def check_memory(need: Need, allowed_gb: float, low_mem: bool) -> list[str]:

@@ -12,7 +12,6 @@ from nipype.interfaces.base import File, InputMultiPath, TraitedSpec, traits
 from dmri7t.interfaces.base import StageInputSpec, StageInterface, content_hash
 from dmri7t.interfaces.write import WriteOutputSpec, WriteStage
 from dmri7t.models.config import read_config
-from dmri7t.models.plain import to_plain
 
 FILES = (
     "mask",
@@ -126,7 +125,13 @@ def _model_card(folder: str, sha256: str) -> Any:
     """Take from a model's description what its report says."""
     from dmri7t import reports
 
-    config = read_config(folder)
+    config, metrics = read_config(folder), None
+    if config.metrics is not None:
+        nmse = {
+            method: {name: (spread.mean, spread.sd) for name, spread in maps.items()}
+            for method, maps in config.metrics.nmse.items()
+        }
+        metrics = reports.ModelMetrics(config.metrics.subjects, nmse)
     return reports.ModelCard(
         name=config.name,
         version=config.version,
@@ -134,7 +139,7 @@ def _model_card(folder: str, sha256: str) -> Any:
         description=config.description,
         trained_on=config.training.source,
         ranges=dict(config.ranges),
-        metrics=to_plain(config.metrics) if config.metrics else {},
+        metrics=metrics,
     )
 
 

@@ -5,6 +5,7 @@ from dmri7t.reports.page import page_pictures, write_report
 from dmri7t.reports.quality import QualityRecord, ShellQuality
 from dmri7t.reports.records import (
     ModelCard,
+    ModelMetrics,
     NodeTime,
     ParticipantReport,
     ScanReport,
@@ -15,6 +16,7 @@ from dmri7t.reports.records import (
 __all__ = [
     "MapFile",
     "ModelCard",
+    "ModelMetrics",
     "NodeTime",
     "ParticipantReport",
     "QualityRecord",

@@ -107,15 +107,6 @@ class ScanSection:
         return sentences.agreement(self.scan.quality.shells)
 
 
-@attrs.frozen
-class MetricsTable:
-    """Mean and standard deviation of the NMSE of methods (rows) by map (columns)."""
-
-    rows: dict[str, dict[str, tuple[float, float]]]
-    columns: tuple[str, ...]
-    subjects: int
-
-
 def write_report(report: ParticipantReport, out_dir: str | Path) -> list[Path]:
     """Write a participant's page and its pictures.
 
@@ -169,7 +160,7 @@ def render(report: ParticipantReport, sections: Sequence[ScanSection]) -> str:
         references=[reference.text for reference in references],
         bibtex="\n\n".join(reference.bibtex for reference in references),
         ranges=_ranges(report.model),
-        model_metrics=_metrics_table(report.model),
+        method_names=METHOD_NAMES,
         times=run_times(report.nodes, {s.workflow: s.stem for s in report.scans if s.workflow}),
     )
 
@@ -222,18 +213,3 @@ def _ranges(model: ModelCard) -> list[tuple[str, str]]:
         word, unit = RANGE_WORDS.get(name, (name, ""))
         rows.append((word, f"{plain_number(low)} to {plain_number(high)} {unit}".strip()))
     return rows
-
-
-def _metrics_table(model: ModelCard) -> MetricsTable | None:
-    """NMSE from the model's own record; None where it has none."""
-    try:
-        rows = {
-            METHOD_NAMES.get(method, method): {
-                name: (float(value["mean"]), float(value["sd"])) for name, value in maps.items()
-            }
-            for method, maps in model.metrics["nmse"].items()
-        }
-        columns = tuple(next(iter(rows.values())))
-        return MetricsTable(rows, columns, int(model.metrics["subjects"]))
-    except (KeyError, TypeError, ValueError, StopIteration, AttributeError):
-        return None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import attrs
 
@@ -16,6 +15,27 @@ from dmri7t.reports.quality import QualityRecord
 
 PACKAGES = ("numpy", "scipy", "nibabel", "dipy", "torch", "monai", "nipype", "pybids")
 """Packages whose versions the page lists, where they are installed."""
+
+
+@attrs.frozen
+class ModelMetrics:
+    """The model's own record of its error.
+
+    Parameters
+    ----------
+    subjects : int
+        Test subjects.
+    nmse : dict of dict of (float, float)
+        Mean over them, and standard deviation, None of a single one; by method and map.
+    """
+
+    subjects: int
+    nmse: dict[str, dict[str, tuple[float, float | None]]]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Maps of all methods, in order."""
+        return tuple(dict.fromkeys(name for maps in self.nmse.values() for name in maps))
 
 
 @attrs.frozen
@@ -31,9 +51,7 @@ class ModelCard:
         What the model's own record says of its training data.
     ranges : dict
         Lowest and highest value of the training data, by name.
-    metrics : dict
-        ``subjects`` and ``nmse`` by method and map, as the model's record has them; empty where
-        it has none.
+    metrics : ModelMetrics, optional
     """
 
     name: str
@@ -42,7 +60,7 @@ class ModelCard:
     description: str = ""
     trained_on: str = ""
     ranges: dict[str, tuple[float, float]] = attrs.field(factory=dict)
-    metrics: dict[str, Any] = attrs.field(factory=dict)
+    metrics: ModelMetrics | None = None
 
     @property
     def simulated(self) -> bool:

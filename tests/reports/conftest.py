@@ -14,6 +14,7 @@ from safetensors.numpy import save_file
 
 from dmri7t.reports import (
     ModelCard,
+    ModelMetrics,
     NodeTime,
     ParticipantReport,
     QualityRecord,
@@ -172,10 +173,7 @@ def participant(make_scan_report) -> ParticipantReport:
         "A model of tests.",
         "simulated pairs",
         {"bval": (700, 3000)},
-        {
-            "subjects": 12,
-            "nmse": {"interpolation": {"R0": {"mean": 0.0135, "sd": 0.002}}},
-        },
+        ModelMetrics(12, {"interpolation": {"R0": (0.0135, 0.002)}}),
     )
     return ParticipantReport(
         label="01",

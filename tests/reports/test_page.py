@@ -16,6 +16,7 @@ from safetensors.numpy import load_file, save_file
 from dmri7t.reports import (
     MapFile,
     ModelCard,
+    ModelMetrics,
     NodeTime,
     QualityRecord,
     read_node_times,
@@ -235,14 +236,15 @@ def test_nodes_of_all_scans_stand_apart():
 
 def test_numbers_can_be_read(participant, make_scan_report, tmp_path):
     """Long numbers as they stand in a model's record."""
-    record = {"R4": {"mean": 305.77844, "sd": 710.47989}, "FA": {"mean": 0.05904, "sd": 0.09954}}
+    nmse = {"R4": (305.77844, 710.47989), "FA": (0.05904, 0.09954), "MD": (0.00321, None)}
     card = evolve(
         participant.model,
         ranges={"bval": (517.742, 3040.085), "voxel_size_mm": (1.018, 4.783)},
-        metrics={"subjects": 20, "nmse": {"interpolation": record, "default": record}},
+        metrics=ModelMetrics(20, {"interpolation": nmse, "default": nmse}),
     )
     report = evolve(participant, model=card, scans=(make_scan_report(),))
     text, _ = read_page(write_report(report, tmp_path)[0])
+    assert "± 0.0995 0.0032 this model" in text
     for words in ("306 ± 710", "0.0590 ± 0.0995", "518 to 3040 s/mm²", "1.02 to 4.78 mm"):
         assert words in text, words
 
@@ -254,12 +256,15 @@ def test_two_shells_have_their_own_maps(participant, make_scan_report, tmp_path)
     scan = evolve(
         scan,
         before=evolve(scan.before, rish=scan.before.rish * 2),
-        after=evolve(scan.after, rish=scan.after.rish * 2, spread=scan.after.spread * 2),
+        after=evolve(scan.after, rish=scan.after.rish * 2, spread=((), *scan.after.spread)),
         quality=evolve(scan.quality, shells=shells),
     )
     files = write_report(evolve(participant, scans=(scan,)), tmp_path)
     names = {p.name for p in files}
     assert {f"sub-01_{b}_r4_after.png" for b in ("b1000", "b2000")} <= names
+    # the first shell has no samples
+    assert "sub-01_b2000_uncertainty_r0.png" in names
+    assert "sub-01_b1000_uncertainty_r0.png" not in names
     text, reader = read_page(files[0])
     assert "R2, b1000" in text and "R2, b2000" in text
     assert len(reader.ids) == len(set(reader.ids))

@@ -148,29 +148,29 @@ class ScanPlan:
         """Size in GiB of one volume of the output as float32."""
         return math.prod(self.grid_out.shape) * 4 / 2**30
 
-    def work_gigabytes(self, share: float) -> float:
+    def work_gigabytes(self, fraction: float) -> float:
         """Room in GiB that the graph takes in the work folder.
 
         Parameters
         ----------
-        share : float
-            Share of the image that the brain fills.
+        fraction : float
+            Part of the image that the brain fills.
         """
         inside, outside = (math.prod(grid.shape) for grid in (self.grid, self.grid_out))
         before = self.n_volumes + TENSORS
         before += (ON_INPUT_GRID + 6 * self.settings.samples) * len(self.translated)
         after = self.n_volumes + TENSORS + ON_OUTPUT_GRID * len(self.translated)
-        masked = share * (inside * before + outside * after)
+        masked = fraction * (inside * before + outside * after)
         # b0 images and masks are whole volumes
         return (masked + 2 * (inside + outside)) * 4 / 2**30
 
-    def result_gigabytes(self, share: float) -> float:
-        """Room in GiB that the results take, where the brain fills this share of the image."""
+    def result_gigabytes(self, fraction: float) -> float:
+        """Room in GiB that the results take, where the brain fills this fraction of the image."""
         voxels = {"input": math.prod(self.grid.shape), "output": math.prod(self.grid_out.shape)}
         volumes = {"": 0, "one": 1, "shells": len(self.translated), "scan": self.n_volumes}
         rows = outputs_of(self.settings.output_layout).values()
         values = sum(voxels[row.grid] * volumes[row.volumes] for row in rows)
-        return COMPRESSED * share * values * 4 / 2**30
+        return COMPRESSED * fraction * values * 4 / 2**30
 
 
 def model_settings(model: str = "default", **choices: Any) -> tuple[Settings, ModelConfig]:
