@@ -1,8 +1,8 @@
 """How much of what each network adds goes into a map; where regression alone wins, nothing.
 
 The shares of the sampler's samples and of the super-resolution network are fitted to what users
-get, NMSE of RISH and of FA on the 7T grid, on subjects that no training saw. An improvement that
-chance explains is none: what costs time and adds detail has to earn it.
+get, NMSE of RISH and of FA on the 7T grid, on subjects that no training saw. What chance may
+explain counts as no improvement: what costs time and adds detail has to earn it.
 """
 
 from __future__ import annotations
@@ -16,9 +16,6 @@ from dmri7t.models.fitted import ShareChange, ShareFit, Shares, Triple
 from dmri7t.models.plain import from_plain
 from dmri7t.models.translator import Translator
 
-FIRST_SEED = 1_850_000
-"""Subjects to whom shares are fitted have seeds from here on, apart from all others."""
-
 SIZE = 48
 """Edge of the blocks, 3T voxels: half as much again as those of training."""
 
@@ -31,8 +28,8 @@ SURE = 2.0
 """Standard errors by which a share has to be better than none."""
 
 
-def fit_shares(translator: Translator, n: int) -> Shares:
-    """Fit shares to ``n`` simulated subjects.
+def fit_shares(translator: Translator, seeds: range) -> Shares:
+    """Fit shares to simulated subjects.
 
     Each share is tried alone; what counts is the logarithm of NMSE over that without, of the
     order and of FA by half.
@@ -41,12 +38,13 @@ def fit_shares(translator: Translator, n: int) -> Shares:
     ----------
     translator : Translator
         A model of the residual form.
-    n : int
+    seeds : range
+        Of the subjects, from :data:`dmri7t.simulation.subjects.SHARES`.
     """
     changes = []
-    for i, case in enumerate(simulated_cases(n, FIRST_SEED, "any", SIZE)):
+    for i, case in enumerate(simulated_cases(seeds, "any", SIZE)):
         changes.append(_changes(translator, case, i))
-        print(f"[shares] subject {i + 1} of {n}", flush=True)
+        print(f"[shares] subject {i + 1} of {len(seeds)}", flush=True)
     return choose_shares(np.stack(changes))
 
 
@@ -82,7 +80,7 @@ def _standard_error(change_N: np.ndarray) -> np.ndarray:
 
 def _changes(translator: Translator, case: Case, seed: int) -> np.ndarray:
     """Change of the error with each share over none, (2, T, 3): samples, super-resolution."""
-    scan, wanted = case.scan, case.maps(case.truth)
+    scan, truth = case.scan, case.maps(case.truth)
     rep = scan.represent()
     encoded = encode_shell(translator, scan, rep)
     diffused = translator.diffuse(encoded, seed=seed)
@@ -92,19 +90,19 @@ def _changes(translator: Translator, case: Case, seed: int) -> np.ndarray:
         model = translator.evolve(shares=shares)
         decoded = model.decode(encoded, diffused, scan.mask)
         made = harmonized(model, scan, rep, encoded, decoded, "model")
-        figures = case.figures(case.maps(made), wanted)
-        return np.log([figures[f"NMSE {name}"] for name in MAPS])
+        metrics = case.metrics(case.maps(made), truth)
+        return np.log([metrics[f"NMSE {name}"] for name in MAPS])
 
     without = errors(NONE, NONE)
-    found = np.zeros((2, len(TRIED), 3))
+    change = np.zeros((2, len(TRIED), 3))
     for row, share in enumerate(TRIED):
         for order in range(3):
             alone = tuple(share * (n == order) for n in range(3))
             for kind, shares in enumerate(((alone, NONE), (NONE, alone))):
-                change = errors(*shares) - without
+                difference = errors(*shares) - without
                 # RISH of an order, and what a user reads off all of them
-                found[kind, row, order] = change[[order, -1]].mean()
-    return found
+                change[kind, row, order] = difference[[order, -1]].mean()
+    return change
 
 
 def best_share(change_NT: np.ndarray) -> float:

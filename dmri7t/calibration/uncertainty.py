@@ -11,22 +11,16 @@ import numpy as np
 import pandas as pd
 import torch
 
-from dmri7t.evaluation.case import MAPS, Case, figures_of
+from dmri7t.calibration.forecast import fit_forecast
+from dmri7t.evaluation.case import MAPS, Case, metrics_of
 from dmri7t.evaluation.chain import encode_shell, harmonized, interpolate_shell
 from dmri7t.evaluation.simulated import simulated_cases
 from dmri7t.models.box import Box
 from dmri7t.models.fitted import Calibration, Coverage, Intervals
-from dmri7t.models.forecast import fit_forecast
 from dmri7t.models.plain import from_plain
 from dmri7t.models.translator import Translator
 from dmri7t.models.uncertainty import Z90, anisotropy_sd, rish_sd, root_sd
 from dmri7t.signal.describe import Description
-
-FIRST_SEED = 1_500_000
-"""Calibration subjects have seeds from here on, apart from those of training and of tests."""
-
-FIRST_CHECK_SEED = 1_700_000
-"""Subjects on whom the coverage is checked have seeds from here on."""
 
 SAMPLED = 4000
 """Voxels taken from one subject."""
@@ -47,7 +41,7 @@ class Sample:
     fa, fa_truth : Tensor (n,)
     described : Description
         Of the 3T scan.
-    gain : dict
+    ratio : dict
         NMSE of the model over that of interpolation, by map.
     """
 
@@ -57,23 +51,23 @@ class Sample:
     fa: torch.Tensor
     fa_truth: torch.Tensor
     described: Description
-    gain: dict[str, float]
+    ratio: dict[str, float]
 
 
-def draw_samples(translator: Translator, first_seed: int, n: int, size: int) -> Iterator[Sample]:
+def draw_samples(translator: Translator, seeds: range, size: int) -> Iterator[Sample]:
     """Run the app's stages on simulated subjects, and keep some voxels of each.
 
     Parameters
     ----------
     translator : Translator
-    first_seed, n : int
-        Seeds of the subjects.
+    seeds : range
+        Of the subjects.
     size : int
         Edge of the simulated blocks in 3T voxels.
     """
-    for i, case in enumerate(simulated_cases(n, first_seed, "any", size)):
+    for i, case in enumerate(simulated_cases(seeds, "any", size)):
         yield _sample(translator, case, i)
-        print(f"[calibrate] subject {i + 1} of {n}", flush=True)
+        print(f"[calibrate] subject {i + 1} of {len(seeds)}", flush=True)
 
 
 def _sample(translator: Translator, case: Case, seed: int) -> Sample:
@@ -82,10 +76,10 @@ def _sample(translator: Translator, case: Case, seed: int) -> Sample:
     encoded = encode_shell(translator, scan, rep)
     decoded = translator.decode(encoded, translator.diffuse(encoded, seed=seed), scan.mask)
     estimate = harmonized(translator, scan, rep, encoded, decoded, "model")
-    ours = figures_of(estimate, case)
-    theirs = figures_of(interpolate_shell(scan, rep), case)
+    ours = metrics_of(estimate, case)
+    theirs = metrics_of(interpolate_shell(scan, rep), case)
     described = scan.describe(rep)
-    root, found = translator.resolve(
+    root, terms = translator.resolve(
         encoded,
         decoded,
         scan.mask,
@@ -99,13 +93,13 @@ def _sample(translator: Translator, case: Case, seed: int) -> Sample:
     chosen = chosen[:: max(1, len(chosen) // SAMPLED)]
     box = Box.around(scan.mask_out)
     return Sample(
-        terms=box.pick(found, scan.mask_out)[..., chosen],
+        terms=box.pick(terms, scan.mask_out)[..., chosen],
         root=box.pick(root, scan.mask_out)[..., chosen],
         truth=truth.rish_3V[:, chosen].sqrt() / translator.scale.cpu()[:, None],
         fa=estimate.anisotropy(scan)[chosen],
         fa_truth=truth.anisotropy(scan)[chosen],
         described=described,
-        gain={name: ours[f"NMSE {name}"] / theirs[f"NMSE {name}"] for name in MAPS},
+        ratio={name: ours[f"NMSE {name}"] / theirs[f"NMSE {name}"] for name in MAPS},
     )
 
 
@@ -124,9 +118,9 @@ def fit_intervals(samples: list[Sample], scale: torch.Tensor) -> Intervals:
     """
     weights = []
     for order in range(3):
-        found = torch.cat([s.terms[:, order] for s in samples], 1).double().numpy()
+        terms = torch.cat([s.terms[:, order] for s in samples], 1).double().numpy()
         error = torch.cat([(s.root - s.truth)[order] for s in samples]).double().numpy()
-        weights.append(_variance_weights(found, error**2))
+        weights.append(_variance_weights(terms, error**2))
     for order in range(3):
         factor = _solve_factor(lambda f, order=order: _coverage(samples, weights, scale, order, f))
         weights[order] = [w * factor**2 for w in weights[order]]
@@ -240,30 +234,38 @@ def plot_coverage(table: pd.DataFrame, path: Path) -> None:
 
 
 def calibrate(
-    translator: Translator, n: int, n_check: int, size: int
+    translator: Translator, seeds: range, check_seeds: range, size: int
 ) -> tuple[Calibration, pd.DataFrame]:
     """Fit intervals on some simulated subjects and check them on others.
+
+    Parameters
+    ----------
+    translator : Translator
+    seeds, check_seeds : range
+        From :data:`dmri7t.simulation.subjects.INTERVAL_FIT` and ``INTERVAL_CHECK``.
+    size : int
+        Edge of the simulated blocks in 3T voxels.
 
     Returns
     -------
     calibration : Calibration
-        For the model's description; with the forecast of what a scan gains.
+        For the model's description; with the forecast of how much a scan improves.
     table : DataFrame
         From :func:`coverage_table`, on the other subjects.
     """
     scale = translator.scale.cpu()
-    samples = list(draw_samples(translator, FIRST_SEED, n, size))
+    samples = list(draw_samples(translator, seeds, size))
     intervals = fit_intervals(samples, scale)
-    others = list(draw_samples(translator, FIRST_CHECK_SEED, n_check, size))
+    others = list(draw_samples(translator, check_seeds, size))
     table = coverage_table(others, intervals, scale)
     at_90 = table[np.isclose(table["nominal"], 0.9)].set_index("map")["observed"]
     observed = {name: round(float(at_90[name]), 4) for name in MAPS}
     # the forecast is of errors, not of intervals: all subjects may serve it
     every = [*samples, *others]
-    gains = {name: [s.gain[name] for s in every] for name in MAPS}
+    ratios = {name: [s.ratio[name] for s in every] for name in MAPS}
     calibration = Calibration(
         intervals=intervals,
-        check=Coverage(subjects=n_check, coverage_90=observed),
-        forecast=fit_forecast([s.described for s in every], gains),
+        check=Coverage(subjects=len(others), coverage_90=observed),
+        forecast=fit_forecast([s.described for s in every], ratios),
     )
     return calibration, table

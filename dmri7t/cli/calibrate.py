@@ -1,10 +1,13 @@
-"""dmri7t-model calibrate: what a model knows of its errors, and of scans it does not know."""
+"""dmri7t-model calibrate: fit shares, uncertainty and alarms to a trained model."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def add_parser(verbs: Any) -> None:
@@ -42,38 +45,46 @@ def run(args: argparse.Namespace) -> None:
     import attrs
     import torch
 
-    from dmri7t.calibration.novelty import fit_novelty
+    from dmri7t.calibration.novelty import NoveltySubjects, fit_novelty
     from dmri7t.calibration.shares import fit_shares
+    from dmri7t.calibration.uncertainty import calibrate
     from dmri7t.models.bundle import resolve_model, write_bundle
     from dmri7t.models.translator import Translator
+    from dmri7t.simulation.subjects import INTERVAL_CHECK, INTERVAL_FIT, SHARES, TRAINING
 
+    # too many are refused before hours of work
+    share_seeds = SHARES.take(args.share_subjects)
+    seeds, check_seeds = INTERVAL_FIT.take(args.subjects), INTERVAL_CHECK.take(args.check_subjects)
+    novelty_subjects = NoveltySubjects(training=TRAINING.take(args.novelty_subjects))
     if args.threads:
         torch.set_num_threads(args.threads)
     folder = resolve_model(args.model)
     translator = Translator.load(folder)
     config = translator.config
-    if args.share_subjects and config.form == "residual":
-        shares = fit_shares(translator, args.share_subjects)
+    if share_seeds and config.form == "residual":
+        shares = fit_shares(translator, share_seeds)
         translator = translator.evolve(shares=shares)
         config = attrs.evolve(config, shares=shares)
-    if args.subjects:
-        config = attrs.evolve(config, calibration=_fit_uncertainty(args, translator))
-    if args.novelty_subjects:
-        novelty = fit_novelty(translator, folder, args.novelty_subjects)
+    if seeds:
+        calibration, table = calibrate(translator, seeds, check_seeds, args.size)
+        config = attrs.evolve(config, calibration=calibration)
+        _show_coverage(table, args.output)
+    if novelty_subjects.training:
+        novelty = fit_novelty(translator, folder, novelty_subjects)
         config = attrs.evolve(config, novelty=novelty)
     write_bundle(folder, config)
     print(f"written into {folder / 'config.json'}")
 
 
-def _fit_uncertainty(args: argparse.Namespace, translator: Any) -> Any:
-    """Fit on some subjects, show the coverage on others."""
-    from dmri7t.calibration.uncertainty import calibrate, plot_coverage
+def _show_coverage(table: pd.DataFrame, folder: Path | None) -> None:
+    """Print how many voxels the intervals held; write table and picture where a folder is given."""
+    from dmri7t.calibration.uncertainty import plot_coverage
+    from dmri7t.files import whole_file
 
-    fitted, table = calibrate(translator, args.subjects, args.check_subjects, args.size)
-    if args.output:
-        args.output.mkdir(parents=True, exist_ok=True)
-        table.to_csv(args.output / "coverage.tsv", sep="\t", index=False, float_format="%.4f")
-        plot_coverage(table, args.output / "coverage.png")
+    if folder:
+        with whole_file(folder / "coverage.tsv") as part:
+            table.to_csv(part, sep="\t", index=False, float_format="%.4f")
+        with whole_file(folder / "coverage.png") as part:
+            plot_coverage(table, part)
     wide = table.pivot(index="nominal", columns="map", values="observed")
     print(wide.to_string(float_format="{:.3f}".format))
-    return fitted

@@ -17,7 +17,7 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
     """Add the verb to the command."""
     verb = verbs.add_parser("compare", help="put real scans beside simulations of their protocol")
     verb.add_argument("bids_dir", type=Path, help="BIDS data set of 3T scans")
-    verb.add_argument("--output", type=Path, required=True, help="folder for table and figure")
+    verb.add_argument("--output", type=Path, required=True, help="folder for table and picture")
     verb.add_argument("--subjects", type=int, default=8, help="simulated brains a shell")
     verb.add_argument("--seed", type=int, default=0, help="of the simulations")
     verb.add_argument("--threads", type=int, help="of torch; default: all")
@@ -32,15 +32,17 @@ def run(args: argparse.Namespace) -> None:
     from dmri7t.evaluation.reality.compare import compare_scan, summary
     from dmri7t.evaluation.reality.pictures import draw_comparisons
     from dmri7t.files import whole_file
+    from dmri7t.simulation.subjects import REALITY
 
     if args.subjects < 2:
         raise InputError(f"--subjects {args.subjects}: too few to compare with; give 2 or more.")
     if args.threads:
         torch.set_num_threads(args.threads)
+    seeds = REALITY.take(args.subjects, args.seed)
     comparisons = []
     for scan in _scans(args.bids_dir):
         try:
-            for comparison in compare_scan(scan, args.subjects, args.seed):
+            for comparison in compare_scan(scan, seeds):
                 print(summary(comparison) + "\n", flush=True)
                 comparisons.append(comparison)
         except InputError as error:

@@ -18,7 +18,7 @@ def add_parser(verbs: Any) -> None:
         metavar="MODEL",
         help="models, or with --pairs and --folds recipes, each trained for every fold",
     )
-    verb.add_argument("--output", type=Path, required=True, help="folder for tables and figure")
+    verb.add_argument("--output", type=Path, required=True, help="folder for tables and picture")
     what = verb.add_mutually_exclusive_group()
     what.add_argument("--pairs", type=Path, help="BIDS with ses-3T and ses-7T, or HCP's folders")
     what.add_argument(
@@ -32,7 +32,7 @@ def add_parser(verbs: Any) -> None:
     group.add_argument("--protocol", choices=["any", "hcp"], default="any")
     group.add_argument("--size", type=int, default=48, help="edge of the blocks, 3T voxels")
     group.add_argument(
-        "--record", action="store_true", help="write the figures into the models' cards too"
+        "--record", action="store_true", help="write the metrics into the models' cards too"
     )
     group = verb.add_argument_group("pairs")
     group.add_argument("--folds", type=int, default=0, metavar="K", help="by subject and family")
@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> None:
     if rows.empty:
         raise InputError(f"{args.pairs or args.degrade}: no shell could be compared; see above.")
     table = write_tables(rows, args.output, notes)
-    draw(shown, args.output / "figure.png")
+    draw(shown, args.output / "picture.png")
     if args.record and not (args.pairs or args.degrade):
         _record(args, table)
     print((args.output / "table.md").read_text())
@@ -101,18 +101,20 @@ def _methods(args: argparse.Namespace, translators: list[Any], linear: Any) -> l
 def _simulated_linear() -> Any:
     """Linear scaling fitted on simulated subjects that are neither for training nor for tests."""
     from dmri7t.evaluation.methods import fit_linear
-    from dmri7t.evaluation.simulated import FIRST_FIT_SEED, simulated_cases
+    from dmri7t.evaluation.simulated import simulated_cases
+    from dmri7t.simulation.subjects import LINEAR_FIT
 
-    return fit_linear(simulated_cases(12, FIRST_FIT_SEED, "any", 32))
+    return fit_linear(simulated_cases(LINEAR_FIT.take(12), "any", 32))
 
 
 def _on_simulated(args: argparse.Namespace, shown: Any) -> tuple[Any, list[str]]:
     from dmri7t.evaluation.measure import run_methods
-    from dmri7t.evaluation.simulated import FIRST_TEST_SEED, simulated_cases
+    from dmri7t.evaluation.simulated import simulated_cases
+    from dmri7t.simulation.subjects import HELD_OUT
 
+    seeds = HELD_OUT.take(args.subjects, args.seed)
     methods = _methods(args, _models(args), _simulated_linear())
-    first = FIRST_TEST_SEED + args.seed
-    cases = simulated_cases(args.subjects, first, args.protocol, args.size)
+    cases = simulated_cases(seeds, args.protocol, args.size)
     scanner = "a 7T scan" if args.protocol == "hcp" else "the same scan on finer voxels"
     note = (
         f"{args.subjects} simulated subjects that no training saw (protocol {args.protocol}), "
@@ -196,11 +198,11 @@ def _model_of_fold(
 
 
 def _record(args: argparse.Namespace, table: Any) -> None:
-    """Write the figures into the cards of the models that were measured."""
-    from dmri7t.evaluation.record import record_figures
+    """Write the metrics into the cards of the models that were measured."""
+    from dmri7t.evaluation.record import record_metrics
     from dmri7t.models.bundle import resolve_model
 
     asked = f"--subjects {args.subjects} --seed {args.seed} --protocol {args.protocol}"
     command = f"dmri7t-model evaluate {' '.join(Path(m).name for m in args.models)} {asked}"
     for name in args.models:
-        record_figures(resolve_model(name), table, f"{command} --output DIR")
+        record_metrics(resolve_model(name), table, f"{command} --output DIR")

@@ -1,1 +1,1 @@
-"""Folds, tables and figures of how good a model is."""
+"""How good a model is: cases, methods, metrics, tables and pictures."""

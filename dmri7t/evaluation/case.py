@@ -22,7 +22,7 @@ METRICS = ("NMSE", "SSIM")
 
 
 @attrs.frozen(eq=False)
-class Held:
+class HeldOut:
     """What was measured along directions that the methods are not given.
 
     Parameters
@@ -41,9 +41,9 @@ class Held:
         Their noise counts, the same for every answer: none can reach zero. Unlike FA and RISH,
         whose reference noise raises, signals favour no answer for being noisy itself.
         """
-        wanted = self.signal_NV[:, counted_V]
-        found = synthesize(estimate.sh_CV[:, counted_V].float(), self.directions_N3)
-        return float((found - wanted).square().sum() / wanted.square().sum())
+        truth_NV = self.signal_NV[:, counted_V]
+        answer_NV = synthesize(estimate.sh_CV[:, counted_V].float(), self.directions_N3)
+        return float((answer_NV - truth_NV).square().sum() / truth_NV.square().sum())
 
 
 @attrs.frozen(eq=False)
@@ -65,7 +65,7 @@ class Case:
         How many of R0, R2, R4 both sides can show.
     factor : str
         How the scan was degraded; empty where it was not.
-    held : Held, optional
+    held_out : HeldOut, optional
         Signals of the scan's other directions.
     perfect : Estimate, optional
         What a method should answer, where the reference is not that.
@@ -78,7 +78,7 @@ class Case:
     counted: np.ndarray
     orders: int = 3
     factor: str = ""
-    held: Held | None = None
+    held_out: HeldOut | None = None
     perfect: Estimate | None = None
 
     @property
@@ -96,15 +96,15 @@ class Case:
             out[name][inside] = value.float()
         return out
 
-    def figures(
-        self, found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]
+    def metrics(
+        self, answer: dict[str, torch.Tensor], truth: dict[str, torch.Tensor]
     ) -> dict[str, float]:
         """NMSE and SSIM of every map, keys such as ``NMSE R0``.
 
         Parameters
         ----------
-        found, wanted : dict
-            From :meth:`maps`, of the answer and of the truth.
+        answer, truth : dict
+            Both from :meth:`maps`.
         """
         # a window of SSIM reaches five voxels beyond what counts
         start, stop = bounding_box(self.counted, 6)
@@ -112,19 +112,19 @@ class Case:
         keep = torch.as_tensor(self.counted[box])
         out = {}
         for name in self.names:
-            pair = found[name][box], wanted[name][box]
+            pair = answer[name][box], truth[name][box]
             out[f"NMSE {name}"] = float(nmse(*pair, keep))
             out[f"SSIM {name}"] = float(ssim(*pair, keep))
         return out
 
-    def signal_figures(self, estimate: Estimate) -> dict[str, float]:
+    def signal_metrics(self, estimate: Estimate) -> dict[str, float]:
         """``NMSE DWI``, of the directions that the methods are not given; nothing without any."""
-        if self.held is None:
+        if self.held_out is None:
             return {}
         counted_V = torch.as_tensor(self.counted[self.scan.mask_out])
-        return {f"{METRICS[0]} {DWI}": self.held.nmse(estimate, counted_V)}
+        return {f"{METRICS[0]} {DWI}": self.held_out.nmse(estimate, counted_V)}
 
 
-def figures_of(estimate: Estimate, case: Case) -> dict[str, float]:
+def metrics_of(estimate: Estimate, case: Case) -> dict[str, float]:
     """NMSE and SSIM of an answer against its case's truth."""
-    return case.figures(case.maps(estimate), case.maps(case.truth))
+    return case.metrics(case.maps(estimate), case.maps(case.truth))

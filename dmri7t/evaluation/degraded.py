@@ -13,7 +13,7 @@ import attrs
 import numpy as np
 import torch
 
-from dmri7t.evaluation.case import Case, Held
+from dmri7t.evaluation.case import Case, HeldOut
 from dmri7t.evaluation.chain import Estimate, ShellScan
 from dmri7t.evaluation.perfect import perfect_answer
 from dmri7t.io.opened import OpenScan, open_checked
@@ -117,7 +117,7 @@ def _cases(
     b0s = opened.b0_indices
     # one b0 alone is shared by both halves: the tables' notes say so
     b0_halves = [list(b0s[0::2]), list(b0s[1::2])] if len(b0s) > 1 else [list(b0s)] * 2
-    truth, order, held = _reference(opened, halves[1], b0_halves[1])
+    truth, order, held_out = _reference(opened, halves[1], b0_halves[1])
     counted = binary_erosion(opened.mask)
     volumes = _volumes(opened, [*b0_halves[0], *halves[0]])
     for factor in factors:
@@ -126,16 +126,16 @@ def _cases(
         name = f"{factor:g} times coarser" + (
             f", {noise_factor:g} times the noise" if noise_factor > 1 else ""
         )
-        yield Case(stem, shell, scan, truth, counted, shown, name, held)
+        yield Case(stem, shell, scan, truth, counted, shown, name, held_out)
 
 
-def _reference(opened: OpenScan, half: list[int], b0s: list[int]) -> tuple[Estimate, int, Held]:
+def _reference(opened: OpenScan, half: list[int], b0s: list[int]) -> tuple[Estimate, int, HeldOut]:
     """Of the half that is kept: debiased RISH and coefficients, the fit's order, the signals."""
     directions, signal_NV, b0_V = opened.table.directions[half], opened.read(half), opened.read(b0s)
     b0_V = b0_V.mean(0)
     rep = represent(signal_NV, b0_V, directions, len(b0s))
-    held = Held(normalize(signal_NV, b0_V), directions)
-    return Estimate.measured(rep), rep.plan.order, held
+    held_out = HeldOut(normalize(signal_NV, b0_V), directions)
+    return Estimate.measured(rep), rep.plan.order, held_out
 
 
 def _volumes(opened: OpenScan, indices: list[int]) -> torch.Tensor:

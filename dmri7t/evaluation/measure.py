@@ -18,7 +18,7 @@ TRUTH = "truth"
 
 
 class Shown:
-    """Keeps the maps of the first case, for the figure."""
+    """Keeps the maps of the first case, for the picture."""
 
     def __init__(self) -> None:
         self.case: Case | None = None
@@ -41,9 +41,9 @@ def run_methods(
     cases : iterable of Case
     methods : sequence of Method
     seed : int
-        Of the samplers; the place of a case is added.
+        Of the samplers; the number of a case is added.
     shown : Shown, optional
-        Keeps what the figure shows.
+        Keeps what the picture shows.
 
     Returns
     -------
@@ -51,20 +51,20 @@ def run_methods(
         :data:`KEYS`, and ``NMSE R0`` and so on; empty cells where a map cannot be compared.
     """
     rows = []
-    for place, case in enumerate(cases):
+    for number, case in enumerate(cases):
         rep = case.scan.represent()
-        wanted = case.maps(case.truth)
+        truth = case.maps(case.truth)
         if shown is not None:
-            shown.keep(case, "reference", wanted)
-        known = [] if case.perfect is None else [Method(TRUTH, lambda *_, c=case: c.perfect)]
-        for method in [*known, *methods]:
-            answer = method.make(case.scan, rep, seed + place)
-            found = case.maps(answer)
+            shown.keep(case, "reference", truth)
+        perfect = [] if case.perfect is None else [Method(TRUTH, lambda *_, c=case: c.perfect)]
+        for method in [*perfect, *methods]:
+            answer = method.make(case.scan, rep, seed + number)
+            maps = case.maps(answer)
             if shown is not None:
-                shown.keep(case, method.name, found)
-            who = dict(zip(KEYS, (case.subject, case.shell, case.factor, method.name), strict=True))
-            figures = case.figures(found, wanted) | case.signal_figures(answer)
-            rows.append({**who, **figures})
+                shown.keep(case, method.name, maps)
+            keys = (case.subject, case.shell, case.factor, method.name)
+            metrics = case.metrics(maps, truth) | case.signal_metrics(answer)
+            rows.append({**dict(zip(KEYS, keys, strict=True)), **metrics})
         print(f"[evaluate] {case.subject} {case.shell} {case.factor}".rstrip(), flush=True)
     columns = [*KEYS, *(f"{metric} {name}" for name in (*MAPS, DWI) for metric in METRICS)]
     return pd.DataFrame(rows).reindex(columns=columns)

@@ -115,7 +115,7 @@ def refuse_known(translator: Translator, labels: Iterable[str], root: Path) -> N
         # labels such as 01 stand for others in another data set; a copy under a new name does not
         print(
             f"[evaluate] {name}: was trained on {source}, which has {len(known)} labels in common "
-            f"with {root}; if these are the same people, its figures here mean nothing",
+            f"with {root}; if these are the same people, its metrics here mean nothing",
             flush=True,
         )
     else:

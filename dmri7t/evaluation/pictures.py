@@ -1,4 +1,4 @@
-"""One slice of every map and method with its error, as in the paper's second figure."""
+"""One slice of every map and method with its error, as in the paper's Figure 2."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from dmri7t.evaluation.measure import Shown
+from dmri7t.files import whole_file
 
 ERROR_SHARE = 0.3
 """Errors are shown up to this share of the map's window."""
@@ -44,17 +45,17 @@ def draw(shown: Shown, path: Path) -> None:
     figure.subplots_adjust(0.13, 0.06, 0.99, 0.92, 0.03, 0.03)
     error_image = None
     for row, (method, maps) in enumerate(shown.maps.items()):
-        for place, name in enumerate(case.names):
+        for column, name in enumerate(case.names):
             image = _cut(maps[name], level, box, turn)
-            axes[row, 2 * place].imshow(image, cmap="gray", vmin=0, vmax=windows[name])
+            axes[row, 2 * column].imshow(image, cmap="gray", vmin=0, vmax=windows[name])
             if method != "reference":
-                wanted = _cut(reference[name], level, box, turn)
-                error_image = axes[row, 2 * place + 1].imshow(
-                    np.abs(image - wanted) / windows[name], cmap="inferno", vmin=0, vmax=ERROR_SHARE
+                truth = _cut(reference[name], level, box, turn)
+                error_image = axes[row, 2 * column + 1].imshow(
+                    np.abs(image - truth) / windows[name], cmap="inferno", vmin=0, vmax=ERROR_SHARE
                 )
             if row == 0:
-                axes[0, 2 * place].set_title(name, color="white", fontsize=9)
-                axes[0, 2 * place + 1].set_title("error", color="0.7", fontsize=8)
+                axes[0, 2 * column].set_title(name, color="white", fontsize=9)
+                axes[0, 2 * column + 1].set_title("error", color="0.7", fontsize=8)
         axes[row, 0].text(
             -0.06,
             0.5,
@@ -73,9 +74,10 @@ def draw(shown: Shown, path: Path) -> None:
         )
         bar.set_ticks([0, ERROR_SHARE], labels=["0", f"{ERROR_SHARE:.0%} of the window"])
         bar.ax.tick_params(colors="white", labelsize=7, length=0, pad=1)
-    said = " ".join(filter(None, [case.subject, case.shell, case.factor]))
-    figure.text(0.01, 0.97, said, color="white", fontsize=9, va="top")
-    figure.savefig(path, facecolor="black")
+    title = " ".join(filter(None, [case.subject, case.shell, case.factor]))
+    figure.text(0.01, 0.97, title, color="white", fontsize=9, va="top")
+    with whole_file(path) as part:
+        figure.savefig(part, facecolor="black", format="png")
 
 
 def _box(sheet: np.ndarray) -> tuple[slice, slice]:

@@ -1,4 +1,4 @@
-"""Figures of an evaluation, written into the model they were measured on."""
+"""Metrics of an evaluation, written into the model they were measured on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dmri7t.models.bundle import check_bundle, write_bundle
 from dmri7t.models.fitted import MapName, Metrics, Spread
 
 
-def record_figures(folder: Path, table: pd.DataFrame, command: str) -> None:
+def record_metrics(folder: Path, table: pd.DataFrame, command: str) -> None:
     """Put a summary into config.json and the card of a model.
 
     Parameters

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -15,14 +15,8 @@ from dmri7t.simulation.acquisition import Protocol, draw_protocol, hcp_protocol
 from dmri7t.simulation.fields import Axes
 from dmri7t.simulation.patches import Patch, draw_patches
 
-FIRST_TEST_SEED = 2_000_000
-"""Seeds from here on are never used for training or validation."""
-
-FIRST_FIT_SEED = 1_900_000
-"""Subjects to whom the linear scaling is fitted, apart from those of training and test."""
-
 EDGE = 4
-"""Voxels of the output at a block's border that are left out of the figures."""
+"""Voxels of the output at a block's border that are left out of the metrics."""
 
 
 def axes_grid(axes: Axes) -> Grid:
@@ -72,26 +66,19 @@ def draw_blocks(seeds: Iterable[int], protocol: str, size: int) -> Iterator[Patc
     Parameters
     ----------
     seeds : iterable of int
-        One a brain.
+        One a subject, from a range of :mod:`dmri7t.simulation.subjects`.
     protocol : {"any", "hcp"}
         Drawn as in training, or HCP's 3T scan (1.25 mm, 90 directions, b = 1000).
     size : int
         Edge in 3T voxels.
     """
-    for number in seeds:
-        rng = np.random.default_rng([number, 1])
+    for seed in seeds:
+        rng = np.random.default_rng([seed, 1])
         drawn: Protocol = hcp_protocol(rng) if protocol == "hcp" else draw_protocol(rng)
-        yield draw_patches(number, size, drawn)[0]
+        yield draw_patches(seed, size, drawn)[0]
 
 
-def test_subjects(n: int, seed: int, protocol: str, size: int) -> Iterator[Patch]:
-    """Draw blocks of ``n`` test subjects; ``seed`` is an offset to the first one's."""
-    first = FIRST_TEST_SEED + seed
-    yield from draw_blocks(range(first, first + n), protocol, size)
-
-
-def simulated_cases(n: int, first_seed: int, protocol: str, size: int) -> Iterator[Case]:
-    """Draw cases of ``n`` simulated subjects with seeds from ``first_seed`` on."""
-    seeds = range(first_seed, first_seed + n)
+def simulated_cases(seeds: Sequence[int], protocol: str, size: int) -> Iterator[Case]:
+    """Draw a case of each subject; see :func:`draw_blocks`."""
     for seed, patch in zip(seeds, draw_blocks(seeds, protocol, size), strict=True):
         yield case_of(patch, f"sim{seed}")

@@ -8,6 +8,7 @@ import pandas as pd
 
 from dmri7t.evaluation.case import DWI, MAPS, METRICS
 from dmri7t.evaluation.measure import KEYS
+from dmri7t.files import whole_file
 
 
 def summarize(rows: pd.DataFrame) -> pd.DataFrame:
@@ -26,8 +27,8 @@ def summarize(rows: pd.DataFrame) -> pd.DataFrame:
         method, map, metric, mean, sd, n, median; with a column factor before them where scans
         were degraded.
     """
-    long = rows.melt(KEYS, var_name="figure").dropna(subset="value")
-    long[["metric", "map"]] = long.pop("figure").str.split(" ", expand=True)
+    long = rows.melt(KEYS, var_name="column").dropna(subset="value")
+    long[["metric", "map"]] = long.pop("column").str.split(" ", expand=True)
     by = ["factor", "method", "map", "metric"]
     each = long.groupby([*by, "subject"], sort=False)["value"].mean()
     groups = each.groupby(by, sort=False)
@@ -53,10 +54,10 @@ def _grid(table: pd.DataFrame, title: str, spread: bool) -> str:
     maps = [name for name in (*MAPS, DWI) if (table["map"] == name).any()]
     lines = [f"| {title} | " + " | ".join(maps) + " |", "|---" * (len(maps) + 1) + "|"]
     for method, rows in table.groupby("method", sort=False):
-        found = rows.set_index("map")
+        by_map = rows.set_index("map")
         cells = []
         for name in maps:
-            row = found.loc[name] if name in found.index else None
+            row = by_map.loc[name] if name in by_map.index else None
             if row is None:
                 cells.append("")
             elif spread and row["n"] > 1:
@@ -69,10 +70,11 @@ def _grid(table: pd.DataFrame, title: str, spread: bool) -> str:
 
 def write_tables(rows: pd.DataFrame, folder: Path, notes: list[str]) -> pd.DataFrame:
     """Write table.tsv, subjects.tsv and table.md; return the summary."""
-    folder.mkdir(parents=True, exist_ok=True)
     table = summarize(rows)
-    said = {"sep": "\t", "index": False, "float_format": "%.5f"}
-    rows.dropna(axis=1, how="all").to_csv(folder / "subjects.tsv", **said)
-    table.to_csv(folder / "table.tsv", **said)
-    (folder / "table.md").write_text(markdown(table, notes))
+    form = {"sep": "\t", "index": False, "float_format": "%.5f"}
+    for name, frame in (("subjects", rows.dropna(axis=1, how="all")), ("table", table)):
+        with whole_file(folder / f"{name}.tsv") as part:
+            frame.to_csv(part, **form)
+    with whole_file(folder / "table.md") as part:
+        part.write_text(markdown(table, notes))
     return table

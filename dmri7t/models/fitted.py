@@ -139,7 +139,7 @@ class Calibration:
     check : Coverage
         Whether they hold the truth.
     forecast : dict of ForecastFit
-        What a scan may be expected to gain, by map.
+        How much a scan may be expected to improve, by map.
     """
 
     intervals: Intervals

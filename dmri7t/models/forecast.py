@@ -1,7 +1,7 @@
-"""How much a scan may be expected to gain, from what simulated scans like it gained.
+"""How much a model may improve a scan, from how much it improved simulated scans like it.
 
-The gain is the ratio of two errors against the truth: the model's, over that of plain
-interpolation. Its logarithm is close to linear in what describes a scan.
+That is the ratio of two errors against the truth: the model's, over that of plain interpolation.
+Its logarithm is close to linear in what describes a scan.
 """
 
 from __future__ import annotations
@@ -13,14 +13,10 @@ import attrs
 import numpy as np
 
 from dmri7t.models.fitted import ForecastFit, MapName
-from dmri7t.models.plain import from_plain
 from dmri7t.signal.describe import Description
 
 FEATURES = ("constant", "noise", "voxel size", "b-value", "directions", "correlated noise")
 """What the logarithm of the ratio is a weighted sum of."""
-
-RIDGE = 1.0
-"""Weight of the penalty on all but the constant: few subjects, correlated features."""
 
 Z80 = 1.2816
 """80 % of a normal variable lie within so many standard deviations."""
@@ -50,47 +46,15 @@ def features(described: Description) -> np.ndarray:
     )
 
 
-def fit_forecast(
-    described: list[Description], ratios: dict[MapName, list[float]]
-) -> dict[MapName, ForecastFit]:
-    """Fit the forecast of every map by ridge regression.
-
-    Parameters
-    ----------
-    described : list of Description
-        Of N simulated scans.
-    ratios : dict of list of N floats
-        NMSE of the model over that of interpolation, by map.
-
-    Returns
-    -------
-    dict of ForecastFit
-        By map.
-    """
-    x_NF = np.stack([features(d) for d in described])
-    penalty = RIDGE * np.diag([0.0, *[1.0] * (len(FEATURES) - 1)])
-    out: dict[MapName, ForecastFit] = {}
-    for name, values in ratios.items():
-        log_N = np.log(values)
-        normal = x_NF.T @ x_NF + penalty
-        weights = np.linalg.solve(normal, x_NF.T @ log_N)
-        # degrees of freedom that the penalised fit uses up
-        used = float(np.trace(np.linalg.solve(normal, x_NF.T @ x_NF)))
-        power = float(((log_N - x_NF @ weights) ** 2).sum()) / max(len(log_N) - used, 1.0)
-        rounded = {"weights": [round(float(w), 5) for w in weights], "sd": round(power**0.5, 5)}
-        out[name] = from_plain(ForecastFit, rounded)
-    return out
-
-
 def forecast(
     fitted: Mapping[MapName, ForecastFit], described: Description
 ) -> dict[MapName, Forecast]:
-    """Say what a scan may gain.
+    """Expected ratio for a scan, by map.
 
     Parameters
     ----------
     fitted : dict of ForecastFit
-        From :func:`fit_forecast`.
+        By map, from :func:`dmri7t.calibration.forecast.fit_forecast`.
     described : Description
 
     Examples

@@ -99,7 +99,7 @@ def seven_tesla(low: Scanner, snr: float = 40.0) -> Scanner:
 
 
 def without_flaws(scanner: Scanner) -> Scanner:
-    """The same scanner, without motion, gain, losses or errors: the target of training.
+    """The same scanner, without motion, drift, losses or errors: the target of training.
 
     Contrast and point-spread (in voxels) stay as they are. Those of another field hang on its
     echo time and on the person, which no network can tell from a 3T scan.

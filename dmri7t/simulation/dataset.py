@@ -23,6 +23,7 @@ from dmri7t.simulation.anatomy import HALF_EXTENT, Phantom
 from dmri7t.simulation.fields import Axes, SmoothField
 from dmri7t.simulation.microstructure import Microstructure
 from dmri7t.simulation.scanner import Scanner, add_noise
+from dmri7t.simulation.subjects import dataset_heads
 
 BLOCK_MM = 40.0
 """Edge of the blocks that a head is rendered in."""
@@ -71,9 +72,9 @@ class Layout:
     fields: tuple[int, ...] = (3, 7)
     folders: str = "bids"
 
-    def label(self, seed: int, i: int) -> str:
-        """Participant's label of subject i."""
-        return f"{seed:03d}{i:03d}" if self.folders == "hcp" else f"sim{seed:03d}{i:03d}"
+    def label(self, head: int) -> str:
+        """Participant's label of a head, by its seed."""
+        return f"{head:06d}" if self.folders == "hcp" else f"sim{head:06d}"
 
     def last_file(self, out: Path, label: str) -> Path:
         """What is written last of a subject."""
@@ -175,8 +176,8 @@ def _acquire(
     )
 
     def noisy(clean: torch.Tensor) -> np.ndarray:
-        gain = 1 + scanner.drift * float(torch.randn((), generator=generator))
-        volume = add_noise((clean.clamp_min(0) * profile * gain)[None], scanner.sigma(), generator)
+        drift = 1 + scanner.drift * float(torch.randn((), generator=generator))
+        volume = add_noise((clean.clamp_min(0) * profile * drift)[None], scanner.sigma(), generator)
         return 1000 * volume[0].numpy()
 
     for _ in range(n_b0):
@@ -281,20 +282,26 @@ def simulate_dataset(out: Path, subjects: int, seed: int = 0, layout: Layout | N
     out : Path
     subjects : int
     seed : int
-        Subject i is drawn from seed and i.
+        Decides the heads; see :func:`dmri7t.simulation.subjects.dataset_heads`.
     layout : Layout, optional
+
+    Raises
+    ------
+    InputError
+        If one seed does not give so many.
     """
+    heads = dataset_heads(seed).take(subjects)
     layout = Layout() if layout is None else layout
     out.mkdir(parents=True, exist_ok=True)
     if layout.folders == "bids":
         _describe_dataset(out)
     with whole_file(out / "README") as part:
         part.write_text("Simulated heads; no person was scanned. Seed " + str(seed) + ".\n")
-    for i in range(subjects):
-        label = layout.label(seed, i)
+    for number, head in enumerate(heads, start=1):
+        label = layout.label(head)
         if not layout.last_file(out, label).exists():
-            simulate_subject(out, label, 1000 * seed + i, layout)
-        print(f"[simulate] {label} ({i + 1} of {subjects})", flush=True)
+            simulate_subject(out, label, head, layout)
+        print(f"[simulate] {label} ({number} of {subjects})", flush=True)
 
 
 def _describe_dataset(out: Path) -> None:

@@ -94,7 +94,7 @@ class Scanner:
     snr : float
         Of the b0 in white matter.
     drift : float
-        Standard deviation of the gain between volumes.
+        Standard deviation of the intensity between volumes, over its mean.
     dropout : float
         Probability that a volume has slices of reduced signal.
     kept : tuple of three floats
@@ -269,16 +269,16 @@ def true_directions(
 
 
 def add_flaws(volumes: torch.Tensor, scanner: Scanner, generator: torch.Generator) -> torch.Tensor:
-    """Drift of the gain between volumes, and slices (last axis) that lost signal.
+    """Drift of intensity between volumes, and slices (last axis) that lost signal.
 
     Parameters
     ----------
     volumes : Tensor (N, X, Y, Z)
     """
     n, slices = volumes.shape[0], volumes.shape[-1]
-    gain = 1 + scanner.drift * torch.randn(n, generator=generator)
+    drift = 1 + scanner.drift * torch.randn(n, generator=generator)
     hit = torch.rand(n, generator=generator) < scanner.dropout
     lost = (torch.rand(n, slices, generator=generator) < 0.1) & hit[:, None]
     depth = 0.3 + 0.6 * torch.rand(n, slices, generator=generator)
-    gain_NZ = gain[:, None] * torch.where(lost, depth, 1.0)
-    return volumes * gain_NZ[:, None, None, :]
+    factor_NZ = drift[:, None] * torch.where(lost, depth, 1.0)
+    return volumes * factor_NZ[:, None, None, :]

@@ -10,6 +10,7 @@ import torch
 from dmri7t.files import is_part
 from dmri7t.models.fitted import SIMULATED
 from dmri7t.simulation.patches import draw_patches
+from dmri7t.simulation.subjects import TRAINING, VALIDATION
 from dmri7t.training.data import TrainingData
 from dmri7t.training.example import TrainingExample
 from dmri7t.training.recipe import Recipe
@@ -58,14 +59,16 @@ def load_simulated(recipe: Recipe, pool: Path, team: Team | None = None) -> Trai
     pool : Path
     team : Team, optional
         Each process simulates its share.
+
+    Raises
+    ------
+    InputError
+        If the recipe asks for subjects that serve another use.
     """
     data, team = recipe.data, team or Team()
     ranges = [
-        range(data[first], data[first] + data[count])
-        for first, count in (
-            ("first_seed", "seeds"),
-            ("first_validation_seed", "validation_seeds"),
-        )
+        TRAINING.take_from(data["first_seed"], data["seeds"]),
+        VALIDATION.take_from(data["first_validation_seed"], data["validation_seeds"]),
     ]
     for seeds in ranges:
         fill_pool(pool, team.share(seeds))

@@ -6,16 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from dmri7t.calibration.novelty import (
-    Sampled,
-    cover,
-    draw_block,
-    fit_distance,
-    fit_recognizer,
-    fit_threshold,
-    put_fault,
-    volumes_of,
-)
+from dmri7t.calibration.examples import NoveltyExample, draw_block, put_fault, volumes_of
+from dmri7t.calibration.novelty import cover, fit_distance, fit_recognizer, fit_threshold
 from dmri7t.models.novelty import RESEMBLES, Cells, Novelty
 from dmri7t.signal.slices import slice_loss
 from dmri7t.simulation.faults import FAULTS
@@ -23,10 +15,10 @@ from dmri7t.simulation.faults import FAULTS
 N_FEATURES = 6
 
 
-def samples_of(n: int, seed: int) -> list[Sampled]:
+def examples_of(n: int, seed: int) -> list[NoveltyExample]:
     """Scans whose level hangs on their context; a fault of kind k moves feature k."""
     rng = np.random.default_rng(seed)
-    found = []
+    examples = []
     for kind in ["", *FAULTS] * n:
         context = rng.normal(size=2)
         cells = 2 * context[0] + rng.normal(size=(N_FEATURES, 100))
@@ -34,28 +26,28 @@ def samples_of(n: int, seed: int) -> list[Sampled]:
         if kind:
             cells[FAULTS.index(kind), faulty] += 6
         parts = (torch.from_numpy(x).float() for x in (cells, context))
-        found.append(Sampled(*parts, torch.from_numpy(faulty), kind))
-    return found
+        examples.append(NoveltyExample(*parts, torch.from_numpy(faulty), kind))
+    return examples
 
 
-def cells_like(sample: Sampled) -> Cells:
-    """All cells of a sample in a row, too far apart to be smoothed."""
-    inside = torch.ones(sample.features.shape[1], 1, 1, dtype=torch.bool)
+def cells_like(example: NoveltyExample) -> Cells:
+    """All cells of an example in a row, too far apart to be smoothed."""
+    inside = torch.ones(example.features.shape[1], 1, 1, dtype=torch.bool)
     loss = torch.zeros(len(inside))
-    return Cells(sample.features, sample.context, loss, inside, (50.0, 50.0, 50.0))
+    return Cells(example.features, example.context, loss, inside, (50.0, 50.0, 50.0))
 
 
 def test_each_kind_of_fault_is_told_from_the_others_and_from_none(monkeypatch):
     monkeypatch.setattr("dmri7t.calibration.novelty.STEPS", 500)
-    tensors = fit_recognizer(samples_of(20, 0))
+    tensors = fit_recognizer(examples_of(20, 0))
     novelty = Novelty(tensors, {})
-    for sample in samples_of(2, 1):
-        odds = novelty.odds(cells_like(sample))
+    for example in examples_of(2, 1):
+        odds = novelty.odds(cells_like(example))
         assert odds.shape == (len(FAULTS), 100)
-        if sample.kind:
-            hit = odds[:, sample.faulty].mean(1)
-            assert FAULTS[int(hit.argmax())] == sample.kind
-            assert hit.max() > odds[:, ~sample.faulty].max(1).values.mean() + 1
+        if example.kind:
+            hit = odds[:, example.faulty].mean(1)
+            assert FAULTS[int(hit.argmax())] == example.kind
+            assert hit.max() > odds[:, ~example.faulty].max(1).values.mean() + 1
 
 
 def test_what_is_simulated_has_a_name():
@@ -63,13 +55,13 @@ def test_what_is_simulated_has_a_name():
 
 
 def test_distance_tells_cells_that_no_training_scan_had():
-    tensors = fit_distance([s for s in samples_of(20, 0) if not s.kind])
+    tensors = fit_distance([s for s in examples_of(20, 0) if not s.kind])
     novelty = Novelty(tensors, {})
     like, unlike = [], []
-    for sample in samples_of(2, 1):
-        distance = novelty.distance(cells_like(sample))
-        like.append(distance[~sample.faulty])
-        unlike.append(distance[sample.faulty])
+    for example in examples_of(2, 1):
+        distance = novelty.distance(cells_like(example))
+        like.append(distance[~example.faulty])
+        unlike.append(distance[example.faulty])
     assert torch.cat(unlike).median() > 2 * torch.cat(like).quantile(0.9)
 
 

@@ -22,7 +22,7 @@ def test_lowest_point_of_a_parabola_is_found(at):
 
 def test_where_regression_alone_wins_nothing_is_added():
     assert best_share(subjects(np.array([0.02, 0.05]))) == 0.0
-    # worse at all gains, though less so at high ones
+    # worse at all shares, though less so at high ones
     assert best_share(subjects(np.array([0.02, 0.01]))) == 0.0
 
 
@@ -31,7 +31,7 @@ def test_no_more_than_all_is_added():
     assert best_share(subjects(np.array([-0.4, -0.9]))) == 1.0
 
 
-def test_what_chance_explains_is_no_gain():
+def test_what_chance_may_explain_is_no_improvement():
     """The same mean, on subjects that agree and on such that do not; and on a single one."""
     change = np.array([-0.02, -0.03])
     assert best_share(subjects(change, spread=0.02)) > 0.5

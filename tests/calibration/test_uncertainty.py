@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from dmri7t.calibration.forecast import fit_forecast
 from dmri7t.calibration.uncertainty import Sample, coverage_table, fit_intervals, plot_coverage
 from dmri7t.cli.model import main
 from dmri7t.models.bundle import check_bundle
 from dmri7t.models.fitted import Intervals
-from dmri7t.models.forecast import fit_forecast, forecast
+from dmri7t.models.forecast import forecast
 from dmri7t.models.translator import Translator
 from dmri7t.models.uncertainty import anisotropy_sd, rish_sd, root_sd, terms
 from dmri7t.signal.describe import Description
@@ -113,7 +114,7 @@ def test_spread_of_anisotropy_is_its_derivative(order):
     assert predicted == pytest.approx(moved, rel=0.25)
 
 
-def test_forecast_finds_how_gain_depends_on_noise():
+def test_forecast_finds_how_improvement_depends_on_noise():
     rng = np.random.default_rng(0)
     scans = [
         Description(
@@ -126,7 +127,7 @@ def test_forecast_finds_how_gain_depends_on_noise():
         )
         for _ in range(60)
     ]
-    # the noisier, the more is gained: a slope of -1 in logarithms, and some scatter
+    # the noisier, the larger the improvement: a slope of -1 in logarithms, and some scatter
     ratios = [0.5 * 0.05 / d.sigma * float(np.exp(0.1 * rng.normal())) for d in scans]
     fitted = fit_forecast(scans, {"R2": ratios})
     assert fitted["R2"].sd == pytest.approx(0.1, abs=0.03)

@@ -8,7 +8,7 @@ import torch
 
 from dmri7t.cli.model import main
 from dmri7t.errors import InputError
-from dmri7t.evaluation.case import figures_of
+from dmri7t.evaluation.case import metrics_of
 from dmri7t.evaluation.chain import Estimate, interpolate_shell
 from dmri7t.evaluation.degraded import coarser, crop_kspace, degraded_cases
 from dmri7t.signal.grids import Grid
@@ -51,10 +51,10 @@ def scans(tmp_path_factory):
 
 def test_nothing_degraded_and_no_noise_is_no_error(scans):
     case = next(degraded_cases(scans / "quiet", factors=(1.0,)))
-    figures = figures_of(interpolate_shell(case.scan, case.scan.represent()), case)
+    metrics = metrics_of(interpolate_shell(case.scan, case.scan.represent()), case)
     assert case.orders == 3
     # two halves of the directions see orders above 4 in another way: not quite zero
-    assert figures["NMSE R0"] < 3e-3 and figures["NMSE R2"] < 0.01 and figures["NMSE FA"] < 0.01
+    assert metrics["NMSE R0"] < 3e-3 and metrics["NMSE R2"] < 0.01 and metrics["NMSE FA"] < 0.01
 
 
 def test_signals_of_directions_that_were_held_out(scans):
@@ -64,8 +64,8 @@ def test_signals_of_directions_that_were_held_out(scans):
         case = next(degraded_cases(scans / name, factors=(1.0,)))
         answer = interpolate_shell(case.scan, case.scan.represent())
         nothing = Estimate(0 * answer.rish_3V, 0 * answer.sh_CV)
-        assert case.signal_figures(nothing)["NMSE DWI"] == pytest.approx(1, abs=1e-6)
-        errors[name] = case.signal_figures(answer)["NMSE DWI"]
+        assert case.signal_metrics(nothing)["NMSE DWI"] == pytest.approx(1, abs=1e-6)
+        errors[name] = case.signal_metrics(answer)["NMSE DWI"]
     assert errors["quiet"] < 1e-3 < 0.01 < errors["loud"] < 0.1
 
 
@@ -73,11 +73,11 @@ def test_the_truth_scores_better_than_what_is_measured(scans):
     """The loud scan's heads are the quiet one's: a perfect answer is known."""
     case = next(degraded_cases(scans / "loud", factors=(1.5,), truth=scans / "quiet"))
     measured = interpolate_shell(case.scan, case.scan.represent())
-    right, plain = (figures_of(e, case) | case.signal_figures(e) for e in (case.perfect, measured))
+    right, plain = (metrics_of(e, case) | case.signal_metrics(e) for e in (case.perfect, measured))
     for name in ("NMSE R0", "NMSE R2", "NMSE DWI"):
         assert right[name] < 0.7 * plain[name], name
     itself = next(degraded_cases(scans / "quiet", factors=(1.5,), truth=scans / "quiet"))
-    assert figures_of(itself.perfect, itself)["NMSE R2"] < 0.01
+    assert metrics_of(itself.perfect, itself)["NMSE R2"] < 0.01
 
 
 def test_a_truth_of_other_heads_is_refused(scans, tmp_path):
@@ -97,7 +97,7 @@ def test_coarser_and_noisier_scans_are_farther_from_the_other_half(scans):
     for factor, noise in ((1.0, 1.0), (1.5, 1.0), (1.5, 3.0)):
         case = next(degraded_cases(scans / "loud", factors=(factor,), noise_factor=noise))
         estimate = interpolate_shell(case.scan, case.scan.represent())
-        errors.append(figures_of(estimate, case)["NMSE R2"])
+        errors.append(metrics_of(estimate, case)["NMSE R2"])
     assert errors[0] < errors[1] < errors[2]
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from dmri7t.cli.model import main
 from dmri7t.errors import ModelError
-from dmri7t.evaluation.case import figures_of
+from dmri7t.evaluation.case import metrics_of
 from dmri7t.evaluation.chain import interpolate_shell
 from dmri7t.evaluation.paired import paired_cases, paired_labels
 from dmri7t.io.source import open_dataset
@@ -57,8 +57,8 @@ def test_the_seven_tesla_scan_itself_has_no_error(pairs):
     source = open_dataset(pairs)
     assert len(paired_labels(source)) == 5
     case = next(paired_cases(source, source.labels[:1]))
-    assert figures_of(case.truth, case)["NMSE R2"] == pytest.approx(0, abs=1e-9)
-    plain = figures_of(interpolate_shell(case.scan, case.scan.represent()), case)
+    assert metrics_of(case.truth, case)["NMSE R2"] == pytest.approx(0, abs=1e-9)
+    plain = metrics_of(interpolate_shell(case.scan, case.scan.represent()), case)
     assert 0 < plain["NMSE R0"] < 0.5 and plain["SSIM R0"] > 0.7
 
 
@@ -80,7 +80,7 @@ def test_recipes_are_trained_for_every_fold_and_tested_on_others(pairs, tmp_path
         model = check_bundle(out / "models" / f"fold-{number}" / "little")
         assert not set(model.training.subjects) & set(split["test"])
         assert (labels[0] in split["test"]) == (labels[1] in split["test"])
-    assert (out / "figure.png").exists()
+    assert (out / "picture.png").exists()
 
 
 def test_a_model_is_not_tested_on_whom_it_knows(pairs, tiny_model, tmp_path, capsys):

@@ -23,12 +23,12 @@ from dmri7t.evaluation.reality.measure import (
     CROPS,
     band_shares,
     classify,
-    detail_figures,
+    detail_metrics,
     frequencies,
     inside_window,
     measure,
     power_spectra,
-    tail_figures,
+    tail_metrics,
 )
 from dmri7t.evaluation.reality.pictures import draw_comparisons
 from dmri7t.evaluation.simulated import scan_of
@@ -39,6 +39,7 @@ from dmri7t.signal.harmonics import fit, plan_fit, synthesize
 from dmri7t.signal.spaces import TISSUES
 from dmri7t.simulation.acquisition import HCP_3T, hcp_protocol, spread_directions
 from dmri7t.simulation.patches import draw_patches
+from dmri7t.simulation.subjects import REALITY
 
 SIZE = 16
 SIDECAR = {"EchoTime": HCP_3T["echo_time"], "RepetitionTime": HCP_3T["repetition_time"]}
@@ -125,13 +126,13 @@ def test_detail_is_what_a_crop_of_white_coefficients_loses():
     noisy = attrs.evolve(clean, signal_NV=signal_NV + noise_NV)
     names = [f"order 2 kept in voxels {f:g} times larger, percent" for f in CROPS]
     for scan in (clean, noisy):
-        kept = detail_figures(scan, np.ones(mask.shape))
+        kept = detail_metrics(scan, np.ones(mask.shape))
         # frequencies below a crop's limit, of 24: 15 of voxels half as large again, 11 of twice
         assert [kept[name, ""] for name in names] == pytest.approx(
             [100 * (15 / 24) ** 3, 100 * (11 / 24) ** 3], rel=0.06
         )
     few = attrs.evolve(clean, signal_NV=signal_NV[:11], directions_N3=directions[:11])
-    assert detail_figures(few, np.ones(mask.shape)) == {}
+    assert detail_metrics(few, np.ones(mask.shape)) == {}
 
 
 def test_noise_smoothed_along_an_axis_is_found(scans, others):
@@ -153,7 +154,7 @@ def test_noise_smoothed_along_an_axis_is_found(scans, others):
     assert "correlation of residuals, x" in named
 
 
-def test_outlying_slices_and_gain_are_found(scans):
+def test_outlying_slices_and_drift_are_found(scans):
     def hurt(scan: ShellScan) -> ShellScan:
         signal = scan.signal_NV.clone()
         z_V = torch.as_tensor(np.nonzero(scan.mask)[2])
@@ -161,15 +162,16 @@ def test_outlying_slices_and_gain_are_found(scans):
         return attrs.evolve(scan, signal_NV=signal)
 
     def drift(scan: ShellScan) -> ShellScan:
-        gain = 1 + 0.08 * torch.randn(30, 1, generator=torch.Generator().manual_seed(0))
-        return attrs.evolve(scan, signal_NV=scan.signal_NV * gain)
+        factor = 1 + 0.08 * torch.randn(30, 1, generator=torch.Generator().manual_seed(0))
+        return attrs.evolve(scan, signal_NV=scan.signal_NV * factor)
 
     scan = max(scans, key=lambda s: s.mask[:, :, 7].sum())
-    figures = {name: measure(change(scan)).figures for name, change in
+    metrics = {name: measure(change(scan)).metrics for name, change in
                {"plain": lambda s: s, "hurt": hurt, "drift": drift}.items()}  # fmt: skip
-    slices, gain = ("outlying slices, percent", ""), ("gain between volumes, percent", "")
-    assert figures["hurt"][slices] > figures["plain"][slices]
-    assert figures["drift"][gain] > 4 > figures["plain"][gain]
+    slices = "outlying slices, percent", ""
+    intensity = "drift of intensity between volumes, percent", ""
+    assert metrics["hurt"][slices] > metrics["plain"][slices]
+    assert metrics["drift"][intensity] > 4 > metrics["plain"][intensity]
 
 
 def test_tissues_are_where_they_are():
@@ -198,8 +200,8 @@ def test_spectrum_knows_frequency_and_axis():
 
 def test_tails_of_normal_numbers_and_of_heavier_ones():
     rng = np.random.default_rng(0)
-    normal = tail_figures(rng.standard_normal((10, 20_000)))
-    heavy = tail_figures(rng.standard_t(4, (10, 20_000)))
+    normal = tail_metrics(rng.standard_normal((10, 20_000)))
+    heavy = tail_metrics(rng.standard_t(4, (10, 20_000)))
     beyond, kurtosis = normal
     assert normal[beyond] == pytest.approx(0.006, abs=0.006)
     assert normal[kurtosis] == pytest.approx(0, abs=0.05)
@@ -225,10 +227,11 @@ def test_simulated_noise_comes_out_as_the_scans(scans):
         scans[0].signal_NV.shape, generator=torch.Generator().manual_seed(0)
     )
     scan = attrs.evolve(scans[0], signal_NV=louder.abs())
-    wanted, quiet = (measure(s).figures["sigma over b0", ""] for s in (scan, scans[0]))
+    wanted, quiet = (measure(s).metrics["sigma over b0", ""] for s in (scan, scans[0]))
     assert wanted > 1.3 * quiet
     found = [
-        measure(block).figures["sigma over b0", ""] for block in simulate(scan, SIDECAR, 4, 0, SIZE)
+        measure(block).metrics["sigma over b0", ""]
+        for block in simulate(scan, SIDECAR, REALITY.take(4), SIZE)
     ]
     assert np.median(found) == pytest.approx(wanted, rel=0.4)
 
@@ -312,5 +315,5 @@ def test_compare_shell_without_brain_has_no_simulations(scans):
     empty = attrs.evolve(scans[0], mask=np.zeros((SIZE,) * 3, bool))
     empty.mask[8, 8, 8] = True
     scan = attrs.evolve(empty, signal_NV=scans[0].signal_NV[:, :1], b0_V=scans[0].b0_V[:1])
-    comparison = compare_shell(scan, {}, 2)
+    comparison = compare_shell(scan, {}, REALITY.take(2))
     assert comparison.real == comparison.simulated == []

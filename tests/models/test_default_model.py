@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from dmri7t.calibration.novelty import FIRST_CHECK_SEED, put_fault, shell_maps, volumes_of
-from dmri7t.evaluation.case import figures_of
+from dmri7t.calibration.examples import put_fault, shell_maps, volumes_of
+from dmri7t.evaluation.case import metrics_of
 from dmri7t.evaluation.chain import encode_shell, interpolate_shell, translate_shell
-from dmri7t.evaluation.simulated import FIRST_TEST_SEED, scan_of, simulated_cases
-from dmri7t.evaluation.simulated import test_subjects as draw_subjects
+from dmri7t.evaluation.simulated import draw_blocks, scan_of, simulated_cases
 from dmri7t.models.bundle import check_bundle, resolve_model
 from dmri7t.models.novelty import Novelty
 from dmri7t.models.translator import Translator
 from dmri7t.simulation.patches import draw_patches
+from dmri7t.simulation.subjects import HELD_OUT, NOVELTY_CHECK
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def translator():
 
 @pytest.fixture(scope="module")
 def patch():
-    return next(draw_subjects(1, 77, "hcp", 28))
+    return next(draw_blocks(HELD_OUT.take(1, 77), "hcp", 28))
 
 
 def test_it_ships_is_whole_and_was_measured_better_than_interpolation():
@@ -40,10 +40,10 @@ def test_it_ships_is_whole_and_was_measured_better_than_interpolation():
 def test_it_is_better_than_interpolation_over_heads_it_never_saw(translator):
     """On the mean over protocols as labs run them; not on every quiet scan, see the README."""
     ours, theirs = [], []
-    for case in simulated_cases(5, FIRST_TEST_SEED + 77, "any", 24):
+    for case in simulated_cases(HELD_OUT.take(5, 77), "any", 24):
         rep = case.scan.represent()
-        ours.append(figures_of(translate_shell(translator, case.scan, rep), case))
-        theirs.append(figures_of(interpolate_shell(case.scan, rep), case))
+        ours.append(metrics_of(translate_shell(translator, case.scan, rep), case))
+        theirs.append(metrics_of(interpolate_shell(case.scan, rep), case))
     for name in ("NMSE R0", "NMSE R2", "NMSE R4", "NMSE FA"):
         mine, plain = (np.mean([f[name] for f in side]) for side in (ours, theirs))
         assert mine < plain, name
@@ -89,7 +89,7 @@ def test_answer_is_finite(translator, patch):
 def test_it_knows_faults_from_heads_like_those_of_training(translator, fault):
     """Alarms come from :mod:`dmri7t.models.novelty`, as the app raises them."""
     known = Novelty.load(resolve_model("default"))
-    seed = FIRST_CHECK_SEED + 100
+    seed = NOVELTY_CHECK.first + 100
     block = draw_patches(seed, 32)[0]
     volumes = volumes_of(block)
     if fault != "none":

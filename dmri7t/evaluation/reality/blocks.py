@@ -17,9 +17,7 @@ from dmri7t.io.scan import Scan
 from dmri7t.signal.grids import Grid
 from dmri7t.simulation.acquisition import Protocol, draw_protocol
 from dmri7t.simulation.patches import draw_patches
-
-FIRST_SEED = 3_000_000
-"""Seeds of the simulations start here, away from those of training and of test subjects."""
+from dmri7t.simulation.subjects import REALITY
 
 EDGE = 24
 """Edge of the blocks in voxels; less where the image is thinner or its voxels are large."""
@@ -136,36 +134,37 @@ def protocol_of(
 
 
 def simulate(
-    scan: ShellScan, sidecar: dict[str, Any], n: int, seed: int, size: int
+    scan: ShellScan, sidecar: dict[str, Any], seeds: range, size: int
 ) -> Iterator[ShellScan]:
-    """Simulate a block of each of ``n`` brains under the protocol of a scan, at its noise.
+    """Simulate a block of each subject under the protocol of a scan, at its noise.
 
-    Residuals hold more than noise (motion, gain), on both sides: a few blocks are drawn first,
+    Residuals hold more than noise (motion, drift), on both sides: a few blocks are drawn first,
     and the simulated noise is scaled so that residuals in grey matter come out as the scan's.
 
     Parameters
     ----------
     scan : ShellScan
     sidecar : dict
-    n, seed : int
-        Brains, and an offset to the first seed.
+    seeds : range
+        Of the subjects, from :data:`dmri7t.simulation.subjects.REALITY`.
     size : int
         Edge in voxels.
     """
 
-    def draw(snr: float | None, count: int) -> Iterator[ShellScan]:
-        for number in range(FIRST_SEED + seed, FIRST_SEED + seed + count):
-            protocol = protocol_of(scan, sidecar, snr, np.random.default_rng([number, 1]))
-            yield scan_of(draw_patches(number, size, protocol)[0])
+    def draw(snr: float | None, seeds: range) -> Iterator[ShellScan]:
+        for seed in seeds:
+            protocol = protocol_of(scan, sidecar, snr, np.random.default_rng([seed, 1]))
+            yield scan_of(draw_patches(seed, size, protocol)[0])
 
     snr = typical_snr(cut(scan, size))
-    found = None if snr is None else typical_snr(draw(snr, PILOTS))
-    if found:
-        snr *= float(np.clip(snr / found, 0.5, 2.0))
-    yield from draw(snr, n)
+    if snr is not None:
+        pilots = draw(snr, REALITY.take_from(seeds.start, PILOTS))
+        if simulated := typical_snr(pilots):
+            snr *= float(np.clip(snr / simulated, 0.5, 2.0))
+    yield from draw(snr, seeds)
 
 
 def typical_snr(blocks: Iterator[ShellScan]) -> float | None:
     """Median of ``tissue_snr`` over blocks; None where residuals tell nothing."""
-    found = [snr for block in blocks if (snr := tissue_snr(block)) is not None]
-    return float(np.median(found)) if found else None
+    each = [snr for block in blocks if (snr := tissue_snr(block)) is not None]
+    return float(np.median(each)) if each else None

@@ -54,16 +54,14 @@ class Comparison:
         return table
 
 
-def compare_scan(scan: Scan, n: int, seed: int = 0) -> Iterator[Comparison]:
+def compare_scan(scan: Scan, seeds: range) -> Iterator[Comparison]:
     """Compare every shell of a scan with simulations of its protocol.
 
     Parameters
     ----------
     scan : Scan
-    n : int
-        Simulated brains, a block of each.
-    seed : int
-        Of the simulations.
+    seeds : range
+        Of the simulated subjects, a block of each; see :func:`simulate`.
 
     Raises
     ------
@@ -71,7 +69,7 @@ def compare_scan(scan: Scan, n: int, seed: int = 0) -> Iterator[Comparison]:
         If the scan cannot be used.
     """
     for shell in read_shells(scan):
-        comparison = compare_shell(shell, scan.sidecar, n, seed)
+        comparison = compare_shell(shell, scan.sidecar, seeds)
         if not comparison.real:
             raise InputError(
                 f"{scan.dwi}: no block of it is a quarter brain; give a scan of a human brain, or "
@@ -80,11 +78,11 @@ def compare_scan(scan: Scan, n: int, seed: int = 0) -> Iterator[Comparison]:
         yield attrs.evolve(comparison, scan=scan.stem)
 
 
-def compare_shell(shell: ShellScan, sidecar: dict[str, Any], n: int, seed: int = 0) -> Comparison:
+def compare_shell(shell: ShellScan, sidecar: dict[str, Any], seeds: range) -> Comparison:
     """Compare one shell; without simulations where no block of it can be measured."""
     size = block_size(shell)
     real = [measure(block) for block in cut(shell, size)]
-    blocks = simulate(shell, sidecar, n, seed, size) if real else ()
+    blocks = simulate(shell, sidecar, seeds, size) if real else ()
     return Comparison("", f"b{round(shell.bval)}", real, [measure(block) for block in blocks])
 
 
@@ -94,7 +92,7 @@ def pool(blocks: list[Measured], kind: str) -> dict[tuple[str, str], np.ndarray]
     Parameters
     ----------
     blocks : list of Measured
-    kind : {"voxels", "figures"}
+    kind : {"voxels", "metrics"}
     """
     parts: dict[tuple[str, str], list[np.ndarray]] = {}
     for block in blocks:
@@ -133,13 +131,13 @@ def overlap(real: np.ndarray, simulated: np.ndarray, bins: int = 40) -> float:
 def table_of(real: list[Measured], simulated: list[Measured]) -> pd.DataFrame:
     """Quartiles of both sides, their distance and overlap: ``COLUMNS``.
 
-    The Wasserstein distance is taken over the range between the real quartiles. Figures that a
-    block gives one of vary little within one scan and on purpose between simulations: there the
-    wider of both sides' ranges counts. What either side has fewer than two values of is left
+    The Wasserstein distance is taken over the range between the real quartiles. Metrics, of which
+    a block gives one value, vary little within one scan and on purpose between simulations: there
+    the wider of both sides' ranges counts. What either side has fewer than two values of is left
     out.
     """
     rows = []
-    for kind in ("voxels", "figures"):
+    for kind in ("voxels", "metrics"):
         ours, theirs = pool(real, kind), pool(simulated, kind)
         for key in (k for k in ours if k in theirs and min(len(ours[k]), len(theirs[k])) > 1):
             quartiles = [np.percentile(side[key], [25, 50, 75]) for side in (ours, theirs)]
@@ -164,7 +162,7 @@ def summary(comparison: Comparison) -> str:
         f"{len(comparison.simulated)} simulated",
         _aligned(table[brief]),
     ]
-    if not any(key[0] == "sigma over b0" for key in comparison.real[0].figures):
+    if not any(key[0] == "sigma over b0" for key in comparison.real[0].metrics):
         lines.append("Too few directions: noise was not measured, but drawn as in training.")
     if named:
         rows = (f"  {name} ({d:.1f})" for name, d in zip(named, far["distance"], strict=True))

@@ -2,7 +2,7 @@
 
 1. Tissue is told from the block itself (:func:`classify`).
 2. Every voxel gives RISH, ratios of orders, FA and MD, by tissue.
-3. Every block gives figures of contrast, of noise, of detail, and of how power lies over
+3. Every block gives metrics of contrast, of noise, of detail, and of how power lies over
    frequencies.
 """
 
@@ -53,13 +53,13 @@ OUTLYING = 5.0
 
 @attrs.frozen(eq=False)
 class Measured:
-    """Figures of one block.
+    """What is measured of one block.
 
     Parameters
     ----------
     voxels : dict
         Values (n,) by quantity and tissue; tissue "brain" is all but the rim.
-    figures : dict
+    metrics : dict
         One number by quantity and tissue, or "" where it is no tissue's.
     spectra : dict
         Share of the power by frequency, see :func:`power_spectra`, by map and axis: "radial" or
@@ -67,7 +67,7 @@ class Measured:
     """
 
     voxels: dict[tuple[str, str], np.ndarray]
-    figures: dict[tuple[str, str], float]
+    metrics: dict[tuple[str, str], float]
     spectra: dict[tuple[str, str], np.ndarray]
 
 
@@ -76,14 +76,14 @@ def measure(scan: ShellScan) -> Measured:
     rep = scan.represent()
     tissue_V = classify(scan, rep)
     maps = voxel_maps(scan, rep)
-    places = {"brain": tissue_V >= 0}
-    places |= {tissue: tissue_V == number for number, tissue in enumerate(TISSUES, 1)}
+    tissues = {"brain": tissue_V >= 0}
+    tissues |= {tissue: tissue_V == number for number, tissue in enumerate(TISSUES, 1)}
     voxels = {
         (name, tissue): values_V[inside_V].numpy()
         for name, values_V in maps.items()
-        for tissue, inside_V in places.items()
+        for tissue, inside_V in tissues.items()
     }
-    figures = contrast_figures(scan, tissue_V) | noise_figures(scan, rep, tissue_V)
+    metrics = contrast_metrics(scan, tissue_V) | noise_metrics(scan, rep, tissue_V)
     spectra = {}
     window = inside_window(scan.mask)
     for name, values_V in {"b0": scan.b0_V, **maps}.items():
@@ -91,13 +91,13 @@ def measure(scan: ShellScan) -> Measured:
             for axis, share in power_spectra(values_V, scan.mask, window).items():
                 spectra[name, axis] = share
                 for band, value in band_shares(share).items():
-                    figures[f"{name}: log10 of power, {band} frequencies, {axis}", ""] = value
+                    metrics[f"{name}: log10 of power, {band} frequencies, {axis}", ""] = value
     if window.any():
-        figures |= detail_figures(scan, window)
-    return Measured(voxels, figures, spectra)
+        metrics |= detail_metrics(scan, window)
+    return Measured(voxels, metrics, spectra)
 
 
-def detail_figures(scan: ShellScan, window: np.ndarray) -> dict[tuple[str, str], float]:
+def detail_metrics(scan: ShellScan, window: np.ndarray) -> dict[tuple[str, str], float]:
     """Percentage of order 2's energy that a coarser scan would keep, noise left out.
 
     Energy is the product of coefficients that two halves of the directions give, each by
@@ -198,13 +198,13 @@ def voxel_maps(scan: ShellScan, rep: Representation) -> dict[str, torch.Tensor]:
     return maps | {"FA": fa_V, "MD": md_V * 1e3}
 
 
-def contrast_figures(scan: ShellScan, tissue_V: torch.Tensor) -> dict[tuple[str, str], float]:
+def contrast_metrics(scan: ShellScan, tissue_V: torch.Tensor) -> dict[tuple[str, str], float]:
     """Share of each tissue in the brain, and its b0 over that of white matter."""
-    known = max(float((tissue_V >= 0).sum()), 1.0)
+    n_brain = max(float((tissue_V >= 0).sum()), 1.0)
     out, b0 = {}, {}
     for number, tissue in enumerate(TISSUES, 1):
         inside = tissue_V == number
-        out["share of the brain", tissue] = float(inside.sum()) / known
+        out["share of the brain", tissue] = float(inside.sum()) / n_brain
         if inside.sum() >= ENOUGH:
             b0[tissue] = float(scan.b0_V[inside].median())
     for tissue in ("GM", "CSF"):
@@ -219,17 +219,17 @@ def tissue_snr(scan: ShellScan) -> float | None:
     Of all voxels where there is too little grey matter; None where residuals tell nothing.
     """
     rep = scan.represent()
-    figures = noise_figures(scan, rep, classify(scan, rep))
+    metrics = noise_metrics(scan, rep, classify(scan, rep))
     for key in (("residuals over b0", "GM"), ("sigma over b0", "")):
-        if figures.get(key, 0) > 0:
-            return 1 / figures[key]
+        if metrics.get(key, 0) > 0:
+            return 1 / metrics[key]
     return None
 
 
-def noise_figures(
+def noise_metrics(
     scan: ShellScan, rep: Representation, tissue_V: torch.Tensor
 ) -> dict[tuple[str, str], float]:
-    """Residuals of the fit: level, correlation, tails, gain of volumes, outlying slices.
+    """Residuals of the fit: level, correlation, tails, drift of volumes, outlying slices.
 
     Nothing where there are as many coefficients as directions, as with six: what such a fit
     leaves is its penalty's.
@@ -251,18 +251,19 @@ def noise_figures(
     for axis, value in zip(AXES, correlation, strict=True):
         out[f"correlation of residuals, {axis}", ""] = value
     spread_N1 = np.sqrt((plan.residual_NN**2).sum(1))[:, None]
-    out |= tail_figures(residual_NV[:, inside_V].numpy() / spread_N1)
+    out |= tail_metrics(residual_NV[:, inside_V].numpy() / spread_N1)
     share_NV = (residual_NV * (signal_NV - residual_NV))[:, inside_V]
     energy_NV = (signal_NV - residual_NV)[:, inside_V].square()
     scale = plan.n_directions / plan.residual_dof
-    gain_N = share_NV.sum(1) / energy_NV.sum(1)
-    out["gain between volumes, percent", ""] = 100 * float((gain_N.square().mean() * scale).sqrt())
+    drift_N = share_NV.sum(1) / energy_NV.sum(1)
+    spread = float((drift_N.square().mean() * scale).sqrt())
+    out["drift of intensity between volumes, percent", ""] = 100 * spread
     z_V = np.nonzero(scan.mask)[2][inside_V.numpy()]
     out["outlying slices, percent", ""] = outlying(share_NV.numpy(), energy_NV.numpy(), z_V)
     return out
 
 
-def tail_figures(values: np.ndarray) -> dict[tuple[str, str], float]:
+def tail_metrics(values: np.ndarray) -> dict[tuple[str, str], float]:
     """How heavy the tails of residuals are: normal noise of one level has 0.006 percent and 0."""
     robust = max(1.4826 * float(np.median(np.abs(values))), 1e-12)
     # a single voxel must not rule the fourth power
@@ -276,7 +277,7 @@ def tail_figures(values: np.ndarray) -> dict[tuple[str, str], float]:
 
 
 def outlying(share_NV: np.ndarray, energy_NV: np.ndarray, z_V: np.ndarray) -> float:
-    """Percentage of slices of single volumes whose gain lies far from that of all others.
+    """Percentage of slices of single volumes whose intensity lies far from that of all others.
 
     Parameters
     ----------
@@ -286,15 +287,15 @@ def outlying(share_NV: np.ndarray, energy_NV: np.ndarray, z_V: np.ndarray) -> fl
         Slice of each voxel.
     """
     counted = np.bincount(z_V) >= ENOUGH
-    gain_NZ = np.array(
+    drift_NZ = np.array(
         [
             np.bincount(z_V, share)[counted] / np.maximum(np.bincount(z_V, energy)[counted], 1e-12)
             for share, energy in zip(share_NV, energy_NV, strict=True)
         ]
     )
-    if not gain_NZ.size:
+    if not drift_NZ.size:
         return 0.0
-    far = np.abs(gain_NZ - np.median(gain_NZ))
+    far = np.abs(drift_NZ - np.median(drift_NZ))
     return 100 * float((far > OUTLYING * max(1.4826 * np.median(far), 1e-6)).mean())
 
 
@@ -358,9 +359,9 @@ def _binned(
     power: np.ndarray, frequency: np.ndarray, counted: np.ndarray, n_bins: int
 ) -> np.ndarray:
     """Mean power of the waves in each bin, over the sum of the means; the constant is left out."""
-    place = np.round(frequency[counted] * 2 * n_bins).astype(int)
-    total = np.bincount(place, power[counted], minlength=n_bins + 1)[1:]
-    mean = total / np.maximum(np.bincount(place, minlength=n_bins + 1)[1:], 1)
+    bin_of_wave = np.round(frequency[counted] * 2 * n_bins).astype(int)
+    total = np.bincount(bin_of_wave, power[counted], minlength=n_bins + 1)[1:]
+    mean = total / np.maximum(np.bincount(bin_of_wave, minlength=n_bins + 1)[1:], 1)
     return mean / max(mean.sum(), 1e-30)
 
 

@@ -76,14 +76,14 @@ def _histogram(
     simulated: dict[tuple[str, str], np.ndarray],
 ) -> None:
     axes.set(title=f"{name}, 1e-3 mm²/s" if name == "MD" else name, yticks=[])
-    known = [t for t in TISSUES if len(real.get((name, t), ())) and len(simulated[name, t])]
-    if not known:
+    tissues = [t for t in TISSUES if len(real.get((name, t), ())) and len(simulated[name, t])]
+    if not tissues:
         axes.text(0.5, 0.5, "not fitted", ha="center", transform=axes.transAxes)
         return
-    top = max(np.percentile(s[name, t], 99.5) for s in (real, simulated) for t in known)
+    top = max(np.percentile(s[name, t], 99.5) for s in (real, simulated) for t in tissues)
     edges = np.linspace(0, max(top, 1e-6), 60)
     heights = {}
-    for tissue in known:
+    for tissue in tissues:
         how = {"bins": edges, "density": True, "color": COLOURS[tissue]}
         filled, *_ = axes.hist(real[name, tissue], alpha=0.35, label=tissue, **how)
         line = {"histtype": "step", "linestyle": "--", "linewidth": 1.6}
@@ -111,14 +111,14 @@ def _correlations(axes: Any, comparison: Comparison) -> None:
     for shift, (label, blocks) in enumerate(
         {"real": comparison.real, "simulated": comparison.simulated}.items()
     ):
-        values = pool(blocks, "figures")
-        for place, axis in enumerate(AXES):
-            found = values.get((f"correlation of residuals, {axis}", ""))
-            if found is not None:
-                low, middle, high = np.percentile(found, [25, 50, 75])
+        values = pool(blocks, "metrics")
+        for position, axis in enumerate(AXES):
+            correlation = values.get((f"correlation of residuals, {axis}", ""))
+            if correlation is not None:
+                low, middle, high = np.percentile(correlation, [25, 50, 75])
                 spread = [[middle - low], [high - middle]]
                 marker = {"fmt": "os"[shift], "color": COLOURS[label], "capsize": 4}
-                axes.errorbar(place + 0.2 * shift, middle, spread, **marker)
+                axes.errorbar(position + 0.2 * shift, middle, spread, **marker)
     axes.set(title="residuals of neighbours", ylabel="correlation")
     axes.set_xticks(np.arange(3) + 0.1, AXES)
 

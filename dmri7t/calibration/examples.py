@@ -1,0 +1,166 @@
+"""Simulated scans with and without faults, cell by cell: what novelty is learned and checked on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import numpy as np
+import torch
+from torch.nn import functional
+
+from dmri7t.evaluation.simulated import scan_of
+from dmri7t.models import inputs
+from dmri7t.models.box import Box
+from dmri7t.models.novelty import CELL, cells_of
+from dmri7t.models.translator import Translator
+from dmri7t.signal.coherence import coherent_rish
+from dmri7t.signal.slices import slice_loss
+from dmri7t.simulation import faults
+from dmri7t.simulation.acquisition import draw_protocol
+from dmri7t.simulation.faults import Lesion, Volumes
+from dmri7t.simulation.patches import Patch, draw_patches
+
+CELLS_A_SCAN = 400
+"""Cells of a scan that take part in a fit."""
+
+LESIONS = {"stroke": faults.STROKE, "oedema": faults.OEDEMA, "cyst": faults.CYST}
+
+CHECKED = (*LESIONS, "slab", "slices")
+"""Faults whose detection is measured."""
+
+
+@attrs.frozen(eq=False)
+class NoveltyExample:
+    """Some cells of a simulated scan, and which of them are faulty.
+
+    Parameters
+    ----------
+    features : Tensor (F, k)
+    context : Tensor (C,)
+    faulty : Tensor (k,) bool
+    kind : str
+        Of the fault, one of :data:`dmri7t.simulation.faults.FAULTS`; empty where there is none.
+    """
+
+    features: torch.Tensor
+    context: torch.Tensor
+    faulty: torch.Tensor
+    kind: str = ""
+
+
+def draw_block(seed: int, size: int) -> Patch:
+    """Draw a block as for training, but of a scan that lost no slices: that is a fault."""
+    protocol = draw_protocol(np.random.default_rng([seed, 1]))
+    whole = attrs.evolve(protocol, low=attrs.evolve(protocol.low, dropout=0.0))
+    return draw_patches(seed, size, whole)[0]
+
+
+def volumes_of(patch: Patch) -> Volumes:
+    """What faults are put into."""
+    return Volumes(
+        b0=patch.b0,
+        signal=patch.signal,
+        mask=patch.mask.numpy(),
+        voxel_sizes=patch.protocol.voxel_sizes,
+        bval=float(patch.protocol.bval),
+        sigma=float(patch.described.sigma * patch.b0[patch.mask].median()),
+        n_b0=patch.protocol.n_b0,
+    )
+
+
+def shell_maps(translator: Translator, patch: Patch, volumes: Volumes) -> dict[str, Any]:
+    """What :meth:`dmri7t.models.novelty.Novelty.compare` takes, of a patch with other volumes."""
+    scan = scan_of(attrs.evolve(patch, b0=volumes.b0, signal=volumes.signal))
+    made = scan.represent()
+    maps = {
+        "rish_3V": made.rish_LV,
+        "noise_3V": made.noise_LV,
+        "coherent_9V": coherent_rish(made.sh_CV, scan.mask),
+    }
+    distance = None
+    if translator.samples_drawn:
+        box = Box.around(scan.mask, translator.multiple)
+        placed = [box.place(values.float(), scan.mask) for values in maps.values()]
+        inside = box.place(torch.ones(1, int(scan.mask.sum())), scan.mask)
+        stack = inputs.features(*placed, inside, translator.scale.cpu())[None]
+        with torch.inference_mode():
+            distance = translator.quantized(stack.to(translator.device))[1][0].cpu()
+    described = scan.describe(made)
+    return {
+        **maps,
+        "loss_V": slice_loss(scan.signal_NV, scan.mask),
+        "mask_XYZ": scan.mask,
+        "described": described,
+        "code_distance": distance,
+    }
+
+
+def draw_examples(translator: Translator, seeds: range, size: int) -> list[NoveltyExample]:
+    """Simulate scans, each as it is and with each kind of fault; keep some cells of each.
+
+    Parameters
+    ----------
+    translator : Translator
+        Whose latents are among the features.
+    seeds : range
+        Of the subjects.
+    size : int
+        Edge of the simulated blocks in 3T voxels.
+    """
+    examples = []
+    for seed in seeds:
+        patch = draw_block(seed, size)
+        volumes, rng = volumes_of(patch), np.random.default_rng([seed, 3])
+        nowhere = np.zeros(volumes.mask.shape, bool)
+        drawn = [("", volumes, nowhere)]
+        drawn += [(kind, *faults.draw_fault(kind, volumes, rng)) for kind in faults.FAULTS]
+        for kind, changed, fault_XYZ in drawn:
+            example = choose_cells(shell_maps(translator, patch, changed), fault_XYZ, seed)
+            examples.append(attrs.evolve(example, kind=kind))
+        print(f"[novelty] subject {seed}", flush=True)
+    return examples
+
+
+def choose_cells(maps: dict[str, Any], fault_XYZ: np.ndarray, seed: int) -> NoveltyExample:
+    """Keep some cells of a scan, those that lie in a fault and those that lie outside apart.
+
+    Parameters
+    ----------
+    maps : dict
+        From :func:`shell_maps`.
+    fault_XYZ : ndarray of bool
+        Where the fault lies.
+    seed : int
+        Decides which cells.
+    """
+    cells, mask = cells_of(**maps), maps["mask_XYZ"]
+    box = Box.around(mask, CELL)
+    both_2V = torch.as_tensor(np.stack([fault_XYZ & mask, mask])[..., mask])
+    share = functional.avg_pool3d(box.place(both_2V.float(), mask)[None], CELL)[0]
+    faulty_n = (share[0] / share[1].clamp_min(0.1))[cells.inside]
+    order = torch.randperm(len(faulty_n), generator=torch.Generator().manual_seed(seed))
+    clear, hit = (order[test[order]] for test in (faulty_n < 0.01, faulty_n > 0.7))
+    chosen = torch.cat([clear[:CELLS_A_SCAN], hit[:CELLS_A_SCAN]])
+    return NoveltyExample(cells.features[:, chosen], cells.context, faulty_n[chosen] > 0.5)
+
+
+def put_fault(name: str, volumes: Volumes, seed: int) -> Volumes:
+    """Put a fault of :data:`CHECKED` in the middle of a block's brain."""
+    rng = np.random.default_rng([seed, 4])
+    depth = np.flatnonzero(volumes.mask.any((0, 1)))
+    middle = int(depth[len(depth) // 2])
+    if name == "slab":
+        return faults.empty_slab(volumes, max(middle - 2, 0), 4)
+    if name == "slices":
+        n = len(volumes.signal)
+        hit = rng.permutation(n)[: max(3, n // 5)]
+        return faults.lose_slices(volumes, hit, range(max(middle - 2, 0), middle + 2))
+    lesion: Lesion = LESIONS[name]
+    # of some places, the one where most of the ball lies in the brain
+    inside = np.argwhere(volumes.mask)
+    places = [
+        faults.ball(volumes, inside[rng.integers(len(inside))], lesion.radius) for _ in range(20)
+    ]
+    best = max(places, key=lambda place: int(place.sum()))
+    return faults.put_lesion(volumes, best, lesion, seed)
