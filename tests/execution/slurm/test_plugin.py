@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from attrs import evolve
-from execution.slurm.head import QUICK, Head, run
+from execution.slurm.driver import QUICK, Driver, run
 from execution.test_run import add_one, node, participants
 
 from dmri7t.execution.slurm.job import JobFiles
@@ -20,11 +20,11 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="session")
 def faults(cluster, tmp_path_factory):
-    """A head whose participants each have a fault; a time limit takes SLURM a minute or more."""
-    head = Head(cluster, "faults", tmp_path_factory.mktemp("faults"))
-    yield head
-    head.process.kill()
-    head.wait()
+    """A driver whose participants each have a fault; a time limit takes SLURM a minute or more."""
+    driver = Driver(cluster, "faults", tmp_path_factory.mktemp("faults"))
+    yield driver
+    driver.process.kill()
+    driver.wait()
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +50,7 @@ def test_a_chain_is_a_chain_of_jobs(slurm, tmp_path, monkeypatch):
     assert [r.state for r in again.participants["a"].nodes.values()] == ["cached", "cached"]
 
 
-def test_cheap_nodes_run_beside_the_head(slurm, tmp_path):
+def test_cheap_nodes_run_beside_the_driver(slurm, tmp_path):
     nodes = [node(add_one, "first", number=1), node(add_one, "second")]
     for made in nodes:
         made.run_without_submitting = True
@@ -81,18 +81,18 @@ def test_files_that_show_late_are_waited_for_but_not_for_ever(
 
 def test_an_outage_of_the_controller_is_waited_for(cluster, tmp_path):
     cluster.stop_controller()
-    head = Head(cluster, "chain", tmp_path)
-    head.wait_for(lambda: "SLURM does not answer" in head.said())
+    driver = Driver(cluster, "chain", tmp_path)
+    driver.wait_for(lambda: "SLURM does not answer" in driver.said())
     cluster.start_controller()
-    head.wait_for_job()
+    driver.wait_for_job()
     cluster.stop_controller()
-    head.wait_for(lambda: head.said().count("does not answer") == 2)
-    head.let_go()
+    driver.wait_for(lambda: driver.said().count("does not answer") == 2)
+    driver.let_go()
     # the job ends meanwhile, and nobody says so
     time.sleep(3)
     cluster.start_controller()
-    assert head.wait() == 0, head.said()
-    assert "SLURM answers again" in head.said()
+    assert driver.wait() == 0, driver.said()
+    assert "SLURM answers again" in driver.said()
     assert len(os.listdir(tmp_path / "marker")) == 1
 
 
@@ -107,12 +107,12 @@ def test_an_outage_without_end_ends_the_run(slurm, tmp_path, monkeypatch):
     assert "SLURM has not answered for" in status.summary()
 
 
-def test_a_head_that_was_killed_finds_its_job(cluster, tmp_path):
-    first = Head(cluster, "chain", tmp_path)
+def test_a_driver_that_was_killed_finds_its_job(cluster, tmp_path):
+    first = Driver(cluster, "chain", tmp_path)
     first.wait_for_job()
     first.process.kill()
     first.wait()
-    second = Head(cluster, "chain", tmp_path)
+    second = Driver(cluster, "chain", tmp_path)
     second.wait_for(lambda: "is there already" in second.said())
     second.let_go()
     assert second.wait() == 0, second.said()
@@ -127,12 +127,12 @@ def jobs_of(cluster, folder: Path) -> list[str]:
 
 
 def test_other_inputs_end_the_job_and_sigterm_ends_all(cluster, tmp_path):
-    first = Head(cluster, "chain", tmp_path, number=1)
+    first = Driver(cluster, "chain", tmp_path, number=1)
     first.wait_for_job()
     first.process.kill()
     first.wait()
     (old,) = jobs_of(cluster, tmp_path)
-    second = Head(cluster, "chain", tmp_path, number=5)
+    second = Driver(cluster, "chain", tmp_path, number=5)
     second.wait_for_job(more_than=1)
     (new,) = jobs_of(cluster, tmp_path)
     assert new != old and "is there already" not in second.said()
@@ -146,7 +146,7 @@ def test_other_inputs_end_the_job_and_sigterm_ends_all(cluster, tmp_path):
 
 
 def test_stop_on_first_crash_takes_back_the_others(slurm, tmp_path):
-    from execution.slurm.head import die, wait
+    from execution.slurm.driver import die, wait
 
     (tmp_path / "marker").mkdir()
     slow = node(wait, "slow", number=1, marker=str(tmp_path / "marker"))

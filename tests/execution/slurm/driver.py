@@ -1,4 +1,4 @@
-"""A head as a process of its own, which tests can disturb: SCENARIO FOLDER [NUMBER]."""
+"""A driver as a process of its own, which tests can disturb: SCENARIO FOLDER [NUMBER]."""
 
 from __future__ import annotations
 
@@ -121,18 +121,25 @@ def run(top, labels, folder, settings=QUICK, **options):
     return status, lines, time.monotonic() - start
 
 
-class Head:
-    """A head in a process of its own."""
+class Driver:
+    """A driver in a process of its own."""
 
     def __init__(self, cluster, scenario: str, folder: Path, number: int = 1) -> None:
         self.folder = folder
-        self._log = folder / f"head-{time.monotonic_ns()}.log"
+        self._log = folder / f"driver-{time.monotonic_ns()}.log"
         tests = str(Path(__file__).parents[2])
         env = os.environ | cluster.variables
         env["PYTHONPATH"] = os.pathsep.join([tests, *sys.path])
         with open(self._log, "wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "execution.slurm.head", scenario, str(folder), str(number)],
+                [
+                    sys.executable,
+                    "-m",
+                    "execution.slurm.driver",
+                    scenario,
+                    str(folder),
+                    str(number),
+                ],
                 env=env,
                 stdout=log,
                 stderr=log,
