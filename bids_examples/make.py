@@ -23,11 +23,11 @@ SCAN = {"shape": [24, 28, 20], "shells": {"1000": 16}, "n_b0": 2}
 
 def skeletons() -> dict[str, dict[str, Any]]:
     """Every skeleton by name, such as ``good/single``; ``group`` tells good from broken."""
-    found = {}
+    named = {}
     for group in ("good", "broken"):
         for path in sorted((HERE / group).glob("*.toml")):
-            found[f"{group}/{path.stem}"] = {"group": group, **tomllib.loads(path.read_text())}
-    return found
+            named[f"{group}/{path.stem}"] = {"group": group, **tomllib.loads(path.read_text())}
+    return named
 
 
 def spiral_directions(n: int) -> np.ndarray:
@@ -43,8 +43,8 @@ def field_of_view(shape: list[int], affine: np.ndarray) -> np.ndarray:
     return np.abs(affine[:3, :3]).sum(1) * np.array(shape)
 
 
-def places(shape: list[int], affine: np.ndarray, size: np.ndarray) -> np.ndarray:
-    """Place of every voxel (X, Y, Z, 3), scanner's axes, 1 being the surface of the head.
+def positions(shape: list[int], affine: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """Position of every voxel (X, Y, Z, 3), scanner's axes, 1 being the surface of the head.
 
     ``size`` is the field of view in mm of the scan that decides how large the head is.
     """
@@ -52,16 +52,16 @@ def places(shape: list[int], affine: np.ndarray, size: np.ndarray) -> np.ndarray
     return (index - (np.array(shape) - 1) / 2) @ affine[:3, :3].T / (0.38 * size)
 
 
-def fibres(place: np.ndarray) -> np.ndarray:
-    """Direction of the fibres of white matter (..., 3) at places (..., 3), scanner's axes."""
-    angle = 0.6 * place[..., 0] + 0.4
-    fibre = np.stack([np.cos(angle), np.sin(angle), 0.2 * place[..., 2]], -1)
+def fibres(position: np.ndarray) -> np.ndarray:
+    """Direction of the fibres of white matter (..., 3) at positions (..., 3), scanner's axes."""
+    angle = 0.6 * position[..., 0] + 0.4
+    fibre = np.stack([np.cos(angle), np.sin(angle), 0.2 * position[..., 2]], -1)
     return fibre / np.linalg.norm(fibre, axis=-1, keepdims=True)
 
 
-def tissues(place: np.ndarray) -> np.ndarray:
-    """Tissue at places (..., 3): 0 none, 1 grey matter, 2 white matter, 3 CSF."""
-    radius = np.linalg.norm(place, axis=-1)
+def tissues(position: np.ndarray) -> np.ndarray:
+    """Tissue at positions (..., 3): 0 none, 1 grey matter, 2 white matter, 3 CSF."""
+    radius = np.linalg.norm(position, axis=-1)
     return np.select([radius < 0.225, radius < 0.775, radius < 0.975], [3, 2, 1], 0)
 
 
@@ -73,9 +73,9 @@ def phantom(
     ``directions`` (N, 3) and fibres are in the scanner's frame, whatever the affine.
     """
     rng = np.random.default_rng(seed)
-    place = places(shape, affine, field_of_view(shape, affine))
-    radius = np.linalg.norm(place, axis=-1)
-    along = (fibres(place) @ directions.T) ** 2
+    position = positions(shape, affine, field_of_view(shape, affine))
+    radius = np.linalg.norm(position, axis=-1)
+    along = (fibres(position) @ directions.T) ** 2
     white = 650 * np.exp(-bvals * (0.35e-3 + 1.3e-3 * along))
     grey = 800 * np.exp(-bvals * 0.85e-3)
     water = 1500 * np.exp(-bvals * 3e-3)
@@ -148,7 +148,7 @@ def write_scan(root: Path, scan: dict[str, Any], seed: int) -> None:
 
 
 def _mask(path: Path, shape: list[int], affine: np.ndarray) -> None:
-    inside = tissues(places(shape, affine, field_of_view(shape, affine))) > 0
+    inside = tissues(positions(shape, affine, field_of_view(shape, affine))) > 0
     nibabel.save(nibabel.Nifti1Image(inside.astype(np.uint8), affine), path)
 
 
@@ -174,7 +174,7 @@ def write_anatomy(root: Path, anatomy: dict[str, Any]) -> None:
     grid = {"shape": [44, 52, 38], "voxel": [1.5] * 3, "flip": anatomy.get("flip", [-1, -1, 1])}
     affine = make_affine(grid)
     usual = field_of_view(SCAN["shape"], make_affine(SCAN))
-    tissue = tissues(places(grid["shape"], affine, usual))
+    tissue = tissues(positions(grid["shape"], affine, usual))
     affine[:3, 3] += anatomy.get("shift", [0, 0, 0])
     stem = root / anatomy["name"]
     stem.parent.mkdir(parents=True, exist_ok=True)

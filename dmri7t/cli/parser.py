@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from dmri7t import __version__
-from dmri7t.io.kinds import input_types, programs
+from dmri7t.io.kinds.registry import describe_input_types, input_types, programs
 from dmri7t.settings import CONSISTENCY
 
 
@@ -95,7 +95,7 @@ def build_parser() -> argparse.ArgumentParser:
         "130 interrupted; 143 terminated.",
     )
     add = parser.add_argument
-    add("bids_dir", type=Path, help="root of a BIDS data set, QSIPrep's results or HCP's folders")
+    add("bids_dir", type=Path, help="root of the input; see --input-type")
     add("out_dir", type=Path, help="the derivative data set that is written")
     add(
         "analysis_level",
@@ -135,8 +135,8 @@ def _which_scans(group: argparse._ArgumentGroup) -> None:
         "--input-type",
         choices=["auto", *input_types()],
         default="auto",
-        help="what the input is; auto looks at dataset_description.json and at the names "
-        "(default: %(default)s)",
+        help=f"what the input is: {describe_input_types()}; auto looks at dataset_description.json "
+        "and at the names (default: %(default)s)",
     )
     add(
         "--derivatives",

@@ -59,7 +59,7 @@ class GatherScanInputSpec(StageInputSpec):
     source = traits.Str(mandatory=True, desc="BIDS URI of the source")
     methods = traits.Str(mandatory=True, desc="methods text")
     workflow = traits.Str(mandatory=True, desc="name of the scan's workflow")
-    kind = traits.Str("", usedefault=True, desc="what the source is: raw, qsiprep, hcp, derivative")
+    kind = traits.Str("", usedefault=True, desc="kind of input that it comes from")
 
 
 class GatherScanOutputSpec(TraitedSpec):

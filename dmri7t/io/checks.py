@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import re
 from pathlib import Path
 
-import nibabel
 import numpy as np
 
 from dmri7t.errors import InputError
 from dmri7t.io.gradients import check_agreement, read_bvals, read_bvecs
+from dmri7t.io.images import load_image
 from dmri7t.io.scan import Scan
 from dmri7t.signal.gradients import B0_THRESHOLD, MIN_DIRECTIONS, count_distinct, find_shells
 
@@ -51,7 +50,7 @@ def check_scan(scan: Scan, b0_threshold: float = B0_THRESHOLD) -> None:
             )
     check_gradients(bvals, bvecs, scan.bvec, scan.bval, b0_threshold)
     if scan.grad_b is not None:
-        affine = nibabel.load(scan.dwi).affine
+        affine = load_image(scan.dwi).affine
         check_agreement(scan.bval, scan.bvec, scan.grad_b, affine, b0_threshold)
     if scan.mask is not None:
         check_same_grid(scan.mask, scan.dwi)
@@ -64,12 +63,7 @@ def check_same_grid(mask: Path, image: Path) -> None:
     ------
     InputError
     """
-    try:
-        one = nibabel.load(mask)
-    except Exception as error:  # nibabel raises many kinds for a damaged header
-        told = re.sub(r"\s+", " ", str(error))
-        raise InputError(f"{mask}: not a readable NIfTI image ({told}); copy it again.") from error
-    other = nibabel.load(image)
+    one, other = load_image(mask), load_image(image)
     shape = tuple(other.shape[:3])
     if one.shape[:3] != shape or math.prod(one.shape) != math.prod(shape):
         dims = [" x ".join(map(str, s)) for s in (one.shape, shape)]
@@ -90,13 +84,7 @@ def _image_shape(path: Path) -> tuple[int, ...]:
         raise InputError(
             f"{path}: a link to content that is not here; get it (datalad get, git annex get)."
         )
-    try:
-        image = nibabel.load(path)
-    except Exception as error:  # nibabel raises many kinds for a damaged header
-        told = re.sub(r"\s+", " ", str(error))
-        raise InputError(
-            f"{path}: not a readable NIfTI image ({told}); convert it again."
-        ) from error
+    image = load_image(path)
     dims = " x ".join(str(n) for n in image.shape)
     if len(image.shape) != 4 or image.shape[3] < 2:
         raise InputError(

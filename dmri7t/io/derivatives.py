@@ -11,6 +11,7 @@ import attrs
 from dmri7t import __version__
 from dmri7t.errors import InputError
 from dmri7t.files import whole_file
+from dmri7t.io.dataset import read_description
 from dmri7t.io.scan import Scan
 from dmri7t.settings import LAYOUTS
 from dmri7t.signal.orders import ORDERS
@@ -220,28 +221,27 @@ def check_output(out_dir: Path) -> None:
     ------
     InputError
     """
-    described = _described(out_dir)
-    makers = described.get("GeneratedBy", [])
+    description = _description(out_dir)
+    makers = description.get("GeneratedBy", [])
     names = [m.get("Name") for m in makers if isinstance(m, dict)]
-    if described and "dmri7t" not in names:
+    if description and "dmri7t" not in names:
         raise InputError(
-            f"{out_dir}: holds another data set ({described.get('Name', 'without a name')}); "
+            f"{out_dir}: holds another data set ({description.get('Name', 'without a name')}); "
             "choose an output folder of its own."
         )
 
 
-def _described(folder: Path) -> dict[str, Any]:
-    """Content of a folder's dataset_description.json; empty where it has none."""
+def _description(folder: Path) -> dict[str, Any]:
+    """Content of a folder's dataset_description.json; empty where it has none, or a broken one."""
     try:
-        described = json.loads((Path(folder) / "dataset_description.json").read_text())
-    except (OSError, ValueError):
+        return read_description(folder)
+    except InputError:
         return {}
-    return described if isinstance(described, dict) else {}
 
 
 def _source(folder: Path) -> dict[str, str]:
     """A data set that results were made from."""
-    doi = _described(folder).get("DatasetDOI")
+    doi = _description(folder).get("DatasetDOI")
     url = {"URL": Path(folder).resolve().as_uri()}
     return {**url, "DOI": doi} if isinstance(doi, str) and doi else url
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO, cast
 
 import nibabel
 import numpy as np
+from numpy.typing import DTypeLike
 
 from dmri7t.errors import Dmri7tError, InputError
 from dmri7t.files import whole_file
@@ -21,7 +23,25 @@ BLOCK = 1 << 22
 """Bytes that are decompressed at once."""
 
 
-def open_volumes(path: Path | str, scratch: Path | str) -> Any:
+def load_image(path: Path | str) -> nibabel.Nifti1Image:
+    """Open an image; its header is read, its values are not.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or damaged.
+    """
+    try:
+        image = nibabel.load(path)
+    except Exception as error:  # nibabel raises many kinds for a damaged header
+        reason = re.sub(r"\s+", " ", str(error))
+        raise InputError(
+            f"{path}: not a readable NIfTI image ({reason}); copy or convert it again."
+        ) from error
+    return cast(nibabel.Nifti1Image, image)
+
+
+def open_volumes(path: Path | str, scratch: Path | str) -> nibabel.Nifti1Image:
     """Open a 4D image so that volumes can be taken one by one.
 
     Parameters
@@ -34,7 +54,7 @@ def open_volumes(path: Path | str, scratch: Path | str) -> Any:
 
     Returns
     -------
-    nibabel image
+    Nifti1Image
         ``image.dataobj[..., i]`` reads one volume.
 
     Raises
@@ -50,13 +70,12 @@ def open_volumes(path: Path | str, scratch: Path | str) -> Any:
         path_read = Path(scratch) / path.stem
         _decompress(path, path_read)
     try:
-        image = nibabel.load(path_read)
-    except Exception as error:  # nibabel raises many kinds for a damaged header
-        raise InputError(
-            f"{path}: not a readable NIfTI image ({type(error).__name__}); the file is damaged: "
-            "copy or convert it again"
-        ) from error
-    needed = image.dataobj.offset + image.dataobj.dtype.itemsize * math.prod(image.shape)
+        image = load_image(path_read)
+    except InputError as error:
+        # the user knows the file that was decompressed
+        raise InputError(str(error).replace(str(path_read), str(path))) from error
+    proxy = cast(nibabel.arrayproxy.ArrayProxy, image.dataobj)
+    needed = proxy.offset + proxy.dtype.itemsize * math.prod(image.shape)
     if os.path.getsize(path_read) < needed:
         raise InputError(f"{path}: the image is cut short; copy or convert it again")
     return image
@@ -78,18 +97,19 @@ def _blocks(path: Path) -> Iterator[bytes]:
     """Decompressed content, block by block."""
     from isal import igzip_threaded, isal_zlib
 
+    damaged = (EOFError, OSError, zlib.error, cast(type[Exception], isal_zlib.error))
     try:
         with igzip_threaded.open(path, "rb", threads=1) as source:
             while block := source.read(BLOCK):
                 yield block
-    except (EOFError, OSError, zlib.error, isal_zlib.error) as error:
+    except damaged as error:
         raise InputError(
             f"{path}: cannot be decompressed ({error}); the file is damaged or cut short: "
             "copy or convert it again"
         ) from error
 
 
-def repetition_time(image: Any) -> float:
+def repetition_time(image: nibabel.Nifti1Image) -> float:
     """Seconds from volume to volume, as the header of a 4D image has it; 0 where it has none."""
     zooms = image.header.get_zooms()
     unit = image.header.get_xyzt_units()[1]
@@ -102,7 +122,7 @@ def write_volumes(
     shape: tuple[int, ...],
     affine: np.ndarray,
     *,
-    dtype: Any = np.float32,
+    dtype: DTypeLike = np.float32,
     threads: int = 1,
     repetition_time: float = 0.0,
 ) -> None:
@@ -151,7 +171,11 @@ def write_volumes(
 
 
 def _write_header(
-    stream: BinaryIO, shape: tuple[int, ...], affine: np.ndarray, dtype: Any, repetition_time: float
+    stream: BinaryIO,
+    shape: tuple[int, ...],
+    affine: np.ndarray,
+    dtype: DTypeLike,
+    repetition_time: float,
 ) -> None:
     header = nibabel.Nifti1Header(endianness="<")
     header.set_data_dtype(dtype)
@@ -172,11 +196,11 @@ def masked_volumes(
     With ``turn`` the volumes have their axes turned. One buffer is used for all volumes: take
     each before asking for the next.
     """
-    places_xyz, shape = np.nonzero(mask_XYZ), mask_XYZ.shape
+    indices_xyz, shape = np.nonzero(mask_XYZ), mask_XYZ.shape
     if turn is not None:
-        places_xyz, shape = turn.indices(*places_xyz), turn.grid.shape
-    places = np.ravel_multi_index(places_xyz, shape, order="F")
+        indices_xyz, shape = turn.indices(*indices_xyz), turn.grid.shape
+    flat_V = np.ravel_multi_index(indices_xyz, shape, order="F")
     buffer = np.zeros(mask_XYZ.size, np.float32)
     for values_V in values_NV:
-        buffer[places] = values_V
+        buffer[flat_V] = values_V
         yield buffer

@@ -7,12 +7,13 @@ from pathlib import Path
 import nibabel
 import numpy as np
 
+from dmri7t.io.images import load_image
 from dmri7t.signal.grids import Grid
 
 
 def load_map(path: Path | str) -> tuple[np.ndarray, Grid]:
     """Read a volume (X, Y, Z) and its grid."""
-    image = nibabel.load(path)
+    image = load_image(path)
     return np.asarray(image.dataobj), Grid(image.shape, image.affine)
 
 

@@ -36,7 +36,7 @@ class Turn:
 
     def indices(self, *xyz: np.ndarray) -> tuple[np.ndarray, ...]:
         """Voxel indices after, from those before; each axis an array."""
-        after: list[np.ndarray | None] = [None] * 3
+        after = list(xyz)
         for index, size, (axis, way) in zip(xyz, self.shape, self.ornt, strict=True):
             after[int(axis)] = index if way > 0 else size - 1 - index
         return tuple(after)

@@ -11,7 +11,7 @@ import attrs
 from dmri7t.errors import InputError
 from dmri7t.io.anatomy import FMRIPREP, Program, find_anatomy
 from dmri7t.io.dataset import check_dataset, makers
-from dmri7t.io.kinds import KINDS, Kind, kind_named, programs, recognise
+from dmri7t.io.kinds.registry import KINDS, Kind, kind_named, programs, recognise
 from dmri7t.io.scan import Candidate, Scan
 from dmri7t.io.search import Query
 
@@ -27,7 +27,7 @@ class Source:
     kind : Kind
         What it is.
     derivatives : dict
-        Folder by program, of :func:`dmri7t.io.kinds.programs`.
+        Folder by program, of :func:`dmri7t.io.kinds.registry.programs`.
     """
 
     root: Path
@@ -101,8 +101,7 @@ class Source:
 
     def describe(self) -> str:
         """What the input is, for the log."""
-        known = programs()
-        beside = [f"{known[name].title}'s results" for name in self.derivatives]
+        beside = [f"{programs()[name].title}'s results" for name in self.derivatives]
         own = self.kind.describe(self.root)
         return ", with ".join([own, " and ".join(beside)] if beside else [own])
 
@@ -140,10 +139,10 @@ def open_source(
     ----------
     root : Path
     input_type : str
-        Of :func:`dmri7t.io.kinds.input_types`; "auto" looks at dataset_description.json, then at
-        names.
+        Of :func:`dmri7t.io.kinds.registry.input_types`; "auto" looks at dataset_description.json,
+        then at names.
     derivatives : dict, optional
-        Folder by program, of :func:`dmri7t.io.kinds.programs`.
+        Folder by program, of :func:`dmri7t.io.kinds.registry.programs`.
     strict : bool
         Whether data sets must have a dataset_description.json, where their kind has one.
 

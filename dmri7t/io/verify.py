@@ -41,12 +41,12 @@ def find_fault(path: Path, scratch: Path) -> str:
 def _check_image(path: Path, scratch: Path) -> str:
     with scratch_folder(scratch) as folder:
         image = open_volumes(path, folder)
-        for place in range(image.shape[3] if len(image.shape) > 3 else 1):
+        for index in range(image.shape[3] if len(image.shape) > 3 else 1):
             volume = np.asarray(
-                image.dataobj[..., place] if len(image.shape) > 3 else image.dataobj
+                image.dataobj[..., index] if len(image.shape) > 3 else image.dataobj
             )
             if not np.isfinite(volume).all():
-                return f"volume {place} holds values that are not finite"
+                return f"volume {index} holds values that are not finite"
     return ""
 
 

@@ -130,7 +130,7 @@ class ScanReport:
     workflow : str
         Name of this scan's workflow, with which the names of its nodes begin.
     kind : str
-        What it came from: "raw", "qsiprep", "hcp", "derivative"; empty: unknown.
+        Name of the kind of input that it came from, see :mod:`dmri7t.io.kinds`; empty: unknown.
     """
 
     stem: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from dmri7t.io.kinds import kind_named
+from dmri7t.io.kinds.registry import kind_named
 from dmri7t.reports.quality import Cleaning, QualityRecord, ShellQuality
 from dmri7t.reports.records import ScanReport
 from dmri7t.reports.template import percent

@@ -4,6 +4,8 @@
     Arguments of a command, from its parser.
 ``outputs-table``
     What is written for a scan, from the table that names the files.
+``input-kinds``
+    What may come in, from the kinds of input.
 ``shipped-models``
     Models in the zoo, from their config.json.
 ``measurements``
@@ -134,6 +136,16 @@ class OutputsTable(_FromText):
         yield from table(["after the source's entities", "what it is"], cells)
 
 
+class InputKinds(_FromText):
+    """What every kind of input says of itself, the most special first."""
+
+    def text(self) -> Iterator[str]:
+        from dmri7t.io.kinds.registry import KINDS
+
+        for kind in reversed(KINDS.values()):
+            yield from (*kind.usage.splitlines(), "")
+
+
 class ShippedModels(_FromText):
     """A part for every model in the zoo."""
 
@@ -223,6 +235,7 @@ def setup(app: Any) -> dict[str, Any]:
     for name, directive in (
         ("command-options", CommandOptions),
         ("outputs-table", OutputsTable),
+        ("input-kinds", InputKinds),
         ("shipped-models", ShippedModels),
         ("measurements", Measurements),
         ("api-modules", ApiModules),

@@ -68,7 +68,7 @@ def fitted(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def white_matter(image: nibabel.Nifti1Image, size: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Voxels well within white matter, and the true direction of the fibres."""
-    place = make.places(image.shape[:3], image.affine, size)
+    place = make.positions(image.shape[:3], image.affine, size)
     radius = np.linalg.norm(place, axis=-1)
     return binary_erosion((radius > 0.3) & (radius < 0.7)), make.fibres(place)
 

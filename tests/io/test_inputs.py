@@ -15,7 +15,7 @@ from dmri7t.errors import InputError
 from dmri7t.io.checks import check_scan
 from dmri7t.io.dataset import participant_labels
 from dmri7t.io.derivatives import output_path
-from dmri7t.io.kinds import KINDS
+from dmri7t.io.kinds.registry import KINDS
 from dmri7t.io.names import applicable
 from dmri7t.io.search import Query
 

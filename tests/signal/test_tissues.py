@@ -17,7 +17,7 @@ def head(voxel, flip, tilt=0.0):
     shape = [int(mm / voxel) for mm in SIZE]
     frame = {"shape": shape, "voxel": [voxel] * 3, "flip": flip, "tilt": tilt}
     affine = make.make_affine(frame)
-    return make.tissues(make.places(shape, affine, SIZE)).astype(np.uint8), Grid(shape, affine)
+    return make.tissues(make.positions(shape, affine, SIZE)).astype(np.uint8), Grid(shape, affine)
 
 
 @pytest.mark.parametrize(("flip", "tilt"), [([1, 1, 1], 0), ([-1, -1, 1], 0), ([-1, 1, 1], 25)])

@@ -45,6 +45,8 @@ class Kind:
         What the methods say of corrections.
     heading, caveat : str
         What the report says of corrections.
+    usage : str
+        What the docs say of it, reStructuredText; the first lines have its name in bold.
     """
 
     name: str = ""
@@ -62,6 +64,7 @@ class Kind:
         "dmri7t does not correct motion, eddy currents or susceptibility distortion: whatever of "
         "them is in the input is in the output too. Correct them before, where it matters."
     )
+    usage: str = ""
 
     def recognises(self, root: Path) -> bool:
         """Whether a folder that nobody named is of this kind.

@@ -24,6 +24,10 @@ class Derivative(Kind):
         "The scan came from the results of another program, whose corrections are not known here; "
         f"{NOTHING_HERE}."
     )
+    usage = """\
+**Results of other programs** are refused, since dmri7t cannot know which of their images are what;
+``--input-type bids`` takes every diffusion series of such a data set as it stands.
+"""
 
     def recognises(self, root: Path) -> bool:
         """GeneratedBy alone is not enough: it may name a converter of raw data."""

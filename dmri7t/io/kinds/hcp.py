@@ -42,6 +42,15 @@ class Hcp(Kind):
         "correct motion, eddy currents or distortion: whatever of them the pipelines left is in "
         "the output too."
     )
+    usage = """\
+**HCP's folders**, ``<subject>/T1w/Diffusion/{data.nii.gz,bvals,bvecs,nodif_brain_mask.nii.gz}``::
+
+    dmri7t /data/HCP /data/out participant --participant-label 100307
+
+Results are named ``sub-100307``; of a name such as ``HCA6002236_V1_MR`` letters and digits stay. A
+7T scan (``Diffusion_7T``) is listed as skipped. There is no ``dataset_description.json``, and none
+is asked for. The correction for gradient nonlinearity (``grad_dev``) is not used.
+"""
 
     def recognises(self, root: Path) -> bool:
         """By folders, where there is no dataset_description.json."""

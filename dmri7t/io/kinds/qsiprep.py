@@ -34,6 +34,20 @@ class Qsiprep(Kind):
         "The scan came from QSIPrep's results. dmri7t itself does not correct motion, eddy "
         "currents or distortion: whatever of them QSIPrep left is in the output too."
     )
+    usage = """\
+**QSIPrep's results**, which is what is recommended::
+
+    dmri7t /data/qsiprep /data/out participant
+    dmri7t /data/study /data/out participant --derivatives qsiprep=/data/qsiprep
+
+Scans are the images with ``desc-preproc_dwi`` in their names, in ``space-ACPC`` or, from earlier
+versions, ``space-T1w``, with sessions or without. With the second form the raw data set names the
+participants; its own scans are listed as skipped. QSIPrep's brain mask is used. Where there is a
+``.b`` file, the gradients are read from it: it has them in the scanner's frame. It must agree with
+``bval`` and ``bvec``, to 5 degrees and 5 % (or 20 s/mm2): where it does not, one of the files was
+changed after it was written, nothing in them tells which, and a wrong guess would turn every fibre;
+so the scan is skipped and the line says what to do. Names of results keep ``space-ACPC``.
+"""
 
     def recognises(self, root: Path) -> bool:
         """By the maker; by names where there is no dataset_description.json."""

@@ -24,6 +24,10 @@ class Raw(Kind):
         "susceptibility distortion: whatever of them is in the input is in the output too. Run "
         "QSIPrep first and give its results to dmri7t."
     )
+    usage = """\
+**Raw BIDS data** are taken as they come: dmri7t corrects neither motion nor distortion. Log and
+report say so. QSIPrep is the way.
+"""
 
 
 KIND = Raw()

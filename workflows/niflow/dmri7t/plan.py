@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import attrs
 import nibabel
@@ -13,8 +13,8 @@ import numpy as np
 from dmri7t.errors import InputError
 from dmri7t.io.derivatives import output_path, outputs_of, qsiprep_space
 from dmri7t.io.gradients import read_table
-from dmri7t.io.images import repetition_time
-from dmri7t.io.kinds import kind_named
+from dmri7t.io.images import load_image, repetition_time
+from dmri7t.io.kinds.registry import kind_named
 from dmri7t.io.scan import Scan
 from dmri7t.models.bundle import model_checksum, resolve_model
 from dmri7t.models.config import ModelConfig, read_config
@@ -242,7 +242,7 @@ def plan_scan(scan: Scan, settings: Settings) -> ScanPlan:
     InputError
         If no shell is left for the model, or the settings do not go with the scan.
     """
-    image = cast(nibabel.Nifti1Image, nibabel.load(scan.dwi))
+    image = load_image(scan.dwi)
     return plan_series(
         scan,
         Grid(image.shape, image.affine),

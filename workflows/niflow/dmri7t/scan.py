@@ -12,7 +12,7 @@ from dmri7t.interfaces.collect import Collect
 from dmri7t.interfaces.harmonize import Harmonize
 from dmri7t.interfaces.prepare import DefineGrid, PrepareCleaned, PrepareScan
 from dmri7t.interfaces.report import FILES
-from dmri7t.io.kinds import kind_named
+from dmri7t.io.kinds.registry import kind_named
 from dmri7t.models.config import ModelConfig
 from dmri7t.settings import Settings
 from niflow.dmri7t.measure import MEASUREMENT, init_measure_wf
