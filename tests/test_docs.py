@@ -36,6 +36,15 @@ def test_usage_names_every_option(built: Path) -> None:
     assert not {o for o in options - {"-h", "--help"} if o not in page}
 
 
+def test_usage_shows_every_kind_of_input(built: Path) -> None:
+    from dmri7t.io.kinds.registry import KINDS
+
+    page = text(built / "usage.html")
+    for kind in KINDS.values():
+        (name,) = re.findall(r"^\*\*(.+?)\*\*", kind.usage)
+        assert name.replace("'", "\N{RIGHT SINGLE QUOTATION MARK}") in page
+
+
 def test_outputs_names_every_file(built: Path) -> None:
     from dmri7t.io.derivatives import OUTPUTS
 

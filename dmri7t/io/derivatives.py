@@ -35,7 +35,7 @@ class Output:
     grid : {"output", "input"}
         On which grid they lie.
     layouts : tuple of str
-        Which of :data:`dmri7t.settings.LAYOUTS` have it.
+        Which layouts have it: "bids", "qsiprep".
     """
 
     suffix: str
