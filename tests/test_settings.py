@@ -1,10 +1,13 @@
 """The record of everything that decides a result."""
 
+from typing import get_args
+
 import attrs
 import pytest
 
 from dmri7t.errors import InputError
-from dmri7t.settings import Settings
+from dmri7t.models.config import Form
+from dmri7t.settings import FORMS, Settings
 
 SETTINGS = Settings('/models/a "b"', "default", "1.0", "0" * 64, 10, 4)
 
@@ -61,3 +64,7 @@ def test_bounds_of_the_ratio_are_those_of_the_signal_package():
 
     settings = Settings("m", "m", "1", "ab", 5, 1)
     assert (settings.ratio_lower, settings.ratio_upper) == (LOWER, UPPER)
+
+
+def test_forms_are_those_of_models():
+    assert get_args(Form) == FORMS

@@ -54,29 +54,29 @@ def apply_config(parser: argparse.ArgumentParser, path: Path) -> None:
     values: dict[str, Any] = {}
     for key, value in content.items():
         values.update(value if isinstance(value, dict) else {key: value})
-    actions = {}
+    actions: dict[str, argparse.Action] = {}
     for action in parser._actions:
         if action.dest not in _NOT_FROM_FILE:
             names = [option.lstrip("-") for option in action.option_strings]
             actions |= {name.replace("-", "_"): action for name in (action.dest, *names)}
     defaults = {}
     for key, value in values.items():
-        action = actions.get(key.replace("-", "_"))
-        if action is None:
+        name = key.replace("-", "_")
+        if name not in actions:
             raise InputError(
                 f"{path}: unknown key {key}; keys are the names of options, such as random_seed."
             )
-        defaults[action.dest] = _convert(path, key, action, value)
+        defaults[actions[name].dest] = _convert(path, key, actions[name], value)
     parser.set_defaults(**defaults)
 
 
 def _convert(path: Path, key: str, action: argparse.Action, value: Any) -> Any:
     """Read a value as the option itself would read its words."""
     if action.nargs == 0:
-        wanted = int if isinstance(action.default, int) and action.const is None else bool
-        if type(value) is not wanted:
-            kind = "a number" if wanted is int else "true or false"
-            raise InputError(f"{path}: {key} must be {kind}; mend it.")
+        counts = isinstance(action.default, int) and action.const is None
+        if type(value) is not (int if counts else bool):
+            expected = "a number" if counts else "true or false"
+            raise InputError(f"{path}: {key} must be {expected}; mend it.")
         return value
     several = action.nargs in ("+", "*")
     if isinstance(value, list) and not several and action.nargs is not None:
@@ -92,11 +92,12 @@ def _convert(path: Path, key: str, action: argparse.Action, value: Any) -> Any:
 
 
 def _read(path: Path, key: str, action: argparse.Action, word: Any) -> Any:
+    convert = action.type if callable(action.type) else str
     try:
-        made = action.type(str(word)) if action.type else str(word)
+        value = convert(str(word))
     except (ValueError, TypeError, argparse.ArgumentTypeError) as error:
         raise InputError(f"{path}: {key} cannot be {word!r} ({error}); mend it.") from error
-    if action.choices is not None and made not in action.choices:
+    if action.choices is not None and value not in action.choices:
         choices = ", ".join(map(str, action.choices))
         raise InputError(f"{path}: {key} is {word!r}; choose from {choices}.")
-    return made
+    return value

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Callable
+
+from dmri7t.cli.messages import complain, say
 
 
-def run_group(
-    args: argparse.Namespace,
-    labels: list[str],
-    say: Callable[[str], None],
-    complain: Callable[[str], None],
-) -> int:
+def run_group(args: argparse.Namespace, labels: list[str]) -> int:
     """Gather the results of participants; return the exit code.
 
     Parameters
@@ -21,8 +17,6 @@ def run_group(
         Of the command line.
     labels : list of str
         Participants to look for.
-    say, complain : callable
-        Print a line to standard output, and to standard error.
 
     Raises
     ------

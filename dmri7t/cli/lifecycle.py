@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from dmri7t.cli.messages import complain, say
 from dmri7t.execution.cleanup import clean
 from dmri7t.execution.estimate import check_memory, check_room, estimate, size_gb
+from dmri7t.execution.limits import Resources
+from dmri7t.execution.slurm.settings import SlurmSettings
 from dmri7t.execution.status import RunStatus
 from dmri7t.files import whole_file
+from dmri7t.io.verify import find_fault
 
 if TYPE_CHECKING:
+    from nipype import Node, Workflow
+
     from niflow.dmri7t import ScanPlan
 
-Say = Callable[[str], None]
 
-
-def all_nodes(workflow: Any) -> dict[str, Any]:
+def all_nodes(workflow: Workflow) -> dict[str, Node]:
     """Every node of a workflow and of those within it, by full name."""
     return {f"{workflow.name}.{n}": workflow.get_node(n) for n in workflow.list_node_names()}
 
 
 def announce_need(
-    workflow: Any, plans: list[ScanPlan], args: Any, memory_gb: float, say: Say, warn: Say
+    workflow: Workflow,
+    plans: list[ScanPlan],
+    args: argparse.Namespace,
+    resources: Resources | SlurmSettings,
 ) -> None:
     """Print what the run needs; warn where that may be too much.
 
@@ -35,12 +42,14 @@ def announce_need(
     need = estimate(all_nodes(workflow), plans)
     say(f"The run {need.describe()}")
     present = size_gb(args.work_dir.resolve() / workflow.name)
+    # a job on a cluster gets what its node declares
+    memory_gb = resources.memory_gb if isinstance(resources, Resources) else float("inf")
     room = check_room(need, args.work_dir.resolve(), args.out_dir.resolve(), present)
     for warning in [*room, *check_memory(need, memory_gb, args.low_mem)]:
-        warn(f"warning: {warning}")
+        complain(f"warning: {warning}")
 
 
-def write_resources(workflow: Any, status: RunStatus, path: Path) -> None:
+def write_usage(workflow: Workflow, status: RunStatus, path: Path) -> None:
     """Write what every node took, and what it had declared, as a table."""
     declared = {status.split(name): node for name, node in all_nodes(workflow).items()}
     rows = ["participant\tnode\tstate\tseconds\tpeak_gb\tdeclared_gb\tn_procs"]
@@ -54,13 +63,11 @@ def write_resources(workflow: Any, status: RunStatus, path: Path) -> None:
         part.write_text("\n".join(rows) + "\n")
 
 
-def clean_after(workflow: Any, status: RunStatus, args: Any, say: Say) -> None:
+def clean_after(workflow: Workflow, status: RunStatus, args: argparse.Namespace) -> None:
     """Remove the nodes' folders once every result is known to be whole.
 
     A result that is not makes its participant a failed one, and the work folder stays.
     """
-    from dmri7t.io.verify import find_fault
-
     if status.exit_code != 0:
         say("--clean-workdir: not all is done, so the work folder stays as it is.")
         return

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
+
+import attrs
 
 from dmri7t import __version__
 from dmri7t.io.kinds.registry import describe_input_types, input_types, programs
-from dmri7t.settings import CONSISTENCY
+from dmri7t.settings import CONSISTENCY, DEVICES, LAYOUTS, PRECISIONS, UPSAMPLING, Settings
+
+_DEFAULTS = {field.name: field.default for field in attrs.fields(Settings)}
+"""An option of the name of a setting has its default too."""
 
 
-def _label(prefix: str):
+def _label(prefix: str) -> Callable[[str], str]:
     """Take a BIDS label with or without its prefix."""
 
     def convert(text: str) -> str:
@@ -158,7 +164,7 @@ def _which_scans(group: argparse._ArgumentGroup) -> None:
     add(
         "--b0-threshold",
         type=_above_zero,
-        default=100.0,
+        default=_DEFAULTS["b0_threshold"],
         metavar="B",
         help="b-values up to this are b0, s/mm2 (default: %(default)g)",
     )
@@ -187,14 +193,14 @@ def _what_is_made(group: argparse._ArgumentGroup) -> None:
     add(
         "--output-resolution",
         type=_resolution,
-        default="auto",
+        default=_DEFAULTS["output_resolution"],
         metavar="MM",
         help="auto (1.05/1.25 of the input's voxels), native, or mm (default: %(default)s)",
     )
     add(
         "--upsampling",
-        choices=["model", "bspline"],
-        default="model",
+        choices=UPSAMPLING,
+        default=_DEFAULTS["upsampling"],
         help="super-resolution by the model or by a B-spline (default: %(default)s)",
     )
     add("--sampler-steps", type=_positive, metavar="N", help="default: the model's")
@@ -209,23 +215,29 @@ def _what_is_made(group: argparse._ArgumentGroup) -> None:
         type=_fraction,
         nargs="?",
         const=CONSISTENCY,
-        default=0.0,
+        default=_DEFAULTS["consistency"],
         metavar="FRACTION",
         help="hold the result to what was measured at spatial frequencies below this fraction of "
         "the input's Nyquist frequency (without a number: %(const)g; default: off)",
     )
     add(
         "--output-layout",
-        choices=["bids", "qsiprep"],
-        default="bids",
+        choices=LAYOUTS,
+        default=_DEFAULTS["output_layout"],
         help="qsiprep: name the 7T-like scan as QSIPrep names its own, so that QSIRecon takes the "
         "output folder as its input (default: %(default)s)",
     )
-    add("--random-seed", type=_seed, default=0, metavar="S", help="of the sampler (default: 0)")
+    add(
+        "--random-seed",
+        type=_seed,
+        default=_DEFAULTS["random_seed"],
+        metavar="S",
+        help="of the sampler (default: %(default)s)",
+    )
     add(
         "--precision",
-        choices=["auto", "float32"],
-        default="auto",
+        choices=PRECISIONS,
+        default=_DEFAULTS["precision"],
         help="auto: bfloat16 on CUDA and CPUs with AMX; float32 is the reference",
     )
 
@@ -281,7 +293,7 @@ def _how_it_is_run(group: argparse._ArgumentGroup) -> None:
         help="where nodes run, in Nipype's form: plugin: SLURM (a job a node) or MultiProc, and "
         "plugin_args; default: this machine",
     )
-    add("--device", choices=["auto", "cpu", "cuda"], default="auto", help="for the networks")
+    add("--device", choices=["auto", *DEVICES], default="auto", help="for the networks")
     add("--stop-on-first-crash", action="store_true", help="stop all when one node fails")
     add(
         "--clean-workdir",

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
+from dmri7t.cli.messages import complain, say
 from dmri7t.execution.limits import Resources
 from dmri7t.execution.status import RunStatus
+
+if TYPE_CHECKING:
+    from nipype import Node, Workflow
 
 PRELOAD = ("nipype.pipeline.engine", "nibabel", "dmri7t.reports")
 """What drawing reports needs: torch is not among it."""
@@ -16,7 +20,7 @@ ON_CLUSTER = Resources(n_procs=1, memory_gb=1.0)
 """What drawing reports may use where all else runs as jobs: it runs on this machine."""
 
 
-def redraw(workflow: Any) -> Callable[[Any], bool]:
+def redraw(workflow: Workflow) -> Callable[[Node], bool]:
     """Have a graph draw its reports whether they are there or not.
 
     Returns
@@ -34,28 +38,20 @@ def redraw(workflow: Any) -> Callable[[Any], bool]:
     return lambda node: isinstance(node.interface, Collect | GatherScan | WriteReport)
 
 
-def tell_redrawn(
-    status: RunStatus,
-    told: dict[str, int],
-    out_dir: Path,
-    say: Callable[[str], None],
-    complain: Callable[[str], None],
-) -> int:
-    """Say which reports were drawn and why others were not; return the exit code.
+def report_redrawn(status: RunStatus, failures: dict[str, int], out_dir: Path) -> int:
+    """Print which reports were drawn and why others were not; return the exit code.
 
     Parameters
     ----------
     status : RunStatus
-    told : dict
-        How many failures of a participant the user knows of already.
+    failures : dict
+        How many failures of a participant are printed already, by its label.
     out_dir : Path
         The derivative data set.
-    say, complain : callable
-        Print a line to standard output, and to standard error.
     """
     drawn = 0
     for label, participant in sorted(status.participants.items()):
-        for failure in participant.failures[told.get(label, 0) :]:
+        for failure in participant.failures[failures.get(label, 0) :]:
             complain(f"sub-{label}: {failure.reason}")
         if participant.done or participant.others_done:
             drawn += 1
@@ -63,11 +59,11 @@ def tell_redrawn(
     return status.exit_code if drawn else 2
 
 
-def write_methods(workflow: Any, log_dir: Path) -> list[Path]:
+def write_methods(workflow: Workflow, log_dir: Path) -> list[Path]:
     """Write the methods text of all scans of a graph."""
     from dmri7t.interfaces.report import GatherScan
     from dmri7t.reports.boilerplate import write_boilerplate
 
     nodes = [workflow.get_node(name).interface for name in workflow.list_node_names()]
-    gathered = [node.inputs for node in nodes if isinstance(node, GatherScan)]
-    return write_boilerplate([(node.stem, node.methods) for node in gathered], log_dir)
+    scans = [node.inputs for node in nodes if isinstance(node, GatherScan)]
+    return write_boilerplate([(node.stem, node.methods) for node in scans], log_dir)

@@ -13,7 +13,7 @@ from dmri7t.errors import InputError
 from dmri7t.files import whole_file
 from dmri7t.io.dataset import read_description
 from dmri7t.io.scan import Scan
-from dmri7t.settings import LAYOUTS
+from dmri7t.settings import LAYOUTS, Settings
 from dmri7t.signal.orders import ORDERS
 
 
@@ -246,7 +246,7 @@ def _source(folder: Path) -> dict[str, str]:
     return {**url, "DOI": doi} if isinstance(doi, str) and doi else url
 
 
-def write_dataset_files(out_dir: Path, sources: dict[str, Path], model: dict[str, str]) -> None:
+def write_dataset_files(out_dir: Path, sources: dict[str, Path], settings: Settings) -> None:
     """Write dataset_description.json, descriptions.tsv and .bidsignore.
 
     Parameters
@@ -254,8 +254,8 @@ def write_dataset_files(out_dir: Path, sources: dict[str, Path], model: dict[str
     out_dir : Path
     sources : dict of Path
         Data sets that results are made from, by their names in BIDS URIs.
-    model : dict
-        name, version and sha256 of the model.
+    settings : Settings
+        They name the model.
     """
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
@@ -267,8 +267,9 @@ def write_dataset_files(out_dir: Path, sources: dict[str, Path], model: dict[str
             {
                 "Name": "dmri7t",
                 "Version": __version__,
-                "Description": f"Synthetic images made by the model {model['name']} "
-                f"{model['version']} (SHA-256 {model['sha256']})",
+                "Description": f"Synthetic images made by the model "
+                f"{settings.model_name} {settings.model_version} "
+                f"(SHA-256 {settings.model_sha256})",
             }
         ],
         "SourceDatasets": [_source(folder) for folder in sources.values()],

@@ -11,12 +11,16 @@ import sys
 import time
 from pathlib import Path
 
+import attrs
 import pytest
 from examples import make
 
+from dmri7t.cli.app import make_settings
 from dmri7t.cli.config import apply_config
 from dmri7t.cli.parser import build_parser
 from dmri7t.errors import InputError
+from dmri7t.settings import Settings
+from niflow.dmri7t import model_settings
 
 
 def command(single, out, work, model, *more):
@@ -252,3 +256,27 @@ def test_memory_that_may_be_megabytes_is_asked_about(capsys):
     with pytest.raises(SystemExit) as ended:
         build_parser().parse_args(["in", "out", "participant", "--mem", "16000"])
     assert ended.value.code == 2 and "Write 16000G or 16000M" in capsys.readouterr().err
+
+
+def test_every_option_of_a_settings_name_reaches_it(tiny_model):
+    """So a new one needs no line but its own: --ratio-upper is none of the command's."""
+    parser = build_parser()
+    parser.add_argument("--ratio-upper", type=float)
+    words = """--ratio-upper 3 --samples 7 --sampler-steps 9 --random-seed 5 --shells 1000 2000
+        --b0-threshold 50 --consistency 0.5 --output-resolution native --output-layout qsiprep
+        --denoise --gibbs --upsampling bspline --low-mem --precision float32""".split()
+    args = parser.parse_args(["in", "out", "participant", "--model", str(tiny_model), *words])
+    settings, _ = make_settings(args, "cuda")
+    fields = {field.name: field for field in attrs.fields(Settings) if field.name in vars(args)}
+    assert len(fields) == len([word for word in words if word.startswith("--")]) + 2
+    for name in set(fields) - {"model", "device"}:
+        asked, used = getattr(args, name), getattr(settings, name)
+        assert used == (tuple(asked) if isinstance(asked, list) else asked), name
+        assert used != fields[name].default, name
+    assert settings.device == "cuda" and Path(settings.model) == tiny_model
+
+
+def test_options_that_are_left_out_are_the_defaults_of_settings_and_model(tiny_model):
+    words = ["in", "out", "participant", "--model", str(tiny_model)]
+    settings, _ = make_settings(build_parser().parse_args(words), "cpu")
+    assert settings == model_settings(str(tiny_model))[0]

@@ -14,8 +14,9 @@ from dmri7t.io import dataset
 from dmri7t.io.dataset import check_dataset, validate_dataset
 from dmri7t.io.derivatives import OUTPUTS, check_output, output_path, write_dataset_files
 from dmri7t.io.scan import Scan
+from dmri7t.settings import Settings
 
-MODEL = {"name": "m", "version": "1", "sha256": "ab"}
+SETTINGS = Settings("folder", "m", "1", "ab", 5, 1)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +99,7 @@ def test_data_set_that_is_written_is_valid(tmp_path):
     (source / "dataset_description.json").write_text(
         json.dumps({**described, "DatasetDOI": "doi:10.0.2.3/x"})
     )
-    write_dataset_files(out, {"raw": source}, MODEL)
+    write_dataset_files(out, {"raw": source}, SETTINGS)
     description = json.loads((out / "dataset_description.json").read_text())
     assert description["DatasetType"] == "derivative"
     assert description["GeneratedBy"][0]["Name"] == "dmri7t"
@@ -118,7 +119,7 @@ def test_data_set_that_is_written_is_valid(tmp_path):
 
 def test_folder_of_another_program_is_not_written_into(tmp_path):
     check_output(tmp_path / "new")
-    write_dataset_files(tmp_path / "ours", {"raw": tmp_path}, MODEL)
+    write_dataset_files(tmp_path / "ours", {"raw": tmp_path}, SETTINGS)
     check_output(tmp_path / "ours")
     make.make_dataset("good/single", tmp_path / "raw")
     with pytest.raises(InputError, match=r"raw: holds another data set \(dmri7t example"):

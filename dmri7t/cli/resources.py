@@ -1,4 +1,4 @@
-"""Where nodes run and what they may use: options, the plugin file, the allocation."""
+"""What nodes run on and what they may use: by options, the plugin file, the allocation."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ which the command was started says nothing."""
 
 
 @attrs.frozen
-class Where:
-    """Where nodes run, and with what.
+class Allocation:
+    """What a run may use.
 
     Parameters
     ----------
@@ -49,8 +49,8 @@ def choose_plugin(args: argparse.Namespace) -> LocalSettings | SlurmSettings:
     return read_plugin_file(args.plugin_file) if args.plugin_file else LocalSettings()
 
 
-def choose_where(args: argparse.Namespace, plugin: LocalSettings | SlurmSettings) -> Where:
-    """Choose resources; an option of the command line goes before the plugin file.
+def choose_resources(args: argparse.Namespace, plugin: LocalSettings | SlurmSettings) -> Allocation:
+    """Decide what a run may use; an option of the command line goes before the plugin file.
 
     Raises
     ------
@@ -60,7 +60,7 @@ def choose_where(args: argparse.Namespace, plugin: LocalSettings | SlurmSettings
     if isinstance(plugin, SlurmSettings):
         # the jobs' machines may have a GPU where this one has none: only asked for is it used
         device = "cuda" if args.device == "cuda" else "cpu"
-        return Where(plugin, args.omp_nthreads or CLUSTER_THREADS, device)
+        return Allocation(plugin, args.omp_nthreads or CLUSTER_THREADS, device)
     n_procs = args.nprocs or plugin.n_procs or processors()
     device = resolve_device(args.device)
     resources = Resources(
@@ -69,4 +69,4 @@ def choose_where(args: argparse.Namespace, plugin: LocalSettings | SlurmSettings
         memory_gb=args.mem or plugin.memory_gb or MEMORY_SHARE * memory_gb(),
         n_gpus=(plugin.n_gpu_procs or 1) if device == "cuda" else 0,
     )
-    return Where(resources, min(args.omp_nthreads or n_procs, n_procs), device)
+    return Allocation(resources, min(args.omp_nthreads or n_procs, n_procs), device)
