@@ -191,8 +191,8 @@ def _model_of_fold(
     if not fold:
         raise InputError(f"{name}: a recipe is trained for each fold; add --folds K.")
     recipe = read_recipe(name)
-    sizes = {key: recipe.data[key] for key in ("patch", "patches") if key in recipe.data}
-    how = Cutting(shells=tuple(args.shells), seed=args.seed, **sizes)
+    data = recipe.data
+    how = Cutting(tuple(args.shells), data.patch, data.patches, args.seed)
     out = args.output / "models" / f"fold-{fold.split('/')[0]}" / recipe.config.name
     return train_fold(recipe, args.pairs, out, fold, how, families)
 

@@ -103,11 +103,12 @@ def _own_data(args: argparse.Namespace, recipe: Recipe, team: Team) -> TrainingD
     from dmri7t.training.pairs import Cutting, load_pairs, load_unpaired
 
     families = read_families(args.participants) if args.participants else None
-    sizes = {name: recipe.data[name] for name in ("patch", "patches") if name in recipe.data}
-    how = Cutting(shells=tuple(args.shells), seed=args.seed, **sizes)
+    sizes = recipe.data
+    how = Cutting(tuple(args.shells), sizes.patch, sizes.patches, args.seed)
     data = load_pairs(args.pairs, _pool(args, "pairs"), how, families, args.fold, team)
     if not args.unpaired:
         return data
     pool = _pool(args, "unpaired")
     paths, labels = load_unpaired(args.unpaired, pool, how, data.split, families, team)
-    return attrs.evolve(data, unpaired=paths, unpaired_subjects=labels)
+    split = attrs.evolve(data.split, unpaired=tuple(labels))
+    return attrs.evolve(data, unpaired=paths, split=split)

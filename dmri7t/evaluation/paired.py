@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import attrs
 import numpy as np
 import torch
 
@@ -137,7 +138,8 @@ def plan_folds(
         splits = [{"fold": "", "training": [], "validation": [], "test": sorted(labels)}]
     else:
         splits = [
-            split_subjects(labels, seed, families, f"{i}/{k}").as_dict() for i in range(1, k + 1)
+            attrs.asdict(split_subjects(labels, seed, families, f"{i}/{k}"))
+            for i in range(1, k + 1)
         ]
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as part:

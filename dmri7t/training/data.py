@@ -16,9 +16,10 @@ import torch
 from torch.utils.data import Dataset, Sampler
 
 from dmri7t.models import inputs
+from dmri7t.models.fitted import SplitRecord
+from dmri7t.models.plain import to_plain
 from dmri7t.signal.resample import apply_axes, spline_matrix
 from dmri7t.training.example import TrainingExample
-from dmri7t.training.splits import Split
 
 Batch = dict[str, torch.Tensor]
 """Tensors of several examples by their name, see :class:`Patches`."""
@@ -72,37 +73,32 @@ class TrainingData:
         Given as examples or their files; those are read as needed.
     source : str
         What the examples are, for the model's record: "simulated pairs" or the name of a data set.
-    split : Split, optional
-        Which subjects the pairs come from; None: simulated ones, who are nobody.
+    split : SplitRecord, optional
+        Which subjects the examples come from; None: simulated ones, who are nobody.
     unpaired : list of Item
         3T examples without a target, for the 3T VQ-VAE.
-    unpaired_subjects : list of str
-        Subjects that those come from.
     """
 
     training: list[Item] = attrs.field(converter=_items)
     validation: list[Item] = attrs.field(converter=_items)
     source: str
-    split: Split | None = None
+    split: SplitRecord | None = None
     unpaired: list[Item] = attrs.field(converter=_items, factory=list)
-    unpaired_subjects: list[str] = attrs.field(converter=sorted, factory=list)
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """Who took part: evaluation refuses to test on them."""
+        if self.split is None:
+            return ()
+        learned = {*self.split.training, *self.split.validation, *self.split.unpaired}
+        return tuple(sorted(learned))
 
     def digest(self) -> dict[str, Any]:
         """What tells this data from others, as plain values."""
         return {
             "source": self.source,
             "examples": [len(self.training), len(self.validation), len(self.unpaired)],
-            "split": self.split.as_dict() if self.split else None,
-        }
-
-    def subjects(self) -> dict[str, Any]:
-        """Who took part, for the model's record: evaluation refuses to test on them."""
-        if self.split is None:
-            return {}
-        learned = {*self.split.training, *self.split.validation, *self.unpaired_subjects}
-        return {
-            "subjects": sorted(learned),
-            "split": {**self.split.as_dict(), "unpaired": self.unpaired_subjects},
+            "split": to_plain(self.split),
         }
 
 

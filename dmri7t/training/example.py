@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from dmri7t.files import whole_file
+from dmri7t.models.config import Range, RangeName
 from dmri7t.signal.describe import Description
 from dmri7t.simulation.patches import Patch
 
@@ -97,14 +98,14 @@ def _root(values: torch.Tensor) -> np.ndarray:
     return values.clamp_min(0).sqrt().numpy().astype(np.float16)
 
 
-def describe_pool(shells: Sequence[Description]) -> dict[str, list[float]]:
+def describe_pool(shells: Sequence[Description]) -> dict[RangeName, Range]:
     """Smallest and largest value of what describes the shells of a pool."""
-    columns = {
+    columns: dict[RangeName, np.ndarray] = {
         "voxel_size_mm": np.stack([shell.voxel_sizes for shell in shells]),
         "bval": np.array([shell.bval for shell in shells]),
         "n_directions": np.array([shell.n_directions for shell in shells]),
     }
     return {
-        name: [round(float(values.min()), 3), round(float(values.max()), 3)]
+        name: (round(float(values.min()), 3), round(float(values.max()), 3))
         for name, values in columns.items()
     }

@@ -24,12 +24,6 @@ from dmri7t.training.stages import TrainingStage
 from dmri7t.training.team import Team
 from dmri7t.training.work import Work
 
-SAVE_EVERY = 100
-"""Steps between checkpoints, unless a stage's settings have save_every."""
-
-VALIDATE_EVERY = 200
-"""Steps between validations, unless a stage's settings have validate_every."""
-
 LOG_EVERY = 10
 
 PRINT_EVERY = 50
@@ -52,7 +46,7 @@ class Learner:
     """
 
     def __init__(self, stage: TrainingStage, team: Team) -> None:
-        rate, steps = stage.settings["learning_rate"], stage.settings["steps"]
+        rate, steps = stage.settings.learning_rate, stage.settings.steps
         learning = [p for p in stage.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(learning, lr=rate, weight_decay=1e-4)
         self.stage, self.team, self.fabric = stage, team, team.fabric
@@ -182,8 +176,6 @@ def train_stage(
     Parameters
     ----------
     stage : TrainingStage
-        Its settings give steps, batch (of each process), and perhaps save_every and
-        validate_every.
     training, validation : Patches
     work : Work
         Has a folder for checkpoint and log, and the processes that train together.
@@ -196,7 +188,7 @@ def train_stage(
         If a gradient is infinite or not a number.
     """
     settings, team = stage.settings, work.team
-    steps, seed = settings["steps"], derive_seed(work.seed, stage.name)
+    steps, seed = settings.steps, derive_seed(work.seed, stage.name)
     checkpoint = work.folder / stage.name / CHECKPOINT
     learner, log = Learner(stage, team), StageLog(work.folder / stage.name / LOG)
     # one process looks at the disk: another machine may see a new file late
@@ -204,7 +196,7 @@ def train_stage(
         learner.go_on_from(state)
     if team.leads:
         log.go_on_from(learner.done)
-    places = Places(steps, settings["batch"], team.rank, team.size, learner.done)
+    places = Places(steps, settings.batch, team.rank, team.size, learner.done)
     # each process validates on its share, where there is enough for all
     mine = Subset(validation, list(team.share(range(len(validation))) or range(len(validation))))
     loading: dict[str, Any] = {"num_workers": workers}
@@ -213,7 +205,7 @@ def train_stage(
         loading |= {"multiprocessing_context": "forkserver", "persistent_workers": True}
     batches, held_out = team.fabric.setup_dataloaders(
         DataLoader(Stream(training, seed), batch_sampler=places, **loading),
-        DataLoader(mine, settings["batch"], **loading),
+        DataLoader(mine, settings.batch, **loading),
         use_distributed_sampler=False,
     )
     progress, shown = Progress(stage.name, steps, learner.done), dict[str, float]()
@@ -227,13 +219,13 @@ def train_stage(
             shown |= means
             if team.leads:
                 log.write(done - 1, means)
-        if _is_due(done, settings.get("validate_every", VALIDATE_EVERY), steps):
+        if _is_due(done, settings.validate_every, steps):
             shown["validation_loss"] = learner.validate(held_out, seed)
             if team.leads:
                 log.write(done - 1, {"validation_loss": shown["validation_loss"]})
         if team.leads and _is_due(done, PRINT_EVERY, steps):
             print(progress.line(done, shown), flush=True)
-        if team.leads and done % settings.get("save_every", SAVE_EVERY) == 0:
+        if team.leads and done % settings.save_every == 0:
             with whole_file(checkpoint) as part:
                 torch.save(learner.state(), part)
 

@@ -22,6 +22,7 @@ from dmri7t.files import whole_file
 from dmri7t.io.opened import OpenScan, open_checked
 from dmri7t.io.scan import Scan
 from dmri7t.io.source import open_dataset
+from dmri7t.models.fitted import SplitRecord
 from dmri7t.signal.coherence import coherent_rish
 from dmri7t.signal.describe import Description, describe
 from dmri7t.signal.gradients import ShellVolumes
@@ -31,7 +32,7 @@ from dmri7t.signal.resample import extend, interpolate, resample_mask
 from dmri7t.signal.rish import debias
 from dmri7t.training.data import TrainingData, derive_seed
 from dmri7t.training.example import TrainingExample, numbers
-from dmri7t.training.splits import Split, split_subjects, strangers
+from dmri7t.training.splits import split_subjects, strangers
 from dmri7t.training.team import Team
 
 SAME_SHELL = 100.0
@@ -294,7 +295,7 @@ def load_unpaired(
     root: Path,
     pool: Path,
     how: Cutting,
-    split: Split | None = None,
+    split: SplitRecord | None = None,
     families: dict[str, str] | None = None,
     team: Team | None = None,
 ) -> tuple[list[Path], list[str]]:
@@ -307,7 +308,7 @@ def load_unpaired(
     ----------
     root, pool, how, families, team
         As for :func:`load_pairs`.
-    split : Split, optional
+    split : SplitRecord, optional
         Of the pairs.
 
     Returns
@@ -322,7 +323,7 @@ def load_unpaired(
         If there is none.
     """
     source, team = open_dataset(root), team or Team()
-    split = split or Split((), ())
+    split = split or SplitRecord(training=(), validation=())
     known = {*split.training, *split.validation, *split.test}
     rest = [label for label in source.labels if label not in known]
     labels = strangers(rest, [*split.validation, *split.test], families)

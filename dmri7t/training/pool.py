@@ -67,8 +67,8 @@ def load_simulated(recipe: Recipe, pool: Path, team: Team | None = None) -> Trai
     """
     data, team = recipe.data, team or Team()
     ranges = [
-        TRAINING.take_from(data["first_seed"], data["seeds"]),
-        VALIDATION.take_from(data["first_validation_seed"], data["validation_seeds"]),
+        TRAINING.take_from(data.first_seed, data.seeds),
+        VALIDATION.take_from(data.first_validation_seed, data.validation_seeds),
     ]
     for seeds in ranges:
         fill_pool(pool, team.share(seeds))

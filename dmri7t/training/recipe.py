@@ -9,9 +9,9 @@ from typing import Any
 import attrs
 
 from dmri7t.errors import ModelError
-from dmri7t.models.config import ModelConfig, Range, RangeName
-from dmri7t.models.fitted import Scalar
+from dmri7t.models.config import ModelConfig
 from dmri7t.models.plain import from_plain
+from dmri7t.training.settings import DataSettings, Stages
 
 RECIPES = Path(__file__).parent / "recipes"
 """Recipes that ship with the package."""
@@ -27,20 +27,39 @@ class Recipe:
     Parameters
     ----------
     config : ModelConfig
-        What the model is made of: the recipe's ``model``, ``networks`` and ``sampler``.
-    data : dict of int
-        seeds, first_seed, validation_seeds, first_validation_seed of the simulated pool.
-    stages : dict of dict
-        In the order of training: steps, batch, learning_rate and what else a stage takes.
-    limits : dict, optional
-        Narrower ranges than those of the training data within which the model is to be used,
-        such as ``bval``: lowest and highest.
+        What the model is made of: the recipe's ``model``, ``networks`` and ``sampler``; and its
+        ``limits``, narrower ranges than those of the training data within which it is to be used.
+    data : DataSettings
+    stages : Stages
+
+    Raises
+    ------
+    ValueError
+        If its parts do not go together.
     """
 
     config: ModelConfig
-    data: dict[str, int]
-    stages: dict[str, dict[str, Scalar]]
-    limits: dict[RangeName, Range] = attrs.field(factory=dict)
+    data: DataSettings
+    stages: Stages
+
+    def __attrs_post_init__(self) -> None:
+        networks, stages = tuple(self.config.networks), tuple(self.stages)
+        if lacking := [name for name in networks if name not in stages]:
+            raise ValueError(f"stages: {', '.join(lacking)} missing, of which there is a network")
+        if others := [name for name in stages if name not in networks]:
+            raise ValueError(f"stages: there is no network {', '.join(others)}")
+        for i, name in enumerate(stages):
+            start = self.stages[name].start_from
+            if start is not None and not (start in stages[:i] and self._is_alike(start, name)):
+                raise ValueError(
+                    f"stages.{name}: start_from is {start}, should be a network that is trained "
+                    "before and has the same layers"
+                )
+
+    def _is_alike(self, one: str, other: str) -> bool:
+        """Whether two networks have the same weights, but for their values."""
+        networks, channels = self.config.networks, self.config.channels
+        return networks[one] == networks[other] and channels(one) == channels(other)
 
 
 def read_recipe(name: str | Path) -> Recipe:
@@ -67,8 +86,10 @@ def _recipe(values: dict[str, Any]) -> Recipe:
     """Read a recipe's values; what a model is made of becomes its description."""
     if unknown := sorted(set(values) - set(TABLES)):
         raise ValueError(f"unknown table {', '.join(unknown)} (there are {', '.join(TABLES)})")
-    parts = {name: values.pop(name) for name in ("networks", "sampler") if name in values}
-    model = values.pop("model", {})
+    model = values.get("model", {})
     if not isinstance(model, dict):
         raise ValueError("model should be a table of keys and values")
-    return from_plain(Recipe, values | {"config": from_plain(ModelConfig, model | parts)})
+    parts = {name: values[name] for name in ("networks", "sampler") if name in values}
+    config = from_plain(ModelConfig, model | parts | {"ranges": values.get("limits", {})})
+    rest = {name: values[name] for name in ("data", "stages") if name in values}
+    return from_plain(Recipe, rest | {"config": config})

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-import attrs
 import numpy as np
 
 from dmri7t.errors import InputError
+from dmri7t.models.fitted import SplitRecord
 
 HELD_OUT = 0.1
 """Share of subjects that are kept for validation, one at least."""
@@ -112,37 +112,12 @@ def _families(
     return [ordered[i] for i in np.random.default_rng(seed).permutation(len(ordered))]
 
 
-@attrs.frozen
-class Split:
-    """Subjects of a data set of pairs by what they are for.
-
-    Parameters
-    ----------
-    training, validation : tuple of str
-    test : tuple of str
-        Left out of everything, for evaluation.
-    seed : int
-    fold : str
-        Such as "3/10"; empty where no subject was left out.
-    """
-
-    training: tuple[str, ...]
-    validation: tuple[str, ...]
-    test: tuple[str, ...] = ()
-    seed: int = 0
-    fold: str = ""
-
-    def as_dict(self) -> dict[str, object]:
-        """Plain values, for files."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in attrs.asdict(self).items()}
-
-
 def split_subjects(
     labels: Iterable[str],
     seed: int = 0,
     families: Mapping[str, str] | None = None,
     fold: str = "",
-) -> Split:
+) -> SplitRecord:
     """Part the subjects of a data set.
 
     Parameters
@@ -169,7 +144,9 @@ def split_subjects(
     rest = [label for label in labels if label not in test]
     held = hold_out(rest, seed=seed, families=families)
     training = tuple(label for label in rest if label not in held)
-    return Split(training, tuple(held), tuple(test), seed, fold)
+    return SplitRecord(
+        training=training, validation=tuple(held), test=tuple(test), seed=seed, fold=fold
+    )
 
 
 def _fold(labels: list[str], fold: str, seed: int, families: Mapping[str, str] | None) -> list[str]:

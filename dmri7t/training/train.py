@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import attrs
 import torch
@@ -17,8 +16,8 @@ from safetensors.torch import load_file
 from dmri7t.errors import ModelError
 from dmri7t.files import whole_file
 from dmri7t.models.bundle import save_weights, write_bundle
-from dmri7t.models.fitted import SIMULATED, TrainingRecord
-from dmri7t.models.plain import from_plain, to_plain
+from dmri7t.models.fitted import SIMULATED, Codebook, TrainingRecord
+from dmri7t.models.plain import to_plain
 from dmri7t.models.translator import Translator, build_networks
 from dmri7t.simulation.acquisition import SNR_RANGE
 from dmri7t.training.data import TrainingData, derive_seed, root_scale
@@ -76,7 +75,7 @@ class Training:
         scale = self.work.once("scale.json", lambda: root_scale(data.training))
         config = attrs.evolve(recipe.config, scale=tuple(scale))
         self.translator = Translator(config, build_networks(config), str(self.team.device))
-        self.records: dict[str, dict[str, Any]] = {}
+        self.codebooks: dict[str, Codebook] = {}
 
     def run(self) -> Path:
         """Train every stage that is not finished; write the bundle; return its folder."""
@@ -92,7 +91,8 @@ class Training:
             state = load_file(weights) if self.team.leads else {}
             stage.network.load_state_dict(self.team.broadcast(state))
             stage.network.requires_grad_(False).eval()
-            self.records[name] = stage.conclude(self.work, self.data)
+            if codebook := stage.conclude(self.work, self.data):
+                self.codebooks[name] = codebook
         if self.team.leads:
             self._export()
         self.team.wait()
@@ -108,7 +108,7 @@ class Training:
         names = list(self.recipe.stages)
         self.work.forget(stage.name, names[names.index(stage.name) + 1 :])
         stage.prepare(self.work, self.data)
-        if not stage.settings["steps"]:
+        if not stage.settings.steps:
             return  # the network stays what it started from
         training = stage.patches(stage.examples(self.data))
         validation = stage.patches(self.data.validation)
@@ -134,24 +134,15 @@ class Training:
         draw_curves(log, self.out / "training_curves.png")
         ranges = describe_pool([item.example.describe() for item in self.data.training])
         if self.data.source == SIMULATED:
-            ranges["snr"] = list(SNR_RANGE)
-        training = {
-            "source": self.data.source,
-            "stages": {name: _record(kw) for name, kw in self.recipe.stages.items()},
-            "codebooks": {name: record for name, record in self.records.items() if record},
-            "data": self.recipe.data,
-            **self.data.subjects(),
-        }
-        config = attrs.evolve(
-            self.translator.config,
-            training=from_plain(TrainingRecord, training),
-            ranges={name: tuple(limits) for name, limits in (ranges | self.recipe.limits).items()},
+            ranges["snr"] = SNR_RANGE
+        training = TrainingRecord(
+            source=self.data.source,
+            stages={name: self.recipe.stages[name].record() for name in self.recipe.stages},
+            codebooks=self.codebooks,
+            data=to_plain(self.recipe.data),
+            subjects=self.data.subjects,
+            split=self.data.split,
         )
+        config = self.translator.config
+        config = attrs.evolve(config, training=training, ranges=ranges | config.ranges)
         write_bundle(self.out, config)
-
-
-def _record(settings: dict[str, Any]) -> dict[str, Any]:
-    """What the model's record says of a stage."""
-    fixed = ("steps", "batch", "learning_rate")
-    options = {name: value for name, value in settings.items() if name not in fixed}
-    return {**{name: settings[name] for name in fixed}, "options": options}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import attrs
 import pytest
 
 from dmri7t.cli.model import main
@@ -34,14 +35,14 @@ def test_a_range_is_given_to_its_end_and_not_beyond(part):
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
 def test_recipes_that_ship_keep_to_their_ranges(path):
     data = read_recipe(path).data
-    assert TRAINING.take_from(data["first_seed"], data["seeds"])
-    assert VALIDATION.take_from(data["first_validation_seed"], data["validation_seeds"])
+    assert TRAINING.take_from(data.first_seed, data.seeds)
+    assert VALIDATION.take_from(data.first_validation_seed, data.validation_seeds)
 
 
 @pytest.mark.parametrize("key", ["seeds", "first_seed", "validation_seeds"])
 def test_a_recipe_that_asks_for_others_subjects_is_refused(key, tmp_path):
     recipe = read_recipe("default")
-    recipe.data[key] = 1_000_001
+    recipe = attrs.evolve(recipe, data=attrs.evolve(recipe.data, **{key: 1_000_001}))
     with pytest.raises(InputError, match="simulated subjects for (training|validation)"):
         load_simulated(recipe, tmp_path / "pool")
     assert not (tmp_path / "pool").exists()

@@ -16,10 +16,10 @@ from dmri7t.errors import InputError
 from dmri7t.io.opened import open_scan
 from dmri7t.io.source import open_dataset
 from dmri7t.models.bundle import check_bundle
+from dmri7t.models.fitted import SplitRecord
 from dmri7t.training.data import Item
 from dmri7t.training.example import TrainingExample
 from dmri7t.training.pairs import Cutting, common_shells, load_pairs, load_unpaired
-from dmri7t.training.splits import Split
 
 SIZES = """
     --head-scale 0.4 --voxel-size 4 --voxel-size-7t 3.4 --directions 15 --b0s 2
@@ -99,7 +99,7 @@ def test_a_fold_is_never_opened(hcp, tmp_path):
 
 
 def test_unpaired_are_strangers_to_those_held_out(hcp, pool):
-    split = Split(training=("000000",), validation=("000001",), test=("000002",))
+    split = SplitRecord(training=("000000",), validation=("000001",), test=("000002",))
     alone, labels = load_unpaired(hcp, pool / "alone", HOW, split)
     assert labels == ["001000", "001001"] and len(alone) == 2 * 4
     example = TrainingExample.load(alone[0])
@@ -117,17 +117,17 @@ def test_from_hcps_folders_to_a_model(hcp, tmp_path):
     options = ["--shells", "1000", "--participants", families]
     printed = train_to_end(recipe, out, "--pairs", hcp, "--unpaired", hcp, *options)
     assert f"model written to {out}" in printed
-    training = check_bundle(out)["training"]
+    training = check_bundle(out).training
     # the two of family a stay together, and the smaller family is kept for validation
-    assert training["split"]["training"] == ["000000", "000001"]
-    assert training["split"]["validation"] == ["000002"]
+    assert training.split.training == ("000000", "000001")
+    assert training.split.validation == ("000002",)
     # 001000 is of the family that is kept for validation
-    assert training["split"]["unpaired"] == ["001001"]
-    assert training["subjects"] == ["000000", "000001", "000002", "001001"]
-    assert training["source"] == f"pairs of {hcp.name}"
+    assert training.split.unpaired == ("001001",)
+    assert training.subjects == ("000000", "000001", "000002", "001001")
+    assert training.source == f"pairs of {hcp.name}"
     begun = json.loads((out / "training/begun.json").read_text())
     assert begun["examples"] == [2 * 4, 4, 4]
-    assert check_bundle(out)["ranges"]["bval"][1] < 1100
+    assert check_bundle(out).ranges["bval"][1] < 1100
 
 
 def test_bids_pairs_and_lone_scans(tmp_path, capsys):

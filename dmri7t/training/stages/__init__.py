@@ -12,7 +12,7 @@ from dmri7t.training.stages.regression import regression_stage
 from dmri7t.training.stages.super_resolution import SuperResolutionStage
 from dmri7t.training.stages.vqvae import Vqvae3T, Vqvae7T
 
-STAGES: dict[str, Callable[[Translator, str, dict[str, Any]], TrainingStage]] = {
+STAGES: dict[str, Callable[[Translator, str, Any], TrainingStage]] = {
     "mean": regression_stage,
     "vqvae_3t": Vqvae3T,
     "vqvae_7t": Vqvae7T,

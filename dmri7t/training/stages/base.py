@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import nn
 
+from dmri7t.models.fitted import Codebook
 from dmri7t.models.translator import Translator
 from dmri7t.training.data import Batch, Item, Patches, TrainingData
+from dmri7t.training.settings import StageSettings
 from dmri7t.training.work import Work
 
 
@@ -25,8 +27,7 @@ class TrainingStage(nn.Module):
         All networks; shared by the stages.
     name : str
         The network that this stage trains.
-    settings : dict
-        steps, batch, learning_rate, and what else the stage takes.
+    settings : StageSettings
     """
 
     paired: ClassVar[bool] = True
@@ -35,7 +36,7 @@ class TrainingStage(nn.Module):
     may_mix: ClassVar[bool] = True
     """Whether bfloat16 has digits enough for it."""
 
-    def __init__(self, translator: Translator, name: str, settings: dict[str, Any]) -> None:
+    def __init__(self, translator: Translator, name: str, settings: StageSettings) -> None:
         super().__init__()
         self.name = name
         self.settings = settings
@@ -51,8 +52,8 @@ class TrainingStage(nn.Module):
 
     def prepare(self, work: Work, data: TrainingData) -> None:
         """Before the training: start from another network's weights, where the settings say so."""
-        if "start_from" in self.settings:
-            source = self.translator.networks[self.settings["start_from"]]
+        if self.settings.start_from is not None:
+            source = self.translator.networks[self.settings.start_from]
             self.network.load_state_dict(source.state_dict())
 
     def examples(self, data: TrainingData) -> Sequence[Item]:
@@ -80,9 +81,15 @@ class TrainingStage(nn.Module):
         """
         raise NotImplementedError
 
-    def conclude(self, work: Work, data: TrainingData) -> dict[str, Any]:
-        """After the training: make what later stages need; return what the model's record says."""
-        return {}
+    def conclude(self, work: Work, data: TrainingData) -> Codebook | None:
+        """After the training: make what later stages need.
+
+        Returns
+        -------
+        Codebook, optional
+            How well it is used, where the network has one.
+        """
+        return None
 
     def batch(self, item: Item) -> Batch:
         """Batch of one item as it lies, without crops of the 7T grid, on the network's device."""

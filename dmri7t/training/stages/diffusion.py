@@ -11,6 +11,7 @@ from dmri7t.models.layers import LABELS
 from dmri7t.models.sampler import make_scheduler
 from dmri7t.models.translator import Translator
 from dmri7t.training.data import Batch
+from dmri7t.training.settings import StageSettings
 from dmri7t.training.stages.base import TrainingStage, channels_last
 from dmri7t.training.stages.vqvae import image_7t, latents
 
@@ -24,10 +25,13 @@ N_TIMES = 1000
 class DiffusionStage(TrainingStage):
     """The diffusion model of 7T latents, or in the direct form of 3T and 7T latents by label."""
 
-    def __init__(self, translator: Translator, name: str, settings: dict[str, Any]) -> None:
+    def __init__(self, translator: Translator, name: str, settings: StageSettings) -> None:
         super().__init__(translator, name, settings)
+        sampler = translator.config.sampler
+        assert sampler is not None  # a model with diffusion has one
+        self.flow = sampler.scheduler == "flow"
         # MONAI's flow scheduler is a module that never ran its own set-up: keep it unregistered
-        self.__dict__["scheduler"] = make_scheduler(translator.config.sampler.scheduler)
+        self.__dict__["scheduler"] = make_scheduler(sampler.scheduler)
         self.scheduler: Any
 
     @torch.no_grad()
@@ -48,7 +52,7 @@ class DiffusionStage(TrainingStage):
         """Squared error of the predicted velocity (flow) or noise (DDIM)."""
         clean, condition, labels = self._latents(batch)
         noise = torch.randn_like(clean)
-        if self.translator.config.sampler.scheduler == "flow":
+        if self.flow:
             time = self.scheduler.sample_timesteps(clean)
             answer = clean - noise
         else:

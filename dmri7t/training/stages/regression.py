@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 
 from dmri7t.models import inputs
 from dmri7t.models.config import N_ORDERS, N_PLAIN
+from dmri7t.models.fitted import Codebook
 from dmri7t.models.layers import localize
 from dmri7t.models.translator import Translator
 from dmri7t.training.data import Batch, Item, TrainingData
 from dmri7t.training.loss import masked_error
+from dmri7t.training.settings import RegressionSettings
 from dmri7t.training.stages.base import TrainingStage, channels_last
 from dmri7t.training.work import CONCLUDED, Work
 
@@ -32,12 +32,12 @@ class RegressionStage(TrainingStage):
         mask = inputs.inside(batch["stack"])
         return {"loss": masked_error(self.estimate(batch), batch["target"], mask)}
 
-    def conclude(self, work: Work, data: TrainingData) -> dict[str, Any]:
+    def conclude(self, work: Work, data: TrainingData) -> Codebook | None:
         """Keep the regression's answers for stages that learn what they lack."""
         if self.translator.samples_drawn:
             for part, items in (("training", data.training), ("validation", data.validation)):
                 work.add_images(f"{self.name}/{CONCLUDED}/{part}", "mean", items, self._mean)
-        return {}
+        return None
 
     def _mean(self, item: Item) -> torch.Tensor:
         batch = self.batch(item)
@@ -52,14 +52,15 @@ class AdversarialStage(RegressionStage):
     discriminator with the generator's answer held. One optimiser keeps a resumed training exact.
     """
 
-    def __init__(self, translator: Translator, name: str, settings: dict[str, Any]) -> None:
+    def __init__(self, translator: Translator, name: str, settings: RegressionSettings) -> None:
         super().__init__(translator, name, settings)
+        self.adversarial = settings.adversarial
         from monai.networks.nets import PatchDiscriminator
 
         self.discriminator = localize(
             PatchDiscriminator(
                 spatial_dims=3,
-                channels=settings["discriminator_channels"],
+                channels=settings.discriminator_channels,
                 in_channels=N_ORDERS + N_PLAIN,
                 num_layers_d=2,
                 norm=("GROUP", {"num_groups": 1}),
@@ -88,13 +89,13 @@ class AdversarialStage(RegressionStage):
         fooled = torch.func.functional_call(self.discriminator, held, (fake,))[-1].float()
         judged = [self.discriminator(x)[-1].float() for x in (real, fake.detach())]
         game = (judged[0] - 1).square().mean() + judged[1].square().mean()
-        deceit = self.settings["adversarial"] * (fooled - 1).square().mean()
+        deceit = self.adversarial * (fooled - 1).square().mean()
         return {"loss": error + deceit + game, "discriminator_loss": game.detach()}
 
 
 def regression_stage(
-    translator: Translator, name: str, settings: dict[str, Any]
+    translator: Translator, name: str, settings: RegressionSettings
 ) -> RegressionStage:
     """Make the stage of a regression, adversarial where the settings weigh a discriminator."""
-    kind = AdversarialStage if "adversarial" in settings else RegressionStage
+    kind = AdversarialStage if settings.adversarial else RegressionStage
     return kind(translator, name, settings)

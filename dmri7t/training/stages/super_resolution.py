@@ -11,6 +11,7 @@ from dmri7t.models import inputs
 from dmri7t.models.translator import Translator
 from dmri7t.training.data import Batch, Item, Patches, TrainingData
 from dmri7t.training.loss import masked_error
+from dmri7t.training.settings import SuperResolutionSettings
 from dmri7t.training.stages.base import TrainingStage, channels_last
 from dmri7t.training.work import PREPARED, Work
 
@@ -26,14 +27,13 @@ class SuperResolutionStage(TrainingStage):
     (:mod:`dmri7t.calibration.shares`), and so is how much of this network's change; less of the
     samples leaves an image that is smoother, and easier to refine, than those seen here.
 
-    Besides what all stages have, the settings may give examples (how many it learns on, spread over
-    all subjects; default: all), and temperature and sampler_steps of the samples that it learns on,
-    where these are not to be the model's own.
     """
+
+    settings: SuperResolutionSettings
 
     def examples(self, data: TrainingData) -> Sequence[Item]:
         """As many as the settings say, from all subjects, however few."""
-        n_wanted = self.settings.get("examples", len(data.training))
+        n_wanted = self.settings.examples or len(data.training)
         return data.training[:: max(1, len(data.training) // n_wanted)][:n_wanted]
 
     def patches(self, items: Sequence[Item]) -> Patches:
@@ -58,8 +58,8 @@ class SuperResolutionStage(TrainingStage):
         sampler, asked = self.translator.config.sampler, self.settings
         if sampler is None:
             return self.translator
-        temperature = asked.get("temperature", sampler.temperature)
-        steps = asked.get("sampler_steps", sampler.steps)
+        temperature = sampler.temperature if asked.temperature is None else asked.temperature
+        steps = asked.sampler_steps or sampler.steps
         sampler = attrs.evolve(sampler, temperature=temperature, steps=steps)
         return self.translator.evolve(sampler=sampler)
 

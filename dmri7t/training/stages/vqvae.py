@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 import torch
 from torch.nn import functional
 
 from dmri7t.models import inputs
-from dmri7t.models.fitted import Latents
+from dmri7t.models.config import LatentName
+from dmri7t.models.fitted import Codebook, Latents
 from dmri7t.models.layers import codebook, quantize
-from dmri7t.models.plain import from_plain
+from dmri7t.models.plain import from_plain, to_plain
 from dmri7t.models.translator import Translator
 from dmri7t.training.data import Batch, Item, TrainingData
+from dmri7t.training.settings import StageSettings
 from dmri7t.training.stages.base import TrainingStage, channels_last
 from dmri7t.training.work import CONCLUDED, Work
 
@@ -31,15 +33,26 @@ COUNTED = 200
 """Examples that the statistics of latents are taken over."""
 
 
+@attrs.frozen(kw_only=True)
+class Statistics:
+    """Of a VQ-VAE's latents."""
+
+    latents: Latents
+    codebook: Codebook
+
+
 class VqvaeStage(TrainingStage):
     """A VQ-VAE; dead codes are restarted.
 
     Under several processes the codebook counts the latents of all.
     """
 
+    field: ClassVar[LatentName]
+    """Its name in the model."""
+
     may_mix = False  # a codebook's distances need more digits than bfloat16 has
 
-    def __init__(self, translator: Translator, name: str, settings: dict[str, Any]) -> None:
+    def __init__(self, translator: Translator, name: str, settings: StageSettings) -> None:
         super().__init__(translator, name, settings)
         # counted in the checkpoint too
         self.register_buffer("restarted", torch.zeros(()))
@@ -64,7 +77,7 @@ class VqvaeStage(TrainingStage):
         if not self.training:
             return {"loss": loss}
         share = self._shares()
-        if step % RESTART_EVERY == 0 and step < RESTARTS * self.settings["steps"]:
+        if step % RESTART_EVERY == 0 and step < RESTARTS * self.settings.steps:
             self._restart(share < DEAD / len(share), latent.detach())
         restarted = self.restarted.clone()
         return {"loss": loss, "perplexity": perplexity(share), "restarted_codes": restarted}
@@ -90,37 +103,38 @@ class VqvaeStage(TrainingStage):
         self.codes.ema_cluster_size[dead] = size
         self.restarted += n_dead
 
-    def conclude(self, work: Work, data: TrainingData) -> dict[str, Any]:
+    def conclude(self, work: Work, data: TrainingData) -> Codebook:
         """Take the statistics of the latents, which the diffusion stage normalises by."""
-        numbers = work.once(
-            f"{self.name}/{CONCLUDED}/latents.json", lambda: self._statistics(data.training)
-        )
+        kept = f"{self.name}/{CONCLUDED}/latents.json"
+        numbers = work.once(kept, lambda: to_plain(self._statistics(data.training)))
+        statistics = from_plain(Statistics, numbers)
         config = self.translator.config
-        statistics = from_plain(Latents, {k: numbers[k] for k in ("mean", "sd")})
+        known = {**config.latents, self.field: statistics.latents}
         # the translator is the same for all stages
-        self.translator.config = attrs.evolve(
-            config, latents={**config.latents, self.name: statistics}
-        )
-        return {k: numbers[k] for k in ("codes_in_use", "perplexity")}
+        self.translator.config = attrs.evolve(config, latents=known)
+        return statistics.codebook
 
     @torch.no_grad()
-    def _statistics(self, items: Sequence[Item]) -> dict[str, Any]:
+    def _statistics(self, items: Sequence[Item]) -> Statistics:
         """Mean and spread of each latent channel, and how many codes are in use."""
         some = items[:: max(1, len(items) // COUNTED)]
         parts = [latents(self.network, self.image(batch)) for batch in self.batches(some)]
         latent = torch.cat(parts).movedim(1, -1).reshape(-1, parts[0].shape[1])
         _, counts = torch.unique(latent, dim=0, return_counts=True)
-        return {
-            "mean": [float(v) for v in latent.mean(0)],
-            "sd": [float(v) for v in latent.std(0).clamp_min(1e-3)],
-            "codes_in_use": len(counts),
-            "perplexity": round(float(perplexity(counts.double() / counts.sum())), 1),
-        }
+        share = perplexity(counts.double() / counts.sum())
+        return Statistics(
+            latents=Latents(
+                mean=tuple(latent.mean(0).tolist()),
+                sd=tuple(latent.std(0).clamp_min(1e-3).tolist()),
+            ),
+            codebook=Codebook(codes_in_use=len(counts), perplexity=round(float(share), 1)),
+        )
 
 
 class Vqvae3T(VqvaeStage):
     """The VQ-VAE of 3T roots; it learns from 3T scans without a 7T side too."""
 
+    field = "vqvae_3t"
     paired = False
 
     def examples(self, data: TrainingData) -> Sequence[Item]:
@@ -134,6 +148,8 @@ class Vqvae3T(VqvaeStage):
 
 class Vqvae7T(VqvaeStage):
     """The VQ-VAE of 7T roots, or of what the regression lacks of them."""
+
+    field = "vqvae_7t"
 
     def image(self, batch: Batch) -> torch.Tensor:
         """See :func:`image_7t`."""
