@@ -64,3 +64,19 @@ def test_models_names_those_that_ship(built: Path) -> None:
     page = text(built / "models.html")
     for config in ZOO.glob("*/config.json"):
         assert read_config(config.parent).name in page
+
+
+def test_house_lists_every_package() -> None:
+    from test_layers import RESTS_ON
+
+    page = (DOCS / "developers.rst").read_text()
+    listed = {line.split("/")[-1].strip("`") for line in re.findall(r"\* - (``\S+``)", page)}
+    names = {name if name != "niflow" else "dmri7t" for name in RESTS_ON}
+    assert names <= listed
+
+
+def test_developers_are_sent_to_files_that_are_there() -> None:
+    page = (DOCS / "developers.rst").read_text()
+    named = re.findall(r"``((?:dmri7t|workflows|tests|docs|bids_examples)/[\w/.]*)``", page)
+    assert len(named) > 20
+    assert not [name for name in named if not (DOCS.parent / name).exists()]
