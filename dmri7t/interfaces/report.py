@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import attrs
 from nipype.interfaces.base import File, InputMultiPath, TraitedSpec, traits
 
 from dmri7t.interfaces.base import StageInputSpec, StageInterface, content_hash
 from dmri7t.interfaces.write import WriteOutputSpec, WriteStage
 from dmri7t.models.config import read_config
+
+if TYPE_CHECKING:
+    from dmri7t.reports import ModelCard, ScanReport
 
 FILES = (
     "mask",
@@ -50,7 +54,7 @@ class GatherScanInputSpec(StageInputSpec):
     )
     tensor_native = File(exists=True, mandatory=True, desc="tensor maps of the input")
     tensor_generated = File(exists=True, mandatory=True, desc="tensor maps of the output")
-    quality = File(exists=True, mandatory=True, desc="figures of quality, .json")
+    quality = File(exists=True, mandatory=True, desc="quality metrics, .json")
     departures = File(exists=True, mandatory=True, desc="from the input, by shell, .safetensors")
     written = InputMultiPath(
         File(exists=True), mandatory=True, nohash=True, desc="results, so that all are there"
@@ -95,16 +99,40 @@ class GatherScan(StageInterface):
         return runtime
 
 
-def read_manifest(path: str | Path) -> dict[str, Any]:
-    """Read what :class:`GatherScan` wrote; paths are absolute again, lists where there are many."""
-    record = json.loads(Path(path).read_text())
-    folder = Path(path).parent
-    found = {
-        field: [(folder / file["path"]).resolve() for file in files]
-        for field, files in record.pop("files").items()
-    }
-    many = ("representations", "generated", "novelty")
-    return record | {f: paths if f in many else paths[0] for f, paths in found.items()}
+@attrs.frozen
+class Manifest:
+    """What :class:`GatherScan` wrote.
+
+    Parameters
+    ----------
+    stem, source, methods, workflow, kind : str
+        See the inputs of :class:`GatherScan`.
+    files : dict
+        Absolute paths by field, of :data:`FILES`.
+    """
+
+    stem: str
+    source: str
+    methods: str
+    workflow: str
+    kind: str
+    files: dict[str, list[Path]]
+
+    @classmethod
+    def read(cls, path: str | Path) -> Manifest:
+        """Read it; paths are absolute again."""
+        record = json.loads(Path(path).read_text())
+        folder = Path(path).parent
+        files = {
+            field: [(folder / file["path"]).resolve() for file in listed]
+            for field, listed in record.pop("files").items()
+        }
+        return cls(**record, files=files)
+
+    def file(self, field: str) -> Path:
+        """The one file of a field."""
+        (path,) = self.files[field]
+        return path
 
 
 class WriteReportInputSpec(StageInputSpec):
@@ -121,13 +149,13 @@ class WriteReportInputSpec(StageInputSpec):
     skipped = traits.List(traits.Str, usedefault=True, desc="why other scans could not be used")
 
 
-def _model_card(folder: str, sha256: str) -> Any:
+def _model_card(folder: str, sha256: str) -> ModelCard:
     """Take from a model's description what its report says."""
     from dmri7t import reports
 
     config, metrics = read_config(folder), None
     if config.metrics is not None:
-        nmse = {
+        nmse: dict[str, dict[str, tuple[float, float | None]]] = {
             method: {name: (spread.mean, spread.sd) for name, spread in maps.items()}
             for method, maps in config.metrics.nmse.items()
         }
@@ -138,7 +166,7 @@ def _model_card(folder: str, sha256: str) -> Any:
         sha256=sha256,
         description=config.description,
         trained_on=config.training.source,
-        ranges=dict(config.ranges),
+        ranges={str(name): pair for name, pair in config.ranges.items()},
         metrics=metrics,
     )
 
@@ -149,11 +177,11 @@ class WriteReport(WriteStage):
     input_spec = WriteReportInputSpec
     output_spec = WriteOutputSpec
 
-    def _targets(self) -> list[str]:
+    def targets(self) -> list[str]:
         return [f"sub-{self.inputs.label}.html"]
 
     def _is_there(self, path: Path) -> bool:
-        """Whether the page is there with all of its figures."""
+        """Whether the page is there with all of its pictures."""
         from dmri7t import reports
 
         return path.is_file() and all(p.is_file() for p in reports.page_pictures(path))
@@ -178,28 +206,30 @@ class WriteReport(WriteStage):
         self._results["out_files"] = [str(path) for path in written]
         return runtime
 
-    def _scan(self, manifest: str) -> Any:
+    def _scan(self, path: str) -> ScanReport:
+        """What the report draws and says of a scan."""
         from dmri7t import reports
 
-        found = read_manifest(manifest)
+        manifest = Manifest.read(path)
+        one, several = manifest.file, manifest.files
         before = reports.input_maps(
-            found["mask"],
-            found["b0"],
-            found["representations"],
-            found["tensor_native"],
-            found["departures"],
-            found["novelty"],
+            one("mask"),
+            one("b0"),
+            several["representations"],
+            one("tensor_native"),
+            one("departures"),
+            several["novelty"],
         )
         after = reports.output_maps(
-            found["mask_out"], found["b0_out"], found["generated"], found["tensor_generated"]
+            one("mask_out"), one("b0_out"), several["generated"], one("tensor_generated")
         )
         return reports.ScanReport(
-            stem=found["stem"],
+            stem=manifest.stem,
             before=before,
             after=after,
-            quality=reports.QualityRecord.read(found["quality"]),
-            methods=found["methods"],
-            source=found["source"],
-            workflow=found["workflow"],
-            kind=found.get("kind", ""),
+            quality=reports.QualityRecord.read(one("quality")),
+            methods=manifest.methods,
+            source=manifest.source,
+            workflow=manifest.workflow,
+            kind=manifest.kind,
         )

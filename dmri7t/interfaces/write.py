@@ -9,7 +9,10 @@ from typing import Any
 import numpy as np
 from nipype.interfaces.base import File, InputMultiPath, TraitedSpec, traits
 
+from dmri7t.files import whole_file
 from dmri7t.interfaces.base import StageInputSpec, StageInterface
+from dmri7t.io.orientation import Turn, turn_to
+from dmri7t.signal.grids import Grid
 
 DIGEST = "SettingsSHA256"
 """Key of every sidecar: tells a result of these settings from one of others."""
@@ -44,14 +47,10 @@ class WriteStage(StageInterface):
     @property
     def always_run(self) -> bool:
         """Whether the files are missing or stem from other settings."""
-        return not all(self._is_there(Path(self.inputs.out_dir) / n) for n in self._targets())
+        return not all(self._is_there(Path(self.inputs.out_dir) / n) for n in self.targets())
 
     def targets(self) -> list[str]:
         """Files that it writes, relative to the data set."""
-        return self._targets()
-
-    def _targets(self) -> list[str]:
-        """Files that will be written, relative to the data set."""
         raise NotImplementedError
 
     def _is_there(self, path: Path) -> bool:
@@ -67,15 +66,13 @@ class WriteStage(StageInterface):
     def _path(self, name: str) -> Path:
         return Path(self.inputs.out_dir) / name
 
-    def _turned(self, grid: Any) -> tuple[Any, Any]:
+    def _turned(self, grid: Grid) -> tuple[Turn | None, Grid]:
         """How axes are turned for writing (None: they are not), and the grid that is written."""
-        from dmri7t.io.orientation import turn_to
-
         turn = turn_to(grid) if self.inputs.lps else None
         return turn, turn.grid if turn else grid
 
     def _finish(self) -> None:
-        self._results["out_files"] = [str(self._path(name)) for name in self._targets()]
+        self._results["out_files"] = [str(self._path(name)) for name in self.targets()]
 
 
 def _sidecar_name(name: str) -> str:
@@ -83,8 +80,6 @@ def _sidecar_name(name: str) -> str:
 
 
 def _write_json(path: Path, record: dict[str, Any]) -> None:
-    from dmri7t.files import whole_file
-
     with whole_file(path) as part:
         part.write_text(json.dumps(record, indent=2) + "\n")
 
@@ -98,7 +93,7 @@ class WriteDWIInputSpec(WriteInputSpec):
     representations = InputMultiPath(
         File(exists=True), mandatory=True, desc="of the translated shells, for the sidecar"
     )
-    quality = File(exists=True, mandatory=True, desc="figures of quality, .json, for the sidecar")
+    quality = File(exists=True, mandatory=True, desc="quality metrics, .json, for the sidecar")
     repetition_time = traits.Float(0.0, usedefault=True, desc="seconds from volume to volume")
     out_file = traits.Str(mandatory=True, desc="name of the .nii.gz in the data set")
     mrtrix_table = traits.Bool(False, usedefault=True, desc="write MRtrix's .b, too")
@@ -109,7 +104,7 @@ class WriteDWI(WriteStage):
 
     input_spec = WriteDWIInputSpec
 
-    def _targets(self) -> list[str]:
+    def targets(self) -> list[str]:
         stem = self.inputs.out_file.removesuffix(".nii.gz")
         ends = [".bval", ".bvec", ".json", *([".b"] if self.inputs.mrtrix_table else [])]
         return [self.inputs.out_file, *(stem + end for end in ends)]
@@ -122,7 +117,7 @@ class WriteDWI(WriteStage):
         from dmri7t.signal.gradients import GradientTable
 
         inputs = self.inputs
-        image, bval, bvec, sidecar, *grad_b = (self._path(name) for name in self._targets())
+        image, bval, bvec, sidecar, *grad_b = (self._path(name) for name in self.targets())
         mask_XYZ, grid = load_mask(inputs.mask)
         turn, grid = self._turned(grid)
         dwi_NV = open_array(inputs.dwi)
@@ -179,7 +174,7 @@ class WriteMaps(WriteStage):
 
     input_spec = WriteMapsInputSpec
 
-    def _targets(self) -> list[str]:
+    def targets(self) -> list[str]:
         return [file for name in self.inputs.maps for file in (name, _sidecar_name(name))]
 
     def _run_interface(self, runtime: Any) -> Any:
@@ -218,7 +213,7 @@ class WriteMask(WriteStage):
 
     input_spec = WriteMaskInputSpec
 
-    def _targets(self) -> list[str]:
+    def targets(self) -> list[str]:
         return [self.inputs.out_file, _sidecar_name(self.inputs.out_file)]
 
     def _run_interface(self, runtime: Any) -> Any:
@@ -228,7 +223,7 @@ class WriteMask(WriteStage):
         mask_XYZ, grid = load_mask(self.inputs.mask)
         turn, grid = self._turned(grid)
         inside = turn.volume(mask_XYZ) if turn else mask_XYZ
-        image, sidecar = (self._path(name) for name in self._targets())
+        image, sidecar = (self._path(name) for name in self.targets())
         write_volumes(image, [inside.astype(np.uint8)], grid.shape, grid.affine, dtype=np.uint8)
         _write_json(sidecar, dict(self.inputs.sidecar))
         self._finish()
@@ -247,7 +242,7 @@ class WriteReference(WriteStage):
 
     input_spec = WriteReferenceInputSpec
 
-    def _targets(self) -> list[str]:
+    def targets(self) -> list[str]:
         return [self.inputs.out_file, _sidecar_name(self.inputs.out_file)]
 
     def _run_interface(self, runtime: Any) -> Any:
@@ -256,7 +251,7 @@ class WriteReference(WriteStage):
 
         volume_XYZ, grid = load_map(self.inputs.volume)
         turn, grid = self._turned(grid)
-        image, sidecar = (self._path(name) for name in self._targets())
+        image, sidecar = (self._path(name) for name in self.targets())
         written = turn.volume(volume_XYZ) if turn else volume_XYZ
         write_volumes(image, [written], grid.shape, grid.affine)
         _write_json(sidecar, dict(self.inputs.sidecar))
@@ -267,7 +262,7 @@ class WriteReference(WriteStage):
 class WriteQualityInputSpec(WriteInputSpec):
     """Inputs of :class:`WriteQuality`."""
 
-    quality = File(exists=True, mandatory=True, desc="figures of quality, .json")
+    quality = File(exists=True, mandatory=True, desc="quality metrics, .json")
     table = File(exists=True, mandatory=True, desc="the same as a table, .tsv")
     # names the model's folder; what decides results is in the sidecar's digest
     settings = traits.Str(mandatory=True, nohash=True, desc="settings of the run as TOML")
@@ -277,16 +272,14 @@ class WriteQualityInputSpec(WriteInputSpec):
 
 
 class WriteQuality(WriteStage):
-    """Write figures of quality and the settings that led to them."""
+    """Write quality metrics and the settings that led to them."""
 
     input_spec = WriteQualityInputSpec
 
-    def _targets(self) -> list[str]:
+    def targets(self) -> list[str]:
         return [self.inputs.out_json, self.inputs.out_tsv, self.inputs.out_toml]
 
     def _run_interface(self, runtime: Any) -> Any:
-        from dmri7t.files import whole_file
-
         inputs = self.inputs
         record = json.loads(Path(inputs.quality).read_text())
         _write_json(self._path(inputs.out_json), {**inputs.sidecar, **record})

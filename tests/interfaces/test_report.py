@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from dmri7t.interfaces.report import FILES, GatherScan, WriteReport, read_manifest
+from dmri7t.interfaces.report import FILES, GatherScan, Manifest, WriteReport
 
 
 @pytest.fixture
@@ -38,9 +38,9 @@ def gathered(tmp_path):
 
 def test_manifest_finds_every_file(gathered):
     folder, gather = gathered
-    found = read_manifest(gather())
-    assert found["stem"] == "sub-01" and found["mask"] == folder / "mask.bin"
-    assert found["generated"] == [folder / "generated.bin", folder / "generated2.bin"]
+    manifest = Manifest.read(gather())
+    assert manifest.stem == "sub-01" and manifest.file("mask") == folder / "mask.bin"
+    assert manifest.files["generated"] == [folder / "generated.bin", folder / "generated2.bin"]
 
 
 def test_manifest_follows_content_and_not_place(gathered, tmp_path):
@@ -48,22 +48,22 @@ def test_manifest_follows_content_and_not_place(gathered, tmp_path):
     first = open(gather()).read()
     assert open(gather()).read() == first and str(tmp_path) not in first
     shutil.move(folder, tmp_path / "moved")
-    moved = read_manifest(tmp_path / "moved/gather/manifest.json")
-    assert moved["quality"] == tmp_path / "moved/quality.bin"
+    moved = Manifest.read(tmp_path / "moved/gather/manifest.json")
+    assert moved.file("quality") == tmp_path / "moved/quality.bin"
     shutil.move(tmp_path / "moved", folder)
     (folder / "b0.bin").write_text("another scan")
     assert open(gather()).read() != first
 
 
-def test_page_without_one_of_its_figures_is_written_again(tmp_path):
+def test_page_without_one_of_its_pictures_is_written_again(tmp_path):
     stage = WriteReport(label="01", out_dir=str(tmp_path))
     assert stage.always_run
-    figure = tmp_path / "sub-01/figures/sub-01_b0_before.png"
-    figure.parent.mkdir(parents=True)
-    figure.write_bytes(b"x")
-    name = figure.relative_to(tmp_path)
+    picture = tmp_path / "sub-01/figures/sub-01_b0_before.png"
+    picture.parent.mkdir(parents=True)
+    picture.write_bytes(b"x")
+    name = picture.relative_to(tmp_path)
     page = f'<a href="{name}"><img src="{name}" alt=""><img class="over" src="{name}"></a>'
     (tmp_path / "sub-01.html").write_text(page)
     assert not stage.always_run
-    figure.unlink()
+    picture.unlink()
     assert stage.always_run
