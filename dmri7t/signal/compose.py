@@ -37,7 +37,7 @@ class TranslatedShell:
     directions_N3 : ndarray (N, 3)
         Unit vectors, scanner frame.
     rows : list of int
-        Places of the shell's volumes in the scan.
+        Positions of the shell's volumes in the scan.
     """
 
     sh_CV: torch.Tensor

@@ -1,6 +1,7 @@
-"""Batches of examples, mirrored and turned at random; what is drawn hangs on seed and place only.
+"""Batches of examples, mirrored and turned at random.
 
-A training that was killed can thus go on as if it had not been.
+What is drawn hangs on the seed and the position only: a training that was killed can go on as if it
+had not been.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ class TrainingData:
         learned = {*self.split.training, *self.split.validation, *self.split.unpaired}
         return tuple(sorted(learned))
 
-    def digest(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
         """What tells this data from others, as plain values."""
         return {
             "source": self.source,
@@ -221,7 +222,7 @@ class Stream(Dataset):
     ----------
     patches : Patches
     seed : int
-        What lies at a place hangs on it and on the place only.
+        What lies at a position hangs on it and on the position only.
     """
 
     def __init__(self, patches: Patches, seed: int) -> None:
@@ -229,22 +230,22 @@ class Stream(Dataset):
         self.seed = seed
         self._order: tuple[int, list[int]] = (-1, [])
 
-    def example_at(self, place: int) -> int:
-        """Which example lies at a place."""
-        epoch, within = divmod(place, len(self.patches))
+    def example_at(self, position: int) -> int:
+        """Which example lies at a position."""
+        epoch, within = divmod(position, len(self.patches))
         if self._order[0] != epoch:
             generator = torch.Generator().manual_seed(derive_seed(self.seed, "order", epoch))
             order = torch.randperm(len(self.patches), generator=generator).tolist()
             self._order = (epoch, order)
         return self._order[1][within]
 
-    def __getitem__(self, place: int) -> dict[str, Any]:
-        generator = torch.Generator().manual_seed(derive_seed(self.seed, "turn", place))
-        return self.patches.draw(self.example_at(place), generator)
+    def __getitem__(self, position: int) -> dict[str, Any]:
+        generator = torch.Generator().manual_seed(derive_seed(self.seed, "turn", position))
+        return self.patches.draw(self.example_at(position), generator)
 
 
-class Places(Sampler[list[int]]):
-    """Places of a :class:`Stream` that make the batches of one process.
+class Positions(Sampler[list[int]]):
+    """Positions in a :class:`Stream` that make the batches of one process.
 
     Parameters
     ----------

@@ -18,11 +18,11 @@ from torch.utils.data import DataLoader, Subset
 
 from dmri7t.errors import ModelError
 from dmri7t.files import whole_file
-from dmri7t.training.data import Batch, Patches, Places, Stream, derive_seed
+from dmri7t.training.data import Batch, Patches, Positions, Stream, derive_seed
+from dmri7t.training.folder import WorkFolder
 from dmri7t.training.log import StageLog
 from dmri7t.training.stages import TrainingStage
 from dmri7t.training.team import Team
-from dmri7t.training.work import Work
 
 LOG_EVERY = 10
 
@@ -169,7 +169,7 @@ def readable(seconds: float) -> str:
 
 
 def train_stage(
-    stage: TrainingStage, training: Patches, validation: Patches, work: Work, workers: int = 0
+    stage: TrainingStage, training: Patches, validation: Patches, work: WorkFolder, workers: int = 0
 ) -> None:
     """Train a stage, from its last checkpoint on if there is one.
 
@@ -177,7 +177,7 @@ def train_stage(
     ----------
     stage : TrainingStage
     training, validation : Patches
-    work : Work
+    work : WorkFolder
         Has a folder for checkpoint and log, and the processes that train together.
     workers : int
         Processes that load examples.
@@ -196,7 +196,7 @@ def train_stage(
         learner.go_on_from(state)
     if team.leads:
         log.go_on_from(learner.done)
-    places = Places(steps, settings.batch, team.rank, team.size, learner.done)
+    positions = Positions(steps, settings.batch, team.rank, team.size, learner.done)
     # each process validates on its share, where there is enough for all
     mine = Subset(validation, list(team.share(range(len(validation))) or range(len(validation))))
     loading: dict[str, Any] = {"num_workers": workers}
@@ -204,7 +204,7 @@ def train_stage(
         # a fork of a process with threads may wait for ever
         loading |= {"multiprocessing_context": "forkserver", "persistent_workers": True}
     batches, held_out = team.fabric.setup_dataloaders(
-        DataLoader(Stream(training, seed), batch_sampler=places, **loading),
+        DataLoader(Stream(training, seed), batch_sampler=positions, **loading),
         DataLoader(mine, settings.batch, **loading),
         use_distributed_sampler=False,
     )

@@ -74,8 +74,10 @@ def read_recipe(name: str | Path) -> Recipe:
     if not path.is_file():
         path = RECIPES / f"{path.name.removesuffix('.toml')}.toml"
     if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in RECIPES.glob("*.toml")))
-        raise ModelError(f"{name}: no such recipe; those that ship: {known}. Or give a TOML file.")
+        shipped = ", ".join(sorted(p.stem for p in RECIPES.glob("*.toml")))
+        raise ModelError(
+            f"{name}: no such recipe; those that ship: {shipped}. Or give a TOML file."
+        )
     try:
         return _recipe(tomllib.loads(path.read_text()))
     except ValueError as error:

@@ -22,12 +22,12 @@ from dmri7t.models.translator import Translator, build_networks
 from dmri7t.simulation.acquisition import SNR_RANGE
 from dmri7t.training.data import TrainingData, derive_seed, root_scale
 from dmri7t.training.example import describe_pool
+from dmri7t.training.folder import WorkFolder
 from dmri7t.training.log import draw_curves, join_logs
 from dmri7t.training.loop import train_stage
 from dmri7t.training.recipe import Recipe
 from dmri7t.training.stages import STAGES, TrainingStage
 from dmri7t.training.team import Team, assemble, default_threads
-from dmri7t.training.work import Work
 
 
 class Training:
@@ -70,7 +70,7 @@ class Training:
         self.recipe, self.out, self.data, self.seed = recipe, Path(out), data, seed
         on_gpu = self.team.device.type == "cuda"
         self.workers = (4 if on_gpu else 0) if workers is None else workers
-        self.work = Work(self.out / "training", self.team, seed)
+        self.work = WorkFolder(self.out / "training", self.team, seed)
         self._check_same()
         scale = self.work.once("scale.json", lambda: root_scale(data.training))
         config = attrs.evolve(recipe.config, scale=tuple(scale))
@@ -116,7 +116,7 @@ class Training:
 
     def _check_same(self) -> None:
         """See that what lies in the folder was begun with the same recipe, seed and data."""
-        begun = {"recipe": to_plain(self.recipe), "seed": self.seed, **self.data.digest()}
+        begun = {"recipe": to_plain(self.recipe), "seed": self.seed, **self.data.identity()}
         if self.work.once("begun.json", lambda: begun) != json.loads(json.dumps(begun)):
             raise ModelError(
                 f"{self.work.folder}: holds a training with another recipe, seed or data; give "

@@ -14,7 +14,7 @@ from dmri7t.models.fitted import SIMULATED
 from dmri7t.models.networks import Networks
 from dmri7t.models.translator import Translator
 from dmri7t.simulation.patches import draw_patches
-from dmri7t.training.data import Item, Patches, Places, Stream, TrainingData, root_scale
+from dmri7t.training.data import Item, Patches, Positions, Stream, TrainingData, root_scale
 from dmri7t.training.example import TrainingExample
 from dmri7t.training.loss import masked_error
 from dmri7t.training.pool import fill_pool, pool_paths
@@ -169,10 +169,10 @@ def test_a_stream_hangs_on_seed_and_place_only(examples):
 
 
 def test_processes_share_every_step():
-    alone = list(Places(5, 4))
-    shared = [list(Places(5, 2, rank, 2)) for rank in range(2)]
+    alone = list(Positions(5, 4))
+    shared = [list(Positions(5, 2, rank, 2)) for rank in range(2)]
     assert [a + b for a, b in zip(*shared, strict=True)] == alone
-    resumed = Places(5, 4, start=3)
+    resumed = Positions(5, 4, start=3)
     assert list(resumed) == alone[3:] and len(resumed) == 2
 
 

@@ -11,8 +11,8 @@ from torch import nn
 from dmri7t.models.fitted import Codebook
 from dmri7t.models.translator import Translator
 from dmri7t.training.data import Batch, Item, Patches, TrainingData
+from dmri7t.training.folder import WorkFolder
 from dmri7t.training.settings import StageSettings
-from dmri7t.training.work import Work
 
 
 class TrainingStage(nn.Module):
@@ -50,7 +50,7 @@ class TrainingStage(nn.Module):
         """Whether to compute in bfloat16 where that is the faster."""
         return self.may_mix and self.translator.precision == "bfloat16"
 
-    def prepare(self, work: Work, data: TrainingData) -> None:
+    def prepare(self, work: WorkFolder, data: TrainingData) -> None:
         """Before the training: start from another network's weights, where the settings say so."""
         if self.settings.start_from is not None:
             source = self.translator.networks[self.settings.start_from]
@@ -81,7 +81,7 @@ class TrainingStage(nn.Module):
         """
         raise NotImplementedError
 
-    def conclude(self, work: Work, data: TrainingData) -> Codebook | None:
+    def conclude(self, work: WorkFolder, data: TrainingData) -> Codebook | None:
         """After the training: make what later stages need.
 
         Returns

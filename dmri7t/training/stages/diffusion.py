@@ -13,7 +13,7 @@ from dmri7t.models.translator import Translator
 from dmri7t.training.data import Batch
 from dmri7t.training.settings import StageSettings
 from dmri7t.training.stages.base import TrainingStage, channels_last
-from dmri7t.training.stages.vqvae import image_7t, latents
+from dmri7t.training.stages.vqvae import encode, image_7t
 
 HIDDEN = 0.1
 """Chance that label and condition are hidden, for classifier-free guidance."""
@@ -38,7 +38,7 @@ class DiffusionStage(TrainingStage):
     def _latents(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Clean latents, condition and labels."""
         translator = self.translator
-        seven = latents(translator.networks["vqvae_7t"], image_7t(translator, batch))
+        seven = encode(translator.networks["vqvae_7t"], image_7t(translator, batch))
         labels = torch.full((len(seven),), LABELS["7T"], device=seven.device)
         encoded = translator.encode_stack(batch["stack"], batch["conditions"], batch.get("mean"))
         if translator.config.form == "residual":

@@ -10,10 +10,10 @@ from dmri7t.models.fitted import Codebook
 from dmri7t.models.layers import localize
 from dmri7t.models.translator import Translator
 from dmri7t.training.data import Batch, Item, TrainingData
+from dmri7t.training.folder import CONCLUDED, WorkFolder
 from dmri7t.training.loss import masked_error
 from dmri7t.training.settings import RegressionSettings
 from dmri7t.training.stages.base import TrainingStage, channels_last
-from dmri7t.training.work import CONCLUDED, Work
 
 
 class RegressionStage(TrainingStage):
@@ -32,7 +32,7 @@ class RegressionStage(TrainingStage):
         mask = inputs.inside(batch["stack"])
         return {"loss": masked_error(self.estimate(batch), batch["target"], mask)}
 
-    def conclude(self, work: Work, data: TrainingData) -> Codebook | None:
+    def conclude(self, work: WorkFolder, data: TrainingData) -> Codebook | None:
         """Keep the regression's answers for stages that learn what they lack."""
         if self.translator.samples_drawn:
             for part, items in (("training", data.training), ("validation", data.validation)):

@@ -10,10 +10,10 @@ import torch
 from dmri7t.models import inputs
 from dmri7t.models.translator import Translator
 from dmri7t.training.data import Batch, Item, Patches, TrainingData
+from dmri7t.training.folder import PREPARED, WorkFolder
 from dmri7t.training.loss import masked_error
 from dmri7t.training.settings import SuperResolutionSettings
 from dmri7t.training.stages.base import TrainingStage, channels_last
-from dmri7t.training.work import PREPARED, Work
 
 FINE = 32
 """Largest edge of the crops of the 7T grid that it learns on, voxels."""
@@ -41,7 +41,7 @@ class SuperResolutionStage(TrainingStage):
         fine = min(FINE, *(min(item.example.mask_high.shape) for item in items))
         return Patches(items, self.translator.config.scale, fine)
 
-    def prepare(self, work: Work, data: TrainingData) -> None:
+    def prepare(self, work: WorkFolder, data: TrainingData) -> None:
         """Generate what it learns on, as the app will."""
         super().prepare(work, data)
         chain = self._chain()

@@ -16,9 +16,9 @@ from dmri7t.models.layers import codebook, quantize
 from dmri7t.models.plain import from_plain, to_plain
 from dmri7t.models.translator import Translator
 from dmri7t.training.data import Batch, Item, TrainingData
+from dmri7t.training.folder import CONCLUDED, WorkFolder
 from dmri7t.training.settings import StageSettings
 from dmri7t.training.stages.base import TrainingStage, channels_last
-from dmri7t.training.work import CONCLUDED, Work
 
 RESTART_EVERY = 50
 """Steps between restarts of dead codes."""
@@ -103,22 +103,22 @@ class VqvaeStage(TrainingStage):
         self.codes.ema_cluster_size[dead] = size
         self.restarted += n_dead
 
-    def conclude(self, work: Work, data: TrainingData) -> Codebook:
+    def conclude(self, work: WorkFolder, data: TrainingData) -> Codebook:
         """Take the statistics of the latents, which the diffusion stage normalises by."""
         kept = f"{self.name}/{CONCLUDED}/latents.json"
         numbers = work.once(kept, lambda: to_plain(self._statistics(data.training)))
         statistics = from_plain(Statistics, numbers)
         config = self.translator.config
-        known = {**config.latents, self.field: statistics.latents}
+        latents = {**config.latents, self.field: statistics.latents}
         # the translator is the same for all stages
-        self.translator.config = attrs.evolve(config, latents=known)
+        self.translator.config = attrs.evolve(config, latents=latents)
         return statistics.codebook
 
     @torch.no_grad()
     def _statistics(self, items: Sequence[Item]) -> Statistics:
         """Mean and spread of each latent channel, and how many codes are in use."""
         some = items[:: max(1, len(items) // COUNTED)]
-        parts = [latents(self.network, self.image(batch)) for batch in self.batches(some)]
+        parts = [encode(self.network, self.image(batch)) for batch in self.batches(some)]
         latent = torch.cat(parts).movedim(1, -1).reshape(-1, parts[0].shape[1])
         _, counts = torch.unique(latent, dim=0, return_counts=True)
         share = perplexity(counts.double() / counts.sum())
@@ -163,7 +163,7 @@ def image_7t(translator: Translator, batch: Batch) -> torch.Tensor:
     return batch["target"]
 
 
-def latents(vqvae: Any, image: torch.Tensor) -> torch.Tensor:
+def encode(vqvae: Any, image: torch.Tensor) -> torch.Tensor:
     """Quantised latents (B, c, x, y, z) of what a VQ-VAE carries."""
     return quantize(vqvae.encode(channels_last(image)).float(), codebook(vqvae))
 

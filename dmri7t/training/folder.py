@@ -20,7 +20,7 @@ PREPARED, CONCLUDED = "prepared", "concluded"
 """Folders of a stage: made before its training, of earlier stages; or after it, of itself."""
 
 
-class Work:
+class WorkFolder:
     """Files of a training that its stages make for each other.
 
     Parameters
