@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from dmri7t.errors import InputError, ModelError
+from dmri7t.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import torch
+
+    from dmri7t.evaluation.measure import Shown
+    from dmri7t.evaluation.methods import Method
 
 
-def add_parser(verbs: Any) -> None:
+def add_parser(verbs: argparse._SubParsersAction) -> None:
     """Add the verb."""
     verb = verbs.add_parser("evaluate", help="measure models beside plain interpolation")
     verb.add_argument(
@@ -78,27 +85,17 @@ def run(args: argparse.Namespace) -> None:
     print((args.output / "table.md").read_text())
 
 
-def _models(args: argparse.Namespace) -> list[Any]:
-    """Load every model; a recipe is none here."""
+def _methods(args: argparse.Namespace) -> list[Method]:
+    """All rows of the models that were named; a recipe is none here."""
+    from dmri7t.evaluation.methods import all_methods
     from dmri7t.models.bundle import resolve_model
     from dmri7t.models.translator import Translator
 
-    return [Translator.load(resolve_model(name)) for name in args.models]
+    translators = [Translator.load(resolve_model(name)) for name in args.models]
+    return all_methods(translators, _simulated_linear(), args.sampler_sweep)
 
 
-def _methods(args: argparse.Namespace, translators: list[Any], linear: Any) -> list[Any]:
-    from dmri7t.evaluation.methods import model_methods, plain_methods
-
-    rows = plain_methods(linear)
-    for translator in translators:
-        rows += model_methods(translator, args.sampler_sweep)
-    names = [row.name for row in rows]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ModelError(f"two models give the row {twice[0]}; give each a name of its own.")
-    return rows
-
-
-def _simulated_linear() -> Any:
+def _simulated_linear() -> torch.Tensor:
     """Linear scaling fitted on simulated subjects that are neither for training nor for tests."""
     from dmri7t.evaluation.methods import fit_linear
     from dmri7t.evaluation.simulated import simulated_cases
@@ -107,13 +104,13 @@ def _simulated_linear() -> Any:
     return fit_linear(simulated_cases(LINEAR_FIT.take(12), "any", 32))
 
 
-def _on_simulated(args: argparse.Namespace, shown: Any) -> tuple[Any, list[str]]:
+def _on_simulated(args: argparse.Namespace, shown: Shown) -> tuple[pd.DataFrame, list[str]]:
     from dmri7t.evaluation.measure import run_methods
     from dmri7t.evaluation.simulated import simulated_cases
     from dmri7t.simulation.subjects import HELD_OUT
 
     seeds = HELD_OUT.take(args.subjects, args.seed)
-    methods = _methods(args, _models(args), _simulated_linear())
+    methods = _methods(args)
     cases = simulated_cases(seeds, args.protocol, args.size)
     scanner = "a 7T scan" if args.protocol == "hcp" else "the same scan on finer voxels"
     note = (
@@ -123,11 +120,11 @@ def _on_simulated(args: argparse.Namespace, shown: Any) -> tuple[Any, list[str]]
     return run_methods(cases, methods, args.seed, shown), [note]
 
 
-def _on_degraded(args: argparse.Namespace, shown: Any) -> tuple[Any, list[str]]:
+def _on_degraded(args: argparse.Namespace, shown: Shown) -> tuple[pd.DataFrame, list[str]]:
     from dmri7t.evaluation.degraded import FACTORS, degraded_cases
     from dmri7t.evaluation.measure import run_methods
 
-    methods = _methods(args, _models(args), _simulated_linear())
+    methods = _methods(args)
     cases = degraded_cases(
         args.degrade, args.factors or FACTORS, args.noise_factor, args.seed, args.truth
     )
@@ -141,63 +138,39 @@ def _on_degraded(args: argparse.Namespace, shown: Any) -> tuple[Any, list[str]]:
     return run_methods(cases, methods, args.seed, shown), notes
 
 
-def _on_pairs(args: argparse.Namespace, shown: Any) -> tuple[Any, list[str]]:
+def _on_pairs(args: argparse.Namespace, shown: Shown) -> tuple[pd.DataFrame, list[str]]:
     import pandas as pd
 
+    from dmri7t.evaluation.folds import CrossValidation
     from dmri7t.evaluation.measure import run_methods
-    from dmri7t.evaluation.methods import fit_linear
-    from dmri7t.evaluation.paired import paired_cases, paired_labels, plan_folds, refuse_known
+    from dmri7t.evaluation.methods import all_methods, fit_linear
+    from dmri7t.evaluation.paired import paired_cases, paired_labels
     from dmri7t.io.families import read_families
     from dmri7t.io.source import open_dataset
 
     source = open_dataset(args.pairs)
     families = read_families(args.participants) if args.participants else None
-    labels = paired_labels(source)
-    splits = plan_folds(labels, args.folds, args.seed, families, args.output / "splits.json")
+    labels, shells = paired_labels(source), tuple(args.shells)
+    folds = CrossValidation(args.pairs, args.output, args.folds, args.seed, families, shells)
     parts = []
-    for split in splits:
-        translators = [_model_of_fold(args, name, split["fold"], families) for name in args.models]
-        for translator in translators:
-            own = translator.config.training.split
-            if own is None or own.fold != split["fold"]:
-                refuse_known(translator, split["test"], args.pairs)
-        learned = [*split["training"], *split["validation"]]
-        fitted = paired_cases(source, learned, args.shells)
-        linear = fit_linear(fitted) if learned else _simulated_linear()
-        cases = paired_cases(source, split["test"], args.shells)
-        rows = run_methods(cases, _methods(args, translators, linear), args.seed, shown)
-        parts.append(rows)
-    where = "their folds' training subjects" if args.folds > 1 else "simulated subjects"
+    for split in folds.split(labels):
+        translators = [folds.model(name, split) for name in args.models]
+        fitted_on = [*split.training, *split.validation]
+        pairs = paired_cases(source, fitted_on, shells)
+        linear = fit_linear(pairs) if fitted_on else _simulated_linear()
+        methods = all_methods(translators, linear, args.sampler_sweep)
+        cases = paired_cases(source, split.test, shells)
+        parts.append(run_methods(cases, methods, args.seed, shown))
+    others = "their folds' training subjects" if args.folds > 1 else "simulated subjects"
     notes = [
         f"{len(labels)} subjects of {args.pairs.resolve().name}, against the 7T scan's own "
-        f"debiased RISH; `linear` was fitted on {where}. Who was tested in which fold: "
+        f"debiased RISH; `linear` was fitted on {others}. Who was tested in which fold: "
         "splits.json."
     ]
     return pd.concat(parts, ignore_index=True), notes
 
 
-def _model_of_fold(
-    args: argparse.Namespace, name: str, fold: str, families: dict[str, str] | None
-) -> Any:
-    """A model as it is, or a recipe's model for one fold."""
-    from dmri7t.evaluation.paired import train_fold
-    from dmri7t.models.bundle import resolve_model
-    from dmri7t.models.translator import Translator
-    from dmri7t.training.pairs import Cutting
-    from dmri7t.training.recipe import read_recipe
-
-    if not name.endswith(".toml"):
-        return Translator.load(resolve_model(name))
-    if not fold:
-        raise InputError(f"{name}: a recipe is trained for each fold; add --folds K.")
-    recipe = read_recipe(name)
-    data = recipe.data
-    how = Cutting(tuple(args.shells), data.patch, data.patches, args.seed)
-    out = args.output / "models" / f"fold-{fold.split('/')[0]}" / recipe.config.name
-    return train_fold(recipe, args.pairs, out, fold, how, families)
-
-
-def _record(args: argparse.Namespace, table: Any) -> None:
+def _record(args: argparse.Namespace, table: pd.DataFrame) -> None:
     """Write the metrics into the cards of the models that were measured."""
     from dmri7t.evaluation.record import record_metrics
     from dmri7t.models.bundle import resolve_model

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import attrs
 import torch
 
+from dmri7t.errors import ModelError
 from dmri7t.evaluation.case import Case
 from dmri7t.evaluation.chain import (
     Estimate,
@@ -146,3 +147,30 @@ def _fine_tuned(translator: Translator) -> bool:
     """Whether the 7T VQ-VAE is another than the 3T one."""
     states = [translator.networks[n].state_dict() for n in ("vqvae_3t", "vqvae_7t")]
     return any(not torch.equal(value, states[1][key]) for key, value in states[0].items())
+
+
+def all_methods(
+    translators: Sequence[Translator], factor_3: torch.Tensor, sweep: bool = False
+) -> list[Method]:
+    """Rows without a network, then those of each model.
+
+    Parameters
+    ----------
+    translators : sequence of Translator
+    factor_3 : Tensor (3,)
+        Of the linear scaling.
+    sweep : bool
+        Whether numbers of steps and samples are compared as well.
+
+    Raises
+    ------
+    ModelError
+        If two rows have one name.
+    """
+    methods = plain_methods(factor_3)
+    for translator in translators:
+        methods += model_methods(translator, sweep)
+    names = [method.name for method in methods]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ModelError(f"two models give the row {twice[0]}; give each a name of its own.")
+    return methods

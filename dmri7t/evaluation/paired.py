@@ -1,35 +1,22 @@
-"""Cases of real or simulated pairs of 3T and 7T scans, and models trained for their folds."""
+"""Cases of real or simulated pairs of 3T and 7T scans."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
-import attrs
 import numpy as np
 import torch
 
-from dmri7t.errors import InputError, ModelError
+from dmri7t.errors import InputError
 from dmri7t.evaluation.case import Case
 from dmri7t.evaluation.chain import Estimate, ShellScan
-from dmri7t.files import whole_file
 from dmri7t.io.opened import OpenScan, open_checked
 from dmri7t.io.source import Source
-from dmri7t.models.translator import Translator
 from dmri7t.signal.grids import Grid
 from dmri7t.signal.represent import represent
 from dmri7t.signal.resample import resample_mask
-from dmri7t.training.pairs import (
-    FIELDS,
-    Cutting,
-    common_shells,
-    load_pairs,
-)
-from dmri7t.training.recipe import Recipe
-from dmri7t.training.splits import split_subjects
-from dmri7t.training.train import Training
+from dmri7t.training.pairs import FIELDS, common_shells
 
 
 def paired_labels(source: Source) -> list[str]:
@@ -97,61 +84,3 @@ def scan_of_shell(
         mask_out=mask_out,
         grid_out=grid_out,
     )
-
-
-def refuse_known(translator: Translator, labels: Iterable[str], root: Path) -> None:
-    """Let no model be tested on whom it was trained on.
-
-    Raises
-    ------
-    ModelError
-        Names the model and the subjects.
-    """
-    training = translator.config.training
-    known = sorted(set(training.subjects) & set(labels))
-    if not known:
-        return
-    name, source = translator.config.name, training.source
-    if not source.endswith(f" {root.resolve().name}"):
-        # labels such as 01 stand for others in another data set; a copy under a new name does not
-        print(
-            f"[evaluate] {name}: was trained on {source}, which has {len(known)} labels in common "
-            f"with {root}; if these are the same people, its metrics here mean nothing",
-            flush=True,
-        )
-    else:
-        few = ", ".join(known[:5]) + (f" and {len(known) - 5} more" if len(known) > 5 else "")
-        raise ModelError(
-            f"{name}: was trained on {few} of {root}; test it on others, or "
-            "give its recipe with --folds, which trains one model a fold."
-        )
-
-
-def plan_folds(
-    labels: list[str], k: int, seed: int, families: dict[str, str] | None, path: Path
-) -> list[dict[str, Any]]:
-    """Part subjects into folds and store who is in which, as JSON.
-
-    Without folds (k below 2) all subjects are for testing.
-    """
-    if k < 2:
-        splits = [{"fold": "", "training": [], "validation": [], "test": sorted(labels)}]
-    else:
-        splits = [
-            attrs.asdict(split_subjects(labels, seed, families, f"{i}/{k}"))
-            for i in range(1, k + 1)
-        ]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as part:
-        part.write_text(json.dumps({"seed": seed, "folds": splits}, indent=2) + "\n")
-    return splits
-
-
-def train_fold(
-    recipe: Recipe, root: Path, out: Path, fold: str, how: Cutting, families: dict[str, str] | None
-) -> Translator:
-    """Train a recipe on a fold's training subjects; what is trained already is kept."""
-    if not (out / "config.json").exists():
-        data = load_pairs(root, out.parent / "pool", how, families, fold)
-        Training(recipe, out, data, seed=how.seed).run()
-    return Translator.load(out)

@@ -161,41 +161,60 @@ def render_head(
     return out_low, out_high
 
 
-def _acquire(
-    rendered: list[torch.Tensor],
-    directions: np.ndarray,
-    n_b0: int,
-    scanner: Scanner,
-    grid: Grid,
-    rng: np.random.Generator,
-) -> Iterator[np.ndarray]:
-    """Yield the noisy volumes of all shells, b0s first, with receive profile and drift."""
-    generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-    profile = torch.exp(
-        0.25 * SmoothField.draw(rng, 60.0, HALF_EXTENT, 1).at(centred_axes(grid))[0]
+@attrs.frozen(eq=False)
+class HeadScan:
+    """What one scanner does with a whole head.
+
+    Parameters
+    ----------
+    rendered : list of Tensor (1 + C, X, Y, Z)
+        b0 and harmonics of each shell, without noise.
+    grid : Grid
+    scanner : Scanner
+    table : GradientTable
+        b0s first, then the shells, each with the same directions.
+    """
+
+    rendered: list[torch.Tensor]
+    grid: Grid
+    scanner: Scanner
+    table: GradientTable
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the scan, (X, Y, Z, N)."""
+        return (*self.grid.shape, len(self.table))
+
+    def volumes(self, rng: np.random.Generator) -> Iterator[np.ndarray]:
+        """Yield the noisy volumes (X, Y, Z), with receive profile and drift."""
+        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        field = SmoothField.draw(rng, 60.0, HALF_EXTENT, 1)
+        profile, scanner = torch.exp(0.25 * field.at(centred_axes(self.grid))[0]), self.scanner
+
+        def noisy(clean: torch.Tensor) -> np.ndarray:
+            drift = 1 + scanner.drift * float(torch.randn((), generator=generator))
+            clean = (clean.clamp_min(0) * profile * drift)[None]
+            return 1000 * add_noise(clean, scanner.sigma(), generator)[0].numpy()
+
+        n_b0 = int((self.table.bvals == 0).sum())
+        n_directions = (len(self.table) - n_b0) // len(self.rendered)
+        directions_N3 = self.table.directions[n_b0 : n_b0 + n_directions]
+        for _ in range(n_b0):
+            yield noisy(self.rendered[0][0])
+        for shell in self.rendered:
+            order = {28: 6, 45: 8}[len(shell) - 1]
+            basis_NC = torch.from_numpy(basis_matrix(directions_N3, order)).float()
+            for row_C in basis_NC:
+                yield noisy(torch.einsum("c,cxyz->xyz", row_C, shell[1:]))
+
+
+def _write_bids(stem: Path, scan: HeadScan, rng: np.random.Generator) -> None:
+    affine, scanner = scan.grid.affine, scan.scanner
+    image, bval, bvec, json_file = (
+        stem.with_name(stem.name + ending) for ending in (".nii.gz", ".bval", ".bvec", ".json")
     )
-
-    def noisy(clean: torch.Tensor) -> np.ndarray:
-        drift = 1 + scanner.drift * float(torch.randn((), generator=generator))
-        volume = add_noise((clean.clamp_min(0) * profile * drift)[None], scanner.sigma(), generator)
-        return 1000 * volume[0].numpy()
-
-    for _ in range(n_b0):
-        yield noisy(rendered[0][0])
-    for shell in rendered:
-        order = {28: 6, 45: 8}[len(shell) - 1]
-        basis_NC = torch.from_numpy(basis_matrix(directions, order)).float()
-        for row_C in basis_NC:
-            yield noisy(torch.einsum("c,cxyz->xyz", row_C, shell[1:]))
-
-
-def _write_bids(
-    stem: Path, volumes: Iterator[np.ndarray], grid: Grid, table: GradientTable, scanner: Scanner
-) -> None:
-    write_volumes(
-        stem.with_name(stem.name + ".nii.gz"), volumes, (*grid.shape, len(table)), grid.affine
-    )
-    write_fsl(table, grid.affine, *(stem.with_name(stem.name + e) for e in (".bval", ".bvec")))
+    write_volumes(image, scan.volumes(rng), scan.shape, affine)
+    write_fsl(scan.table, affine, bval, bvec)
     sidecar = {
         "MagneticFieldStrength": scanner.tesla,
         "EchoTime": scanner.echo_time,
@@ -203,28 +222,28 @@ def _write_bids(
         "Manufacturer": "dmri7t simulator",
         "SimulatedBrain": True,
     }
-    with whole_file(stem.with_name(stem.name + ".json")) as part:
+    with whole_file(json_file) as part:
         part.write_text(json.dumps(sidecar, indent=2) + "\n")
 
 
 def _write_hcp(
-    folder: Path,
-    volumes: Iterator[np.ndarray],
-    grid: Grid,
-    table: GradientTable,
-    mask: np.ndarray,
-    rng: np.random.Generator,
+    folder: Path, scan: HeadScan, inside_XYZ: np.ndarray, rng: np.random.Generator
 ) -> None:
     """Write one field's folder, with b-values that scatter as HCP's do."""
-    b0 = table.bvals == 0
+    affine, table = scan.grid.affine, scan.table
     scatter = 5 * rng.integers(-HCP_SCATTER // 5, HCP_SCATTER // 5 + 1, len(table))
-    low, high = HCP_B0[7 if folder.name.endswith("7T") else 3]
-    bvals = np.where(b0, rng.uniform(low, high, len(table)).round(), table.bvals + scatter)
-    write_volumes(folder / FILES["dwi"], volumes, (*grid.shape, len(table)), grid.affine)
-    told = GradientTable(bvals, table.directions)
-    write_fsl(told, grid.affine, folder / FILES["bval"], folder / FILES["bvec"])
-    inside = mask.astype(np.uint8)
-    write_volumes(folder / FILES["mask"], [inside], grid.shape, grid.affine, dtype=np.uint8)
+    low, high = HCP_B0[scan.scanner.tesla]
+    b0_bvals = rng.uniform(low, high, len(table)).round()
+    stated = np.where(table.bvals == 0, b0_bvals, table.bvals + scatter)
+    write_volumes(folder / FILES["dwi"], scan.volumes(rng), scan.shape, affine)
+    write_fsl(
+        GradientTable(stated, table.directions),
+        affine,
+        folder / FILES["bval"],
+        folder / FILES["bvec"],
+    )
+    mask = inside_XYZ.astype(np.uint8)
+    write_volumes(folder / FILES["mask"], [mask], scan.grid.shape, affine, dtype=np.uint8)
 
 
 def simulate_subject(out: Path, label: str, seed: int, layout: Layout) -> None:
@@ -264,14 +283,14 @@ def simulate_subject(out: Path, label: str, seed: int, layout: Layout) -> None:
         if field not in layout.fields:
             continue
         rendered = [pair[0 if field == 3 else 1] for pair in shells]
-        volumes = _acquire(rendered, directions, layout.n_b0, scanner, grid, rng)
+        scan = HeadScan(rendered, grid, scanner, table)
         if layout.folders == "hcp":
-            mask = (brain.depth(centred_axes(grid)) > 0).numpy()
-            _write_hcp(out / label / FOLDERS[f"{field}T"], volumes, grid, table, mask, rng)
+            inside = (brain.depth(centred_axes(grid)) > 0).numpy()
+            _write_hcp(out / label / FOLDERS[f"{field}T"], scan, inside, rng)
             continue
         session = f"ses-{field}T"
         stem = out / f"sub-{label}" / session / "dwi" / f"sub-{label}_{session}_dwi"
-        _write_bids(stem, volumes, grid, table, scanner)
+        _write_bids(stem, scan, rng)
 
 
 def simulate_dataset(out: Path, subjects: int, seed: int = 0, layout: Layout | None = None) -> None:

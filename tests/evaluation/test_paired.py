@@ -9,15 +9,18 @@ from pathlib import Path
 import attrs
 import pandas as pd
 import pytest
+import torch
 
 from dmri7t.cli.model import main
 from dmri7t.errors import ModelError
 from dmri7t.evaluation.case import metrics_of
 from dmri7t.evaluation.chain import interpolate_shell
+from dmri7t.evaluation.methods import all_methods
 from dmri7t.evaluation.paired import paired_cases, paired_labels
 from dmri7t.io.source import open_dataset
 from dmri7t.models.bundle import check_bundle, write_bundle
 from dmri7t.models.fitted import TrainingRecord
+from dmri7t.models.translator import Translator
 
 RECIPE = """
 [model]
@@ -104,13 +107,6 @@ def test_a_recipe_without_folds_is_refused(pairs, tmp_path, capsys):
 
 
 def test_two_models_of_one_name_are_refused(tiny_model):
-    from dmri7t.cli.evaluate import _methods
-
-    class Args:
-        sampler_sweep = False
-
-    from dmri7t.models.translator import Translator
-
     twice = [Translator.load(tiny_model, precision="float32")] * 2
     with pytest.raises(ModelError, match="name of its own"):
-        _methods(Args(), twice, None)
+        all_methods(twice, torch.ones(3))
