@@ -26,7 +26,7 @@ def packages() -> dict[str, Path]:
     return {**found, "niflow": ROOT / "workflows" / "niflow" / "dmri7t"}
 
 
-def imported(folder: Path, known: set[str]) -> set[str]:
+def imported(folder: Path, names_of_ours: set[str]) -> set[str]:
     """Packages of ours that a package imports, in functions too."""
     names = set()
     for path in folder.rglob("*.py"):
@@ -37,7 +37,7 @@ def imported(folder: Path, known: set[str]) -> set[str]:
                 names |= {f"{node.module}.{alias.name}" for alias in node.names}
     parts = [name.split(".") for name in names]
     ours = {p[0] if p[0] == "niflow" else p[1] for p in parts if p[0] in ("dmri7t", "niflow")}
-    return ours & known - {folder.name if folder.parent.name != "niflow" else "niflow"}
+    return ours & names_of_ours - {folder.name if folder.parent.name != "niflow" else "niflow"}
 
 
 def reduce(edges: dict[str, set[str]]) -> dict[str, set[str]]:
@@ -53,7 +53,7 @@ def reduce(edges: dict[str, set[str]]) -> dict[str, set[str]]:
 
 
 def routes_of(edges: dict[str, set[str]]) -> list[list[tuple[str, int]]]:
-    """Every arrow as the places that it passes, (name, row): one in each row on its way."""
+    """Every arrow as the points that it passes, (name, row): one in each row on its way."""
 
     def depth(name: str) -> int:
         return max((depth(by) + 1 for by in edges if name in edges[by]), default=0)
@@ -67,30 +67,30 @@ def routes_of(edges: dict[str, set[str]]) -> list[list[tuple[str, int]]]:
     return routes
 
 
-def place(routes: list[list[tuple[str, int]]]) -> dict[tuple[str, int], float]:
+def positions_of(routes: list[list[tuple[str, int]]]) -> dict[tuple[str, int], float]:
     """Where everything stands in its row, in boxes from the middle.
 
     Each stands below the middle of what leads to it, so that few arrows cross.
     """
-    where: dict[tuple[str, int], float] = {}
+    positions: dict[tuple[str, int], float] = {}
     for level in range(max(row for route in routes for _, row in route) + 1):
         row = sorted({at for route in routes for at in route if at[1] == level})
         above = {
-            at: [where[route[route.index(at) - 1]] for route in routes if at in route[1:]]
+            at: [positions[route[route.index(at) - 1]] for route in routes if at in route[1:]]
             for at in row
         }
         row.sort(key=lambda at: sum(above[at]) / max(len(above[at]), 1))
-        where |= {at: i - (len(row) - 1) / 2 for i, at in enumerate(row)}
-    return where
+        positions |= {at: i - (len(row) - 1) / 2 for i, at in enumerate(row)}
+    return positions
 
 
 def draw(edges: dict[str, set[str]]) -> str:
     """SVG of packages, those that others rest on below."""
     routes = routes_of(reduce(edges))
-    where = place(routes)
-    wide = 2 * max(map(abs, where.values())) + 1
-    width, height = wide * ACROSS, (max(row for _, row in where) + 1) * DOWN
-    xy = {at: ((wide / 2 + x) * ACROSS, (at[1] + 0.5) * DOWN) for at, x in where.items()}
+    positions = positions_of(routes)
+    wide = 2 * max(map(abs, positions.values())) + 1
+    width, height = wide * ACROSS, (max(row for _, row in positions) + 1) * DOWN
+    xy = {at: ((wide / 2 + x) * ACROSS, (at[1] + 0.5) * DOWN) for at, x in positions.items()}
     lines = [
         f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="Packages and their imports" '
         f'style="max-width:{width}px;width:100%" xmlns="http://www.w3.org/2000/svg">',
