@@ -22,6 +22,7 @@ UPSAMPLING = ("model", "bspline")
 DEVICES = ("cpu", "cuda")
 PRECISIONS = ("auto", "float32")
 LAYOUTS = ("bids", "qsiprep")
+"""Names that results can have: those of BIDS derivatives, or those of QSIPrep."""
 
 _NOT_DECISIVE = ("model", "device", "low_mem")
 """Where the model lies, what computes and in how many pieces do not change what is computed

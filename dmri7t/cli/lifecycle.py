@@ -12,7 +12,7 @@ from dmri7t.execution.estimate import check_memory, check_room, estimate, size_g
 from dmri7t.execution.limits import Resources
 from dmri7t.execution.slurm.settings import SlurmSettings
 from dmri7t.execution.status import RunStatus
-from dmri7t.files import whole_file
+from dmri7t.files import write_whole
 from dmri7t.io.verify import find_fault
 
 if TYPE_CHECKING:
@@ -59,8 +59,7 @@ def write_usage(workflow: Workflow, status: RunStatus, path: Path) -> None:
             asked = (f"{node.mem_gb:.3f}", str(node.n_procs)) if node else ("n/a", "n/a")
             took = (record.state, f"{record.seconds:.3f}", f"{record.peak_gb:.3f}")
             rows.append("\t".join((f"sub-{label}", record.name, *took, *asked)))
-    with whole_file(path) as part:
-        part.write_text("\n".join(rows) + "\n")
+    write_whole(path, "\n".join(rows) + "\n")
 
 
 def clean_after(workflow: Workflow, status: RunStatus, args: argparse.Namespace) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import attrs
 
 from dmri7t.errors import InputError, ModelError
-from dmri7t.files import whole_file
+from dmri7t.files import write_whole
 from dmri7t.models.bundle import resolve_model
 from dmri7t.models.fitted import SplitRecord
 from dmri7t.models.translator import Translator
@@ -85,8 +85,7 @@ class CrossValidation:
                 for i in range(1, self.k + 1)
             ]
         record = {"seed": self.seed, "folds": [attrs.asdict(split) for split in splits]}
-        with whole_file(self.out / "splits.json") as part:
-            part.write_text(json.dumps(record, indent=2) + "\n")
+        write_whole(self.out / "splits.json", json.dumps(record, indent=2) + "\n")
         return splits
 
     def model(self, name: str, split: SplitRecord) -> Translator:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from dmri7t.evaluation.case import DWI, MAPS, METRICS
 from dmri7t.evaluation.measure import KEYS
-from dmri7t.files import whole_file
+from dmri7t.files import whole_file, write_whole
 
 
 def summarize(rows: pd.DataFrame) -> pd.DataFrame:
@@ -75,6 +75,5 @@ def write_tables(rows: pd.DataFrame, folder: Path, notes: list[str]) -> pd.DataF
     for name, frame in (("subjects", rows.dropna(axis=1, how="all")), ("table", table)):
         with whole_file(folder / f"{name}.tsv") as part:
             frame.to_csv(part, **form)
-    with whole_file(folder / "table.md") as part:
-        part.write_text(markdown(table, notes))
+    write_whole(folder / "table.md", markdown(table, notes))
     return table

@@ -40,10 +40,10 @@ class RedrawPlugin(LocalPlugin):
         try:
             return all(node.is_cached()) and is_whole(node) and not node.interface.always_run
         except Exception:
-            return False  # what cannot be checked is no result
+            return False  # a result that cannot be checked does not count
 
     def _refuse(self, jobid: int, graph: Any) -> None:
-        """Take a node, and all that need it, out of the run; say why, once a participant."""
+        """Remove a node, and all that need it, from the run; give the reason once a participant."""
         label, name = self._status.split(self.procs[jobid].fullname)
         if label not in self._refused:
             self._refused.add(label)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from nipype.interfaces.base import File, InputMultiPath, TraitedSpec, traits
 
-from dmri7t.files import whole_file
+from dmri7t.files import write_whole
 from dmri7t.interfaces.base import StageInputSpec, StageInterface
 from dmri7t.io.orientation import Turn, turn_to
 from dmri7t.signal.grids import Grid
@@ -80,8 +80,7 @@ def _sidecar_name(name: str) -> str:
 
 
 def _write_json(path: Path, record: dict[str, Any]) -> None:
-    with whole_file(path) as part:
-        part.write_text(json.dumps(record, indent=2) + "\n")
+    write_whole(path, json.dumps(record, indent=2) + "\n")
 
 
 class WriteDWIInputSpec(WriteInputSpec):
@@ -283,9 +282,7 @@ class WriteQuality(WriteStage):
         inputs = self.inputs
         record = json.loads(Path(inputs.quality).read_text())
         _write_json(self._path(inputs.out_json), {**inputs.sidecar, **record})
-        with whole_file(self._path(inputs.out_tsv)) as part:
-            part.write_text(Path(inputs.table).read_text())
-        with whole_file(self._path(inputs.out_toml)) as part:
-            part.write_text(inputs.settings)
+        write_whole(self._path(inputs.out_tsv), Path(inputs.table).read_text())
+        write_whole(self._path(inputs.out_toml), inputs.settings)
         self._finish()
         return runtime

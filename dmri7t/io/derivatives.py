@@ -10,7 +10,7 @@ import attrs
 
 from dmri7t import __version__
 from dmri7t.errors import InputError
-from dmri7t.files import whole_file
+from dmri7t.files import write_whole
 from dmri7t.io.dataset import read_description
 from dmri7t.io.scan import Scan
 from dmri7t.settings import LAYOUTS, Settings
@@ -281,12 +281,10 @@ def write_dataset_files(out_dir: Path, sources: dict[str, Path], settings: Setti
         "descriptions.tsv": "\n".join(rows),
     }
     for name, text in texts.items():
-        with whole_file(out_dir / name) as part:
-            part.write_text(text + "\n")
+        write_whole(out_dir / name, text + "\n")
     write_ignored(out_dir)
 
 
 def write_ignored(out_dir: Path) -> None:
     """Write .bidsignore."""
-    with whole_file(Path(out_dir) / ".bidsignore") as part:
-        part.write_text("\n".join(IGNORED) + "\n")
+    write_whole(Path(out_dir) / ".bidsignore", "\n".join(IGNORED) + "\n")

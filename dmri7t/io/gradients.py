@@ -155,19 +155,16 @@ def read_table(
 
 def write_mrtrix(table: GradientTable, path: Path | str) -> None:
     """Write MRtrix's table: a row a volume of x, y, z in the scanner frame, and b in s/mm2."""
-    from dmri7t.files import whole_file
+    from dmri7t.files import write_whole
 
     rows = np.column_stack([table.directions, table.bvals])
-    with whole_file(path) as part:
-        part.write_text("".join(f"{x:.8f} {y:.8f} {z:.8f} {b:g}\n" for x, y, z, b in rows))
+    write_whole(path, "".join(f"{x:.8f} {y:.8f} {z:.8f} {b:g}\n" for x, y, z, b in rows))
 
 
 def write_fsl(table: GradientTable, affine: np.ndarray, bval: Path | str, bvec: Path | str) -> None:
     """Write bval and bvec for an image with this affine."""
-    from dmri7t.files import whole_file
+    from dmri7t.files import write_whole
 
-    with whole_file(bval) as part:
-        part.write_text(" ".join(f"{b:g}" for b in table.bvals) + "\n")
+    write_whole(bval, " ".join(f"{b:g}" for b in table.bvals) + "\n")
     rows = [" ".join(f"{x:.8f}" for x in row) for row in table.to_fsl(affine)]
-    with whole_file(bvec) as part:
-        part.write_text("\n".join(rows) + "\n")
+    write_whole(bvec, "\n".join(rows) + "\n")

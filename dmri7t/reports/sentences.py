@@ -8,6 +8,7 @@ from dmri7t.io.kinds.registry import kind_named
 from dmri7t.reports.quality import Cleaning, QualityRecord, ShellQuality
 from dmri7t.reports.records import ScanReport
 from dmri7t.reports.template import percent
+from dmri7t.signal.orders import ORDERS
 
 BOUNDED_NOTE = 0.2
 """Fraction of voxels held at a bound from which the page says so in words."""
@@ -58,10 +59,10 @@ def _interpolated(shells: Iterable[ShellQuality]) -> list[str]:
 
 def _bounded(shells: Iterable[ShellQuality]) -> list[str]:
     return [
-        f"In {percent(fraction)} of the voxels of {shell.name} the change of order {2 * row} was "
+        f"In {percent(fraction)} of the voxels of {shell.name} the change of order {order} was "
         "held at its bound: the model asked for a larger change."
         for shell in shells
-        for row, fraction in enumerate(shell.bounded)
+        for order, fraction in zip(ORDERS, shell.bounded, strict=False)
         if fraction >= BOUNDED_NOTE
     ]
 
@@ -106,7 +107,9 @@ def agreement(shells: Iterable[ShellQuality]) -> list[str]:
     """Sentences that say how much of the brain was changed beyond noise."""
     sentences = []
     for shell in (s for s in shells if s.beyond):
-        *first, last = (f"{percent(part)} (R{2 * row})" for row, part in enumerate(shell.beyond))
+        *first, last = (
+            f"{percent(part)} (R{order})" for order, part in zip(ORDERS, shell.beyond, strict=False)
+        )
         parts = f"{', '.join(first)} and {last} of the brain"
         text = f"differs from the measurement by more than its noise explains in {parts}"
         if max(shell.beyond) <= AGREES:

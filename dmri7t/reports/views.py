@@ -13,11 +13,11 @@ from itertools import product
 from pathlib import Path
 
 import attrs
-import nibabel
 import numpy as np
 from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 
 from dmri7t.errors import InputError
+from dmri7t.io.images import load_image
 from dmri7t.io.maps import load_mask
 from dmri7t.reports.maps import MapFile
 
@@ -116,7 +116,7 @@ def read_values(file: MapFile, view: View) -> np.ndarray:
         array = np.load(file.path, mmap_mode="r")
         values = array if file.row is None else array[file.row]
     else:
-        image = nibabel.Nifti1Image.from_filename(file.path)
+        image = load_image(file.path)
         data = image.dataobj if file.row is None else image.dataobj[..., file.row]
         volume = np.asarray(data, np.float32)
         if volume.shape[:3] != view.mask_XYZ.shape:

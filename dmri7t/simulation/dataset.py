@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from dmri7t import __version__
-from dmri7t.files import whole_file
+from dmri7t.files import write_whole
 from dmri7t.io.gradients import write_fsl
 from dmri7t.io.images import write_volumes
 from dmri7t.io.kinds.hcp import FILES, FOLDERS
@@ -222,8 +222,7 @@ def _write_bids(stem: Path, scan: HeadScan, rng: np.random.Generator) -> None:
         "Manufacturer": "dmri7t simulator",
         "SimulatedBrain": True,
     }
-    with whole_file(json_file) as part:
-        part.write_text(json.dumps(sidecar, indent=2) + "\n")
+    write_whole(json_file, json.dumps(sidecar, indent=2) + "\n")
 
 
 def _write_hcp(
@@ -314,8 +313,7 @@ def simulate_dataset(out: Path, subjects: int, seed: int = 0, layout: Layout | N
     out.mkdir(parents=True, exist_ok=True)
     if layout.folders == "bids":
         _describe_dataset(out)
-    with whole_file(out / "README") as part:
-        part.write_text("Simulated heads; no person was scanned. Seed " + str(seed) + ".\n")
+    write_whole(out / "README", "Simulated heads; no person was scanned. Seed " + str(seed) + ".\n")
     for number, head in enumerate(heads, start=1):
         label = layout.label(head)
         if not layout.last_file(out, label).exists():
@@ -331,5 +329,4 @@ def _describe_dataset(out: Path) -> None:
         "GeneratedBy": [{"Name": "dmri7t-model simulate", "Version": __version__}],
         "License": "CC0",
     }
-    with whole_file(out / "dataset_description.json") as part:
-        part.write_text(json.dumps(description, indent=2) + "\n")
+    write_whole(out / "dataset_description.json", json.dumps(description, indent=2) + "\n")

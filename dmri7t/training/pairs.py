@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from dmri7t.errors import InputError
-from dmri7t.files import whole_file
+from dmri7t.files import write_whole
 from dmri7t.io.opened import OpenScan, open_checked
 from dmri7t.io.scan import Scan
 from dmri7t.io.source import open_dataset
@@ -365,8 +365,7 @@ def _fill(
             example.save(folder / f"{count:04d}.npz")
             count += 1
         # written last: a pool that was cut short is cut again
-        with whole_file(folder / "cut.json") as part:
-            part.write_text(json.dumps(told, indent=2) + "\n")
+        write_whole(folder / "cut.json", json.dumps(told, indent=2) + "\n")
         print(f"[{pool.name}] {label}: {count} examples", flush=True)
     team.wait()
     return {label: sorted((pool / label).glob("[0-9]*.npz")) for label in sources}

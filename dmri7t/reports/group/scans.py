@@ -9,11 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
+from nibabel.affines import voxel_sizes
 
 from dmri7t.errors import InputError
 from dmri7t.io.derivatives import OUTPUTS, QSIPREP_SPACES
+from dmri7t.io.images import load_image
 from dmri7t.io.maps import load_map, load_mask
 from dmri7t.reports.group.columns import COLUMNS
 from dmri7t.reports.group.records import GroupScan
@@ -91,14 +92,7 @@ def read_scan(path: Path) -> GroupScan:
         }
         values["protocol"] = _protocol(record, values["voxel_size_in"])
         outside = tuple(record["outside_training"])
-    except (
-        OSError,
-        EOFError,
-        ValueError,
-        KeyError,
-        TypeError,
-        nibabel.filebasedimages.ImageFileError,
-    ) as error:
+    except (InputError, OSError, EOFError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{stem}: its results cannot be read ({type(error).__name__}: {error}); run the "
             "participant again."
@@ -177,8 +171,7 @@ def _present(prefix: Path, key: str) -> Path:
 def _map_metrics(prefix: Path) -> dict[str, float]:
     """Voxel sizes, and FA and MD in the brain mask."""
     mask_XYZ, grid = load_mask(_present(prefix, "mask"))
-    before = nibabel.Nifti1Image.from_filename(_present(prefix, "rish0_native"))
-    sizes = nibabel.affines.voxel_sizes(before.affine)
+    sizes = voxel_sizes(load_image(_present(prefix, "rish0_native")).affine)
     values = {
         "voxel_size_in": round(float(np.prod(sizes) ** (1 / 3)), 4),
         "voxel_size_out": round(float(np.prod(grid.voxel_sizes) ** (1 / 3)), 4),
