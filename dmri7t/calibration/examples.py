@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import attrs
 import numpy as np
 import torch
 from torch.nn import functional
 
-from dmri7t.evaluation.simulated import scan_of
-from dmri7t.models import inputs
 from dmri7t.models.box import Box
-from dmri7t.models.novelty import CELL, cells_of
+from dmri7t.models.novelty import CELL, Cells, cells_of
 from dmri7t.models.translator import Translator
-from dmri7t.signal.coherence import coherent_rish
-from dmri7t.signal.slices import slice_loss
+from dmri7t.signal.shell import Shell
 from dmri7t.simulation import faults
 from dmri7t.simulation.acquisition import draw_protocol
 from dmri7t.simulation.faults import Lesion, Volumes
-from dmri7t.simulation.patches import Patch, draw_patches
+from dmri7t.simulation.patches import Patch, draw_patches, measured
 
 CELLS_A_SCAN = 400
 """Cells of a scan that take part in a fit."""
@@ -58,42 +53,35 @@ def draw_block(seed: int, size: int) -> Patch:
 
 def volumes_of(patch: Patch) -> Volumes:
     """What faults are put into."""
+    brain = patch.shell.brain
     return Volumes(
         b0=patch.b0,
         signal=patch.signal,
-        mask=patch.mask.numpy(),
+        mask=brain.mask,
         voxel_sizes=patch.protocol.voxel_sizes,
         bval=float(patch.protocol.bval),
-        sigma=float(patch.described.sigma * patch.b0[patch.mask].median()),
+        sigma=float(patch.shell.description.sigma * brain.pick(patch.b0).median()),
         n_b0=patch.protocol.n_b0,
     )
 
 
-def shell_maps(translator: Translator, patch: Patch, volumes: Volumes) -> dict[str, Any]:
-    """What :meth:`dmri7t.models.novelty.Novelty.compare` takes, of a patch with other volumes."""
-    scan = scan_of(attrs.evolve(patch, b0=volumes.b0, signal=volumes.signal))
-    made = scan.represent()
-    maps = {
-        "rish_3V": made.rish_LV,
-        "noise_3V": made.noise_LV,
-        "coherent_9V": coherent_rish(made.sh_CV, scan.mask),
-    }
-    distance = None
-    if translator.samples_drawn:
-        box = Box.around(scan.mask, translator.multiple)
-        placed = [box.place(values.float(), scan.mask) for values in maps.values()]
-        inside = box.place(torch.ones(1, int(scan.mask.sum())), scan.mask)
-        stack = inputs.features(*placed, inside, translator.scale.cpu())[None]
-        with torch.inference_mode():
-            distance = translator.quantized(stack.to(translator.device))[1][0].cpu()
-    described = scan.describe(made)
-    return {
-        **maps,
-        "loss_V": slice_loss(scan.signal_NV, scan.mask),
-        "mask_XYZ": scan.mask,
-        "described": described,
-        "code_distance": distance,
-    }
+def compared_with(
+    translator: Translator, patch: Patch, volumes: Volumes
+) -> tuple[Shell, torch.Tensor | None]:
+    """What :meth:`dmri7t.models.novelty.Novelty.compare` takes, of a patch with other volumes.
+
+    Returns
+    -------
+    shell : Shell
+    code_distance : Tensor (x, y, z), optional
+        None where the model has no latents.
+    """
+    brain, protocol = patch.shell.brain, patch.protocol
+    shell = Shell.from_signal(measured(volumes.b0, volumes.signal, protocol, brain))
+    if not translator.samples_drawn:
+        return shell, None
+    with torch.inference_mode():
+        return shell, translator.quantized(translator.stack(shell))[1][0].cpu()
 
 
 def draw_examples(translator: Translator, seeds: range, size: int) -> list[NoveltyExample]:
@@ -116,28 +104,30 @@ def draw_examples(translator: Translator, seeds: range, size: int) -> list[Novel
         drawn = [("", volumes, nowhere)]
         drawn += [(kind, *faults.draw_fault(kind, volumes, rng)) for kind in faults.FAULTS]
         for kind, changed, fault_XYZ in drawn:
-            example = choose_cells(shell_maps(translator, patch, changed), fault_XYZ, seed)
+            cells = cells_of(*compared_with(translator, patch, changed))
+            example = choose_cells(cells, fault_XYZ, volumes.mask, seed)
             examples.append(attrs.evolve(example, kind=kind))
         print(f"[novelty] subject {seed}", flush=True)
     return examples
 
 
-def choose_cells(maps: dict[str, Any], fault_XYZ: np.ndarray, seed: int) -> NoveltyExample:
+def choose_cells(
+    cells: Cells, fault_XYZ: np.ndarray, mask_XYZ: np.ndarray, seed: int
+) -> NoveltyExample:
     """Keep some cells of a scan, those that lie in a fault and those that lie outside apart.
 
     Parameters
     ----------
-    maps : dict
-        From :func:`shell_maps`.
-    fault_XYZ : ndarray of bool
-        Where the fault lies.
+    cells : Cells
+        Of the whole scan.
+    fault_XYZ, mask_XYZ : ndarray of bool
+        Where the fault lies, and the brain.
     seed : int
         Decides which cells.
     """
-    cells, mask = cells_of(**maps), maps["mask_XYZ"]
-    box = Box.around(mask, CELL)
-    both_2V = torch.as_tensor(np.stack([fault_XYZ & mask, mask])[..., mask])
-    share = functional.avg_pool3d(box.place(both_2V.float(), mask)[None], CELL)[0]
+    box = Box.around(mask_XYZ, CELL)
+    both_2V = torch.as_tensor(np.stack([fault_XYZ & mask_XYZ, mask_XYZ])[..., mask_XYZ])
+    share = functional.avg_pool3d(box.place(both_2V.float(), mask_XYZ)[None], CELL)[0]
     faulty_n = (share[0] / share[1].clamp_min(0.1))[cells.inside]
     order = torch.randperm(len(faulty_n), generator=torch.Generator().manual_seed(seed))
     clear, hit = (order[test[order]] for test in (faulty_n < 0.01, faulty_n > 0.7))

@@ -14,10 +14,10 @@ from torch.nn import functional
 from dmri7t.calibration.examples import (
     CHECKED,
     NoveltyExample,
+    compared_with,
     draw_block,
     draw_examples,
     put_fault,
-    shell_maps,
     volumes_of,
 )
 from dmri7t.models.fitted import Alarms
@@ -234,7 +234,7 @@ def fit_novelty(
     maps: dict[str, list[torch.Tensor]] = {name: [] for name in RESEMBLES}
     for seed in subjects.thresholds:
         patch = draw_block(seed, size)
-        cells = cells_of(**shell_maps(translator, patch, volumes_of(patch)))
+        cells = cells_of(*compared_with(translator, patch, volumes_of(patch)))
         for blocks, value in zip(maps.values(), novelty.values(cells), strict=True):
             # zero stands for where there is no cell
             blocks.append(cells.place(value.clamp_min(1e-6)))
@@ -261,7 +261,7 @@ def check(
         volumes = volumes_of(patch)
         for name, flagged in alarms.items():
             changed = volumes if name == "none" else put_fault(name, volumes, seed)
-            compared: Compared = novelty.compare(**shell_maps(translator, patch, changed))
+            compared: Compared = novelty.compare(*compared_with(translator, patch, changed))
             flagged.append(compared.flagged)
     shares = {name: float(np.mean(flags)) if flags else 0.0 for name, flags in alarms.items()}
     return shares.pop("none"), shares

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from dmri7t.evaluation.case import MAPS, Case
-from dmri7t.evaluation.chain import encode_shell, harmonized
+from dmri7t.evaluation.chain import harmonized
 from dmri7t.evaluation.simulated import simulated_cases
 from dmri7t.models.fitted import ShareChange, ShareFit, Shares, Triple
 from dmri7t.models.plain import from_plain
@@ -81,15 +81,15 @@ def _standard_error(change_N: np.ndarray) -> np.ndarray:
 def _changes(translator: Translator, case: Case, seed: int) -> np.ndarray:
     """Change of the error with each share over none, (2, T, 3): samples, super-resolution."""
     scan, truth = case.scan, case.maps(case.truth)
-    rep = scan.represent()
-    encoded = encode_shell(translator, scan, rep)
+    shell = scan.represent()
+    encoded = translator.encode(shell)
     diffused = translator.diffuse(encoded, seed=seed)
 
     def errors(samples: Triple, super_resolution: Triple) -> np.ndarray:
         shares = Shares(samples=samples, super_resolution=super_resolution)
         model = translator.evolve(shares=shares)
-        decoded = model.decode(encoded, diffused, scan.mask)
-        made = harmonized(model, scan, rep, encoded, decoded, "model")
+        decoded = model.decode(encoded, diffused, scan.brain.mask)
+        made = harmonized(model, scan, shell, encoded, decoded, "model")
         metrics = case.metrics(case.maps(made), truth)
         return np.log([metrics[f"NMSE {name}"] for name in MAPS])
 

@@ -13,7 +13,7 @@ import torch
 
 from dmri7t.calibration.forecast import fit_forecast
 from dmri7t.evaluation.case import MAPS, Case, metrics_of
-from dmri7t.evaluation.chain import encode_shell, harmonized, interpolate_shell
+from dmri7t.evaluation.chain import harmonized, interpolate_shell
 from dmri7t.evaluation.simulated import simulated_cases
 from dmri7t.models.box import Box
 from dmri7t.models.fitted import Calibration, Coverage, Intervals
@@ -39,7 +39,7 @@ class Sample:
     root, truth : Tensor (3, n)
         Scaled roots, estimated and true.
     fa, fa_truth : Tensor (n,)
-    described : Description
+    description : Description
         Of the 3T scan.
     ratio : dict
         NMSE of the model over that of interpolation, by map.
@@ -50,7 +50,7 @@ class Sample:
     truth: torch.Tensor
     fa: torch.Tensor
     fa_truth: torch.Tensor
-    described: Description
+    description: Description
     ratio: dict[str, float]
 
 
@@ -72,33 +72,32 @@ def draw_samples(translator: Translator, seeds: range, size: int) -> Iterator[Sa
 
 def _sample(translator: Translator, case: Case, seed: int) -> Sample:
     scan, truth = case.scan, case.truth
-    rep = scan.represent()
-    encoded = encode_shell(translator, scan, rep)
-    decoded = translator.decode(encoded, translator.diffuse(encoded, seed=seed), scan.mask)
-    estimate = harmonized(translator, scan, rep, encoded, decoded, "model")
+    shell = scan.represent()
+    encoded = translator.encode(shell)
+    decoded = translator.decode(encoded, translator.diffuse(encoded, seed=seed), scan.brain.mask)
+    estimate = harmonized(translator, scan, shell, encoded, decoded, "model")
     ours = metrics_of(estimate, case)
-    theirs = metrics_of(interpolate_shell(scan, rep), case)
-    described = scan.describe(rep)
+    theirs = metrics_of(interpolate_shell(scan, shell), case)
     root, terms = translator.resolve(
         encoded,
         decoded,
-        scan.mask,
-        scan.grid,
-        scan.mask_out,
-        scan.grid_out,
-        described,
+        scan.brain.mask,
+        scan.brain.grid,
+        scan.brain_out.mask,
+        scan.brain_out.grid,
+        shell.description,
     )
-    kept = torch.as_tensor(case.counted[scan.mask_out])
+    kept = torch.as_tensor(case.counted[scan.brain_out.mask])
     chosen = torch.nonzero(kept).flatten()
     chosen = chosen[:: max(1, len(chosen) // SAMPLED)]
-    box = Box.around(scan.mask_out)
+    box = Box.around(scan.brain_out.mask)
     return Sample(
-        terms=box.pick(terms, scan.mask_out)[..., chosen],
-        root=box.pick(root, scan.mask_out)[..., chosen],
+        terms=box.pick(terms, scan.brain_out.mask)[..., chosen],
+        root=box.pick(root, scan.brain_out.mask)[..., chosen],
         truth=truth.rish_3V[:, chosen].sqrt() / translator.scale.cpu()[:, None],
         fa=estimate.anisotropy(scan)[chosen],
         fa_truth=truth.anisotropy(scan)[chosen],
-        described=described,
+        description=shell.description,
         ratio={name: ours[f"NMSE {name}"] / theirs[f"NMSE {name}"] for name in MAPS},
     )
 
@@ -181,7 +180,7 @@ def _coverage(
 def fa_sd_of(sample: Sample, intervals: Intervals, scale: torch.Tensor) -> torch.Tensor:
     """Standard deviation of FA (n,)."""
     estimate, sd, _ = rish_of(sample, intervals.weights, scale)
-    return intervals.fa_factor * anisotropy_sd(sample.fa, estimate, sd, sample.described.bval)
+    return intervals.fa_factor * anisotropy_sd(sample.fa, estimate, sd, sample.description.bval)
 
 
 def _fa_coverage(samples: list[Sample], intervals: Intervals, scale: torch.Tensor) -> float:
@@ -266,6 +265,6 @@ def calibrate(
     calibration = Calibration(
         intervals=intervals,
         check=Coverage(subjects=len(others), coverage_90=observed),
-        forecast=fit_forecast([s.described for s in every], ratios),
+        forecast=fit_forecast([s.description for s in every], ratios),
     )
     return calibration, table

@@ -58,9 +58,9 @@ class Case:
     scan : ShellScan
         What the methods are given, and the grid and mask they answer on.
     truth : Estimate
-        Reference RISH and coefficients at ``scan.mask_out``.
+        Reference RISH and coefficients at ``scan.brain_out.mask``.
     counted : ndarray of bool
-        Voxels of the output grid that count, within ``scan.mask_out``.
+        Voxels of the output grid that count, within ``scan.brain_out.mask``.
     orders : int
         How many of R0, R2, R4 both sides can show.
     factor : str
@@ -89,10 +89,10 @@ class Case:
     def maps(self, estimate: Estimate) -> dict[str, torch.Tensor]:
         """Volumes (X, Y, Z) of an answer, by name, zero outside the mask."""
         values = [*estimate.rish_3V[: self.orders], estimate.anisotropy(self.scan)]
-        inside = torch.as_tensor(self.scan.mask_out)
+        inside = torch.as_tensor(self.scan.brain_out.mask)
         out = {}
         for name, value in zip(self.names, values, strict=True):
-            out[name] = torch.zeros(self.scan.mask_out.shape)
+            out[name] = torch.zeros(self.scan.brain_out.mask.shape)
             out[name][inside] = value.float()
         return out
 
@@ -121,7 +121,7 @@ class Case:
         """``NMSE DWI``, of the directions that the methods are not given; nothing without any."""
         if self.held_out is None:
             return {}
-        counted_V = torch.as_tensor(self.counted[self.scan.mask_out])
+        counted_V = torch.as_tensor(self.counted[self.scan.brain_out.mask])
         return {f"{METRICS[0]} {DWI}": self.held_out.nmse(estimate, counted_V)}
 
 

@@ -7,56 +7,40 @@ import numpy as np
 import torch
 
 from dmri7t.models.translator import Translator
-from dmri7t.signal.coherence import coherent_rish
 from dmri7t.signal.consistency import LowPass, hold
-from dmri7t.signal.describe import Description, describe
-from dmri7t.signal.grids import Grid
 from dmri7t.signal.harmonics import synthesize
 from dmri7t.signal.regrid import Regrid
-from dmri7t.signal.represent import Representation, floor_b0, represent
-from dmri7t.signal.rish import debias, harmonize, rish, scale_factors
+from dmri7t.signal.represent import floor_b0
+from dmri7t.signal.rish import harmonize, rish, scale_factors
+from dmri7t.signal.shell import Brain, Shell, ShellSignal
 from dmri7t.signal.tensor import fit_tensor, fractional_anisotropy
 
 
 @attrs.frozen(eq=False)
-class ShellScan:
+class ShellScan(ShellSignal):
     """One measured shell and where its translation shall lie.
 
     Parameters
     ----------
-    signal_NV : Tensor (N, V)
-    b0_V : Tensor (V,)
-    directions_N3 : ndarray (N, 3)
-    bval : float
-        s/mm2.
-    n_b0 : int
-    mask, grid
-        Of the input.
-    mask_out, grid_out
-        Of the output.
+    brain_out : Brain
+        Of the output; what is measured lies in ``brain``.
     """
 
-    signal_NV: torch.Tensor
-    b0_V: torch.Tensor
-    directions_N3: np.ndarray
-    bval: float
-    n_b0: int
-    mask: np.ndarray
-    grid: Grid
-    mask_out: np.ndarray
-    grid_out: Grid
+    brain_out: Brain
 
-    def represent(self) -> Representation:
-        """Harmonics, RISH and noise of the input."""
-        return represent(self.signal_NV, self.b0_V, self.directions_N3, self.n_b0)
+    @classmethod
+    def of(cls, measured: ShellSignal, brain_out: Brain) -> ShellScan:
+        """Say where the translation of what was measured shall lie."""
+        fields = {field.name: getattr(measured, field.name) for field in attrs.fields(ShellSignal)}
+        return cls(**fields, brain_out=brain_out)
 
-    def describe(self, rep: Representation) -> Description:
-        """The shell in numbers."""
-        return describe(self.signal_NV, rep, self.bval, self.mask, self.grid.voxel_sizes)
+    def represent(self) -> Shell:
+        """Represent and describe the input."""
+        return Shell.from_signal(self)
 
     def regrid(self) -> Regrid:
         """Spline from the input's mask voxels to the output's."""
-        return Regrid(self.mask, self.grid, self.mask_out, self.grid_out)
+        return Regrid(self.brain, self.brain_out)
 
 
 @attrs.frozen(eq=False)
@@ -77,9 +61,9 @@ class Estimate:
     sd_3V: torch.Tensor | None = None
 
     @classmethod
-    def measured(cls, rep: Representation, kept_V: torch.Tensor | slice = slice(None)) -> Estimate:
+    def measured(cls, shell: Shell, kept_V: torch.Tensor | slice = slice(None)) -> Estimate:
         """Debiased RISH and coefficients of a scan as they are, at the voxels that are kept."""
-        return cls(debias(rep.rish_LV, rep.noise_LV)[:, kept_V], rep.sh_CV[:, kept_V])
+        return cls(shell.debiased_3V[:, kept_V], shell.sh_CV[:, kept_V])
 
     def anisotropy(self, scan: ShellScan) -> torch.Tensor:
         """FA (V',) of the signals at the scan's directions."""
@@ -90,54 +74,46 @@ class Estimate:
         return fractional_anisotropy(fit_tensor(with_b0, bvals, directions))
 
 
-def interpolate_shell(scan: ShellScan, rep: Representation) -> Estimate:
+def interpolate_shell(scan: ShellScan, shell: Shell) -> Estimate:
     """Make no model at all: gain-corrected, debiased RISH and the coefficients by B-spline."""
     regrid = scan.regrid()
-    return Estimate(regrid(debias(rep.rish_LV, rep.noise_LV)).clamp_min(0), regrid(rep.sh_CV))
-
-
-def encode_shell(
-    translator: Translator, scan: ShellScan, rep: Representation
-) -> dict[str, torch.Tensor]:
-    """Run the first stage."""
-    coherent_9V = coherent_rish(rep.sh_CV, scan.mask)
-    return translator.encode(rep.rish_LV, rep.noise_LV, coherent_9V, scan.mask, scan.describe(rep))
+    return Estimate(regrid(shell.debiased_3V).clamp_min(0), regrid(shell.sh_CV))
 
 
 def translate_shell(
     translator: Translator,
     scan: ShellScan,
-    rep: Representation,
+    shell: Shell,
     steps: int | None = None,
     samples: int | None = None,
     seed: int = 0,
     upsampling: str = "model",
 ) -> Estimate:
     """Run encode, diffuse, decode, super-resolve and harmonize, as the app does."""
-    encoded = encode_shell(translator, scan, rep)
+    encoded = translator.encode(shell)
     diffused = translator.diffuse(encoded, steps, samples, seed)
-    decoded = translator.decode(encoded, diffused, scan.mask)
-    return harmonized(translator, scan, rep, encoded, decoded, upsampling)
+    decoded = translator.decode(encoded, diffused, scan.brain.mask)
+    return harmonized(translator, scan, shell, encoded, decoded, upsampling)
 
 
-def regress_shell(translator: Translator, scan: ShellScan, rep: Representation) -> Estimate:
+def regress_shell(translator: Translator, scan: ShellScan, shell: Shell) -> Estimate:
     """Leave the diffusion out: the regression mean alone, then super-resolution."""
     from dmri7t.models.box import Box
     from dmri7t.models.inputs import from_root
 
-    encoded = encode_shell(translator, scan, rep)
-    box = Box.around(scan.mask, translator.multiple)
-    rish_3V = box.pick(from_root(encoded["mean"], translator.scale), scan.mask)
+    encoded = translator.encode(shell)
+    box = Box.around(scan.brain.mask, translator.multiple)
+    rish_3V = box.pick(from_root(encoded["mean"], translator.scale), scan.brain.mask)
     decoded = {"rish": rish_3V[None], "estimate": rish_3V}
-    return harmonized(translator, scan, rep, encoded, decoded, "model")
+    return harmonized(translator, scan, shell, encoded, decoded, "model")
 
 
-def hold_shell(made: Estimate, scan: ShellScan, rep: Representation, fraction: float) -> Estimate:
+def hold_shell(made: Estimate, scan: ShellScan, shell: Shell, fraction: float) -> Estimate:
     """Hold an estimate to the scan at low spatial frequencies, as ``--consistency`` does."""
     regrid = scan.regrid()
-    lowpass = LowPass(scan.mask_out, scan.grid_out.voxel_sizes, scan.grid.voxel_sizes, fraction)
+    lowpass = LowPass(scan.brain_out, scan.brain.voxel_sizes, fraction)
     b0_V = floor_b0(regrid(scan.b0_V[None])[0])
-    sh_CV = hold(made.sh_CV, regrid(rep.sh_CV), b0_V, lowpass)
+    sh_CV = hold(made.sh_CV, regrid(shell.sh_CV), b0_V, lowpass)
     held_LV, before_LV = rish(sh_CV)[:3], rish(made.sh_CV)[:3]
     # what the coefficients cannot show (bounds, orders that were not fitted) stays as it was
     rish_3V = made.rish_3V.clone()
@@ -148,7 +124,7 @@ def hold_shell(made: Estimate, scan: ShellScan, rep: Representation, fraction: f
 def harmonized(
     translator: Translator,
     scan: ShellScan,
-    rep: Representation,
+    shell: Shell,
     encoded: dict[str, torch.Tensor],
     decoded: dict[str, torch.Tensor],
     upsampling: str,
@@ -157,15 +133,15 @@ def harmonized(
     generated = translator.super_resolve(
         encoded,
         decoded,
-        scan.mask,
-        scan.grid,
-        scan.mask_out,
-        scan.grid_out,
-        scan.describe(rep),
+        scan.brain.mask,
+        scan.brain.grid,
+        scan.brain_out.mask,
+        scan.brain_out.grid,
+        shell.description,
         upsampling,
     )
     fine = generated["mean"]
-    sh_CV = scan.regrid()(rep.sh_CV)
-    n_orders = min(3, rep.plan.order // 2 + 1)
-    factor_LV, _ = scale_factors(rish(sh_CV)[:n_orders], fine[:n_orders])
+    sh_CV = scan.regrid()(shell.sh_CV)
+    n = shell.n_orders
+    factor_LV, _ = scale_factors(rish(sh_CV)[:n], fine[:n])
     return Estimate(fine, harmonize(sh_CV, factor_LV), generated["sd"])

@@ -18,11 +18,12 @@ from dmri7t.evaluation.chain import Estimate, ShellScan
 from dmri7t.evaluation.perfect import perfect_answer
 from dmri7t.io.opened import OpenScan, open_checked
 from dmri7t.io.source import open_dataset
-from dmri7t.signal.gradients import split_directions
+from dmri7t.signal.gradients import ShellVolumes, split_directions
 from dmri7t.signal.grids import Grid
 from dmri7t.signal.prepare import find_brain
-from dmri7t.signal.represent import normalize, represent
+from dmri7t.signal.represent import normalize
 from dmri7t.signal.resample import extend
+from dmri7t.signal.shell import Brain, Shell
 
 FACTORS = (1.19, 1.5)
 """By how much k-space is cropped along each axis; 1.25 over 1.05 is 1.19."""
@@ -117,12 +118,12 @@ def _cases(
     b0s = opened.b0_indices
     # one b0 alone is shared by both halves: the tables' notes say so
     b0_halves = [list(b0s[0::2]), list(b0s[1::2])] if len(b0s) > 1 else [list(b0s)] * 2
-    truth, order, held_out = _reference(opened, halves[1], b0_halves[1])
-    counted = binary_erosion(opened.mask)
+    truth, orders, held_out = _reference(opened, halves[1], b0_halves[1])
+    counted = binary_erosion(opened.brain.mask)
     volumes = _volumes(opened, [*b0_halves[0], *halves[0]])
     for factor in factors:
         scan = _degrade(opened, volumes, len(b0_halves[0]), halves[0], factor, noise_factor, seed)
-        shown = min(3, min(order, scan.represent().plan.order) // 2 + 1)
+        shown = min(orders, scan.represent().n_orders)
         name = f"{factor:g} times coarser" + (
             f", {noise_factor:g} times the noise" if noise_factor > 1 else ""
         )
@@ -130,17 +131,23 @@ def _cases(
 
 
 def _reference(opened: OpenScan, half: list[int], b0s: list[int]) -> tuple[Estimate, int, HeldOut]:
-    """Of the half that is kept: debiased RISH and coefficients, the fit's order, the signals."""
-    directions, signal_NV, b0_V = opened.table.directions[half], opened.read(half), opened.read(b0s)
-    b0_V = b0_V.mean(0)
-    rep = represent(signal_NV, b0_V, directions, len(b0s))
-    held_out = HeldOut(normalize(signal_NV, b0_V), directions)
-    return Estimate.measured(rep), rep.plan.order, held_out
+    """Of the half that is kept: debiased RISH and coefficients, its orders, the signals."""
+    measured = attrs.evolve(
+        opened.measured(_half(opened, half)), b0_V=opened.read(b0s).mean(0), n_b0=len(b0s)
+    )
+    shell = Shell.from_signal(measured)
+    held_out = HeldOut(normalize(measured.signal_NV, measured.b0_V), measured.directions_N3)
+    return Estimate.measured(shell), shell.n_orders, held_out
+
+
+def _half(opened: OpenScan, half: list[int]) -> ShellVolumes:
+    """Some volumes of a shell as a shell of their own."""
+    return ShellVolumes(float(np.median(opened.table.bvals[half])), tuple(half))
 
 
 def _volumes(opened: OpenScan, indices: list[int]) -> torch.Tensor:
     """Volumes (N, X, Y, Z) continued smoothly outside the brain, so that nothing rings."""
-    return extend(opened.read(indices), opened.mask)
+    return extend(opened.read(indices), opened.brain.mask)
 
 
 def _degrade(
@@ -153,27 +160,24 @@ def _degrade(
     seed: int,
 ) -> ShellScan:
     """Crop k-space of a half's volumes (b0s first), and add noise."""
-    directions = opened.table.directions[half]
     grid = coarser(opened.grid, factor)
-    made = crop_kspace(volumes, grid.shape).clamp_min(0)
-    inside = crop_kspace(torch.from_numpy(opened.mask[None]).float(), grid.shape)[0] > 0.5
-    mask = find_brain(made[:n_b0].mean(0).numpy(), grid.voxel_sizes, inside.numpy())
-    kept = torch.as_tensor(mask)
+    cropped = crop_kspace(volumes, grid.shape).clamp_min(0)
+    within = crop_kspace(torch.from_numpy(opened.brain.mask[None]).float(), grid.shape)[0] > 0.5
+    mask = find_brain(cropped[:n_b0].mean(0).numpy(), grid.voxel_sizes, within.numpy())
+    brain = Brain(mask, grid)
+    cropped_NV = brain.pick(cropped)
     scan = ShellScan(
-        signal_NV=made[n_b0:, kept],
-        b0_V=made[:n_b0, kept].mean(0),
-        directions_N3=directions,
-        bval=float(np.median(opened.table.bvals[half])),
+        signal_NV=cropped_NV[n_b0:],
+        b0_V=cropped_NV[:n_b0].mean(0),
+        directions_N3=opened.table.directions[half],
+        bval=_half(opened, half).bval,
         n_b0=n_b0,
-        mask=mask,
-        grid=grid,
-        mask_out=opened.mask,
-        grid_out=opened.grid,
+        brain=brain,
+        brain_out=opened.brain,
     )
     if noise_factor <= 1:
         return scan
-    rep = scan.represent()
-    sigma = float((rep.sigma_V * scan.b0_V.clamp_min(1e-9)).median())
+    sigma = float((scan.represent().sigma_V * scan.b0_V.clamp_min(1e-9)).median())
     generator = torch.Generator().manual_seed(seed)
     added = sigma * (noise_factor**2 - 1) ** 0.5
 
@@ -181,5 +185,5 @@ def _degrade(
         parts = [added * torch.randn(values.shape, generator=generator) for _ in range(2)]
         return torch.hypot(values + parts[0], parts[1])
 
-    b0_V = noisy(made[:n_b0, kept]).mean(0)
+    b0_V = noisy(cropped_NV[:n_b0]).mean(0)
     return attrs.evolve(scan, signal_NV=noisy(scan.signal_NV), b0_V=b0_V)

@@ -52,13 +52,13 @@ def run_methods(
     """
     rows = []
     for number, case in enumerate(cases):
-        rep = case.scan.represent()
+        shell = case.scan.represent()
         truth = case.maps(case.truth)
         if shown is not None:
             shown.keep(case, "reference", truth)
         perfect = [] if case.perfect is None else [Method(TRUTH, lambda *_, c=case: c.perfect)]
         for method in [*perfect, *methods]:
-            answer = method.make(case.scan, rep, seed + number)
+            answer = method.make(case.scan, shell, seed + number)
             maps = case.maps(answer)
             if shown is not None:
                 shown.keep(case, method.name, maps)

@@ -19,8 +19,8 @@ from dmri7t.evaluation.chain import (
 )
 from dmri7t.models.translator import Translator
 from dmri7t.settings import CONSISTENCY
-from dmri7t.signal.represent import Representation
 from dmri7t.signal.rish import harmonize
+from dmri7t.signal.shell import Shell
 
 SWEEP = (1, 5, 10, 50)
 """Steps of the sampler that are compared."""
@@ -37,11 +37,11 @@ class Method:
     ----------
     name : str
     make : callable
-        Takes scan, representation and seed; gives an Estimate.
+        Takes a scan, its shell and a seed; gives an Estimate.
     """
 
     name: str
-    make: Callable[[ShellScan, Representation, int], Estimate]
+    make: Callable[[ShellScan, Shell, int], Estimate]
 
 
 def fit_linear(cases: Iterable[Case]) -> torch.Tensor:
@@ -61,7 +61,7 @@ def fit_linear(cases: Iterable[Case]) -> torch.Tensor:
     products, squares = torch.zeros(3).double(), torch.zeros(3).double()
     for case in cases:
         n = case.orders
-        counted = torch.as_tensor(case.counted[case.scan.mask_out])
+        counted = torch.as_tensor(case.counted[case.scan.brain_out.mask])
         plain = interpolate_shell(case.scan, case.scan.represent()).rish_3V[:n, counted].double()
         truth = case.truth.rish_3V[:n, counted].double()
         energy = truth.square().sum(1).clamp_min(1e-12)
@@ -70,11 +70,11 @@ def fit_linear(cases: Iterable[Case]) -> torch.Tensor:
     return torch.where(squares > 0, products / squares.clamp_min(1e-12), 1.0).float()
 
 
-def scale_linearly(scan: ShellScan, rep: Representation, factor_3: torch.Tensor) -> Estimate:
+def scale_linearly(scan: ShellScan, shell: Shell, factor_3: torch.Tensor) -> Estimate:
     """Interpolate, and multiply each order of RISH by its factor."""
-    plain = interpolate_shell(scan, rep)
+    plain = interpolate_shell(scan, shell)
     root_LV = factor_3.sqrt()[:, None].expand(3, plain.sh_CV.shape[1])
-    orders = min(3, rep.plan.order // 2 + 1)
+    orders = shell.n_orders
     sh_CV = harmonize(plain.sh_CV, root_LV[:orders].to(plain.sh_CV))
     return Estimate(plain.rish_3V * factor_3[:, None].to(plain.rish_3V), sh_CV)
 
@@ -82,8 +82,8 @@ def scale_linearly(scan: ShellScan, rep: Representation, factor_3: torch.Tensor)
 def plain_methods(factor_3: torch.Tensor) -> list[Method]:
     """What needs no network."""
     return [
-        Method("interpolation", lambda scan, rep, seed: interpolate_shell(scan, rep)),
-        Method("linear", lambda scan, rep, seed: scale_linearly(scan, rep, factor_3)),
+        Method("interpolation", lambda scan, shell, seed: interpolate_shell(scan, shell)),
+        Method("linear", lambda scan, shell, seed: scale_linearly(scan, shell, factor_3)),
     ]
 
 
@@ -116,14 +116,14 @@ def model_methods(translator: Translator, sweep: bool = False) -> list[Method]:
         rows.append(
             Method(
                 f"{name}, regression alone",
-                lambda scan, rep, seed: regress_shell(translator, scan, rep),
+                lambda scan, shell, seed: regress_shell(translator, scan, shell),
             )
         )
         rows.append(
             Method(
                 f"{name}, held",
-                lambda scan, rep, seed: hold_shell(
-                    translate_shell(translator, scan, rep, seed=seed), scan, rep, CONSISTENCY
+                lambda scan, shell, seed: hold_shell(
+                    translate_shell(translator, scan, shell, seed=seed), scan, shell, CONSISTENCY
                 ),
             )
         )
@@ -139,7 +139,7 @@ def model_methods(translator: Translator, sweep: bool = False) -> list[Method]:
 def _row(translator: Translator, name: str, **settings: object) -> Method:
     return Method(
         name,
-        lambda scan, rep, seed: translate_shell(translator, scan, rep, seed=seed, **settings),
+        lambda scan, shell, seed: translate_shell(translator, scan, shell, seed=seed, **settings),
     )
 
 

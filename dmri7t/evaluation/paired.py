@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
+import attrs
 import numpy as np
 import torch
 
@@ -13,9 +13,9 @@ from dmri7t.evaluation.case import Case
 from dmri7t.evaluation.chain import Estimate, ShellScan
 from dmri7t.io.opened import OpenScan, open_checked
 from dmri7t.io.source import Source
-from dmri7t.signal.grids import Grid
-from dmri7t.signal.represent import represent
+from dmri7t.signal.gradients import ShellVolumes
 from dmri7t.signal.resample import resample_mask
+from dmri7t.signal.shell import Brain, Shell, ShellSignal
 from dmri7t.training.pairs import FIELDS, common_shells
 
 
@@ -52,35 +52,24 @@ def paired_cases(
                 yield _pair(label, low, high, shell, other)
 
 
-def _pair(label: str, low: OpenScan, high: OpenScan, shell: Any, other: Any) -> Case:
-    overlap = high.mask & resample_mask(low.mask, low.grid, high.grid)
+def _pair(
+    label: str, low: OpenScan, high: OpenScan, shell: ShellVolumes, other: ShellVolumes
+) -> Case:
+    overlap = high.brain.mask & resample_mask(low.brain.mask, low.brain.grid, high.brain.grid)
     if not overlap.any():
         raise InputError(
             f"sub-{label}: the brains of the 3T and the 7T scan do not overlap; register them to "
             "one space."
         )
-    directions = high.table.directions[list(other.indices)]
-    b0_V = torch.from_numpy(high.b0[high.mask])
-    rep = represent(high.read(other.indices), b0_V, directions, high.n_b0)
-    inside = torch.from_numpy(overlap[high.mask])
-    scan = scan_of_shell(low, shell.indices, low.n_b0, overlap, high.grid)
-    truth = Estimate.measured(rep, inside)
-    fitted = [rep.plan.order, scan.represent().plan.order]
-    return Case(label, shell.name, scan, truth, overlap, orders=min(3, min(fitted) // 2 + 1))
+    seven_tesla = Shell.from_signal(high.measured(other))
+    inside = torch.from_numpy(overlap[high.brain.mask])
+    scan = ShellScan.of(_three_tesla(low, shell), Brain(overlap, high.brain.grid))
+    truth = Estimate.measured(seven_tesla, inside)
+    orders = min(seven_tesla.n_orders, scan.represent().n_orders)
+    return Case(label, shell.name, scan, truth, overlap, orders=orders)
 
 
-def scan_of_shell(
-    opened: OpenScan, indices: Sequence[int], n_b0: int, mask_out: np.ndarray, grid_out: Grid
-) -> ShellScan:
-    """What methods are given of some volumes of an opened scan."""
-    return ShellScan(
-        signal_NV=opened.read(indices),
-        b0_V=torch.from_numpy(opened.b0[opened.mask]),
-        directions_N3=opened.table.directions[list(indices)],
-        bval=float(np.median(opened.table.bvals[list(indices)])),
-        n_b0=n_b0,
-        mask=opened.mask,
-        grid=opened.grid,
-        mask_out=mask_out,
-        grid_out=grid_out,
-    )
+def _three_tesla(opened: OpenScan, shell: ShellVolumes) -> ShellSignal:
+    """What methods are given: a few b-values that are off move a median less than a mean."""
+    bval = float(np.median(opened.table.bvals[list(shell.indices)]))
+    return attrs.evolve(opened.measured(shell), bval=bval)

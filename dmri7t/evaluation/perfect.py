@@ -9,14 +9,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from dmri7t.errors import InputError
 from dmri7t.evaluation.chain import Estimate
 from dmri7t.io.opened import OpenScan, open_checked
 from dmri7t.io.source import open_dataset
 from dmri7t.signal.gradients import ShellVolumes
-from dmri7t.signal.represent import represent
+from dmri7t.signal.shell import Shell
 from dmri7t.training.pairs import common_shells
 
 
@@ -51,13 +50,12 @@ def perfect_answer(
 
 
 def _answer(twin: OpenScan, path: Path, opened: OpenScan, shell: ShellVolumes) -> Estimate:
-    grids = [(g.shape, np.round(g.affine, 4).tolist()) for g in (twin.grid, opened.grid)]
+    grids = [
+        (g.shape, np.round(g.affine, 4).tolist()) for g in (twin.brain.grid, opened.brain.grid)
+    ]
     if grids[0] != grids[1]:
         raise InputError(f"{path}: its grid is not that of the degraded scan; use the same layout.")
     pairs = common_shells([shell], twin.shells)
     if not pairs:
         raise InputError(f"{path}: has no shell {shell.name}; simulate it with the same shells.")
-    indices = pairs[0][1].indices
-    directions, b0_V = twin.table.directions[list(indices)], torch.from_numpy(twin.b0[opened.mask])
-    rep = represent(twin.read(indices, opened.mask), b0_V, directions, twin.n_b0)
-    return Estimate.measured(rep)
+    return Estimate.measured(Shell.from_signal(twin.measured(pairs[0][1], opened.brain)))

@@ -35,7 +35,7 @@ def draw(shown: Shown, path: Path) -> None:
     counted = case.counted
     level = int(np.argmax(counted.sum((0, 1))))
     box = _box(counted[..., level])
-    diagonal = np.diag(case.scan.grid_out.affine)
+    diagonal = np.diag(case.scan.brain_out.grid.affine)
     # right on the left, front at the top
     turn = (-1 if diagonal[1] > 0 else 1, -1 if diagonal[0] > 0 else 1)
     windows = {n: _window(reference[n], counted) for n in case.names}

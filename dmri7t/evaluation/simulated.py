@@ -8,45 +8,24 @@ import numpy as np
 
 from dmri7t.evaluation.case import Case
 from dmri7t.evaluation.chain import Estimate, ShellScan
-from dmri7t.signal.grids import Grid
 from dmri7t.signal.represent import floor_b0
 from dmri7t.signal.rish import rish
 from dmri7t.simulation.acquisition import Protocol, draw_protocol, hcp_protocol
-from dmri7t.simulation.fields import Axes
-from dmri7t.simulation.patches import Patch, draw_patches
+from dmri7t.simulation.patches import Patch, draw_patches, measured
 
 EDGE = 4
 """Voxels of the output at a block's border that are left out of the metrics."""
 
 
-def axes_grid(axes: Axes) -> Grid:
-    """Return the grid with these coordinates."""
-    affine = np.eye(4)
-    for a in range(3):
-        affine[a, a] = axes[a][1] - axes[a][0]
-        affine[a, 3] = axes[a][0]
-    return Grid(tuple(len(a) for a in axes), affine)
-
-
 def scan_of(patch: Patch) -> ShellScan:
     """Turn a simulated block into what the app would read."""
-    mask = patch.mask.numpy()
-    return ShellScan(
-        signal_NV=patch.signal[:, patch.mask],
-        b0_V=patch.b0[patch.mask],
-        directions_N3=patch.protocol.directions,
-        bval=float(patch.protocol.bval),
-        n_b0=patch.protocol.n_b0,
-        mask=mask,
-        grid=axes_grid(patch.axes_low),
-        mask_out=patch.mask_high.numpy(),
-        grid_out=axes_grid(patch.axes_high),
-    )
+    signal = measured(patch.b0, patch.signal, patch.protocol, patch.shell.brain)
+    return ShellScan.of(signal, patch.brain_high)
 
 
 def truth_of(patch: Patch) -> Estimate:
     """Noise-free coefficients and RISH of a block's target."""
-    sampled = patch.high[:, patch.mask_high]
+    sampled = patch.brain_high.pick(patch.high)
     sh_CV = sampled[1:] / floor_b0(sampled[0])
     return Estimate(rish(sh_CV)[:3], sh_CV)
 
@@ -54,10 +33,10 @@ def truth_of(patch: Patch) -> Estimate:
 def case_of(patch: Patch, subject: str = "") -> Case:
     """Make a case of a block; its border does not count."""
     scan = scan_of(patch)
-    inner = np.zeros_like(scan.mask_out)
+    inner = np.zeros_like(scan.brain_out.mask)
     inner[(slice(EDGE, -EDGE),) * 3] = True
     shell = f"b{scan.bval:.0f}"
-    return Case(subject, shell, scan, truth_of(patch), scan.mask_out & inner)
+    return Case(subject, shell, scan, truth_of(patch), scan.brain_out.mask & inner)
 
 
 def draw_blocks(seeds: Iterable[int], protocol: str, size: int) -> Iterator[Patch]:

@@ -50,7 +50,7 @@ class CleanScan(StageInterface):
         with open_scan(files, inputs.b0_threshold, scratch=runtime.cwd) as scan:
             volume, image = scan.volume, scan.image
             if inputs.denoise:
-                volume, noise = denoise(volume, scan.n_volumes, scan.mask)
+                volume, noise = denoise(volume, scan.n_volumes, scan.brain.mask)
                 record |= noise
             out = np.empty(image.shape, np.float32, order="F")
             for index in range(scan.n_volumes):

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from nipype.interfaces.base import File, InputMultiPath, TraitedSpec, traits
 
 from dmri7t.interfaces.base import StageInputSpec, StageInterface
+
+if TYPE_CHECKING:  # only what computes loads torch
+    from dmri7t.signal.compose import TranslatedShell
+    from dmri7t.signal.shell import Brain
 
 _Indices = traits.List(traits.Int)
 
@@ -57,54 +60,50 @@ class Harmonize(StageInterface):
         import torch
 
         from dmri7t.io.arrays import create_array, open_array
-        from dmri7t.io.maps import load_map, load_mask, save_map
-        from dmri7t.signal.compose import compose
+        from dmri7t.io.maps import load_brain, load_in, save_map
+        from dmri7t.signal.compose import Composer
         from dmri7t.signal.consistency import LowPass
         from dmri7t.signal.regrid import Regrid
 
         self._pin_threads()
         inputs = self.inputs
-        mask_XYZ, grid = load_mask(inputs.mask)
-        mask_out_XYZ, grid_out = load_mask(inputs.mask_out)
-        dwi_NV = open_array(inputs.dwi)
-        sizes_out, sizes = grid_out.voxel_sizes, grid.voxel_sizes
-        fraction = inputs.consistency
-        lowpass = LowPass(mask_out_XYZ, sizes_out, sizes, fraction) if fraction else None
-        path = os.path.join(runtime.cwd, "dwi.npy")
-        out_NV = create_array(path, (len(dwi_NV), int(mask_out_XYZ.sum())))
-        made = compose(
-            torch.from_numpy(dwi_NV),
-            torch.from_numpy(np.ascontiguousarray(load_map(inputs.b0)[0][mask_XYZ])),
-            self._shells(),
-            list(inputs.interpolated),
-            Regrid(mask_XYZ, grid, mask_out_XYZ, grid_out),
-            out_NV,
+        brain, brain_out = load_brain(inputs.mask), load_brain(inputs.mask_out)
+        dwi_NV, fraction = open_array(inputs.dwi), inputs.consistency
+        composer = Composer(
+            Regrid(brain, brain_out),
             (inputs.ratio_lower, inputs.ratio_upper),
-            lowpass,
+            LowPass(brain_out, brain.voxel_sizes, fraction) if fraction else None,
+        )
+        path = os.path.join(runtime.cwd, "dwi.npy")
+        out_NV = create_array(path, (len(dwi_NV), brain_out.n_voxels))
+        composition = composer.compose(
+            torch.from_numpy(dwi_NV),
+            load_in(inputs.b0, brain),
+            self._shells(brain),
+            list(inputs.interpolated),
+            out_NV,
         )
         out_NV.flush()
-        b0_XYZ = np.zeros(grid_out.shape, np.float32)
-        b0_XYZ[mask_out_XYZ] = made.b0_V.numpy()
         self._results = {
             "dwi": path,
             "b0": os.path.join(runtime.cwd, "b0.nii"),
             "figures": os.path.join(runtime.cwd, "figures.json"),
         }
-        save_map(self._results["b0"], b0_XYZ, grid_out)
+        b0_XYZ = brain_out.place(composition.b0_V[None])[0].numpy()
+        save_map(self._results["b0"], b0_XYZ, brain_out.grid)
+        counts = {"bounded": composition.bounded, "output_negative": composition.negative}
         with open(self._results["figures"], "w") as file:
-            json.dump({"bounded": made.bounded, "output_negative": made.negative}, file)
+            json.dump(counts, file)
         return runtime
 
-    def _shells(self) -> Iterator[Any]:
+    def _shells(self, brain: Brain) -> Iterator[TranslatedShell]:
         """Load the translated shells one by one."""
-        from dmri7t.io.arrays import load_tensors
+        from dmri7t.io.arrays import load_shell, load_tensors
         from dmri7t.signal.compose import TranslatedShell
 
         inputs = self.inputs
         for representation, generated, rows in zip(
             inputs.representations, inputs.generated, inputs.shell_indices, strict=True
         ):
-            shell, _ = load_tensors(representation)
-            rish7, _ = load_tensors(generated)
-            directions_N3 = shell["directions"].numpy()
-            yield TranslatedShell(shell["sh"], rish7["mean"], directions_N3, list(rows))
+            rish7_3V = load_tensors(generated)[0]["mean"]
+            yield TranslatedShell(load_shell(representation, brain), rish7_3V, list(rows))

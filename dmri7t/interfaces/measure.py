@@ -172,28 +172,21 @@ class MeasureQuality(StageInterface):
         """NMSE of every group of volumes, and what of every translated shell departs."""
         import torch
 
-        from dmri7t.io.arrays import load_tensors, open_array
-        from dmri7t.io.maps import load_map, load_mask
-        from dmri7t.signal.consistency import Back, departure
-        from dmri7t.signal.harmonics import plan_fit
+        from dmri7t.io.arrays import load_shell, open_array
+        from dmri7t.io.maps import load_brain, load_in
+        from dmri7t.signal.consistency import Back, BeforeAfter, departure
         from dmri7t.signal.quality import compare_groups
 
         inputs = self.inputs
-        mask_XYZ, grid = load_mask(inputs.mask)
-        back = Back(*load_mask(inputs.mask_out), mask_XYZ, grid)
+        brain = load_brain(inputs.mask)
         dwi_NV, out_NV = (torch.from_numpy(open_array(p)) for p in (inputs.dwi, inputs.dwi_out))
-        b0_V = torch.from_numpy(np.ascontiguousarray(load_map(inputs.b0)[0][mask_XYZ]))
-        departures = []
-        for name, path in zip(inputs.translated, inputs.representations, strict=True):
-            shell, meta = load_tensors(path)
-            directions_N3 = shell["directions"].numpy()
-            plan = plan_fit(directions_N3, meta["order"], meta["laplace_beltrami"])
-            rows, noise_LV = inputs.groups[name], shell["noise"]
-            between = tuple(meta["correlation"])
-            departures.append(
-                departure(dwi_NV, out_NV, rows, b0_V, plan, noise_LV, between, back, mask_XYZ)
-            )
-        return compare_groups(dwi_NV, out_NV, back, inputs.groups), departures
+        scans = BeforeAfter(dwi_NV, out_NV, Back(load_brain(inputs.mask_out), brain))
+        b0_V = load_in(inputs.b0, brain)
+        departures = [
+            departure(scans, b0_V, load_shell(path, brain), inputs.groups[name])
+            for name, path in zip(inputs.translated, inputs.representations, strict=True)
+        ]
+        return compare_groups(scans, inputs.groups), departures
 
     def _expect(self, shell: dict) -> dict[str, dict[str, float]]:
         """What the shell may gain: ratio, low and high, by map; empty without a forecast."""

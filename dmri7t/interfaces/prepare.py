@@ -66,14 +66,14 @@ class PrepareScan(StageInterface):
         out = {field: os.path.join(runtime.cwd, name) for field, name in names.items()}
         with open_scan(files, inputs.b0_threshold, scratch=runtime.cwd) as scan:
             self._check_planned(scan.grid, [scan.b0_indices, *(s.indices for s in scan.shells)])
-            mask_XYZ, table, grid = scan.mask, scan.table, scan.grid
-            dwi_NV = create_array(out["dwi"], (scan.n_volumes, int(mask_XYZ.sum())))
+            brain, table = scan.brain, scan.table
+            dwi_NV = create_array(out["dwi"], (scan.n_volumes, brain.n_voxels))
             checks: dict[str, Any] = {**scan.read_into(dwi_NV)}
             dwi_NV.flush()
-            save_map(out["b0"], scan.b0, grid)
-        save_map(out["mask"], mask_XYZ, grid)
+            save_map(out["b0"], scan.b0, brain.grid)
+        save_map(out["mask"], brain.mask, brain.grid)
         np.savez(out["gradients"], bvals=table.bvals, directions=table.directions)
-        checks["mask_volume_ml"] = float(mask_XYZ.sum() * np.prod(grid.voxel_sizes) / 1000)
+        checks["mask_volume_ml"] = float(brain.n_voxels * np.prod(brain.voxel_sizes) / 1000)
         if cleaning := optional(getattr(inputs, "cleaning", None)):
             with open(cleaning) as file:
                 checks["cleaning"] = json.load(file)

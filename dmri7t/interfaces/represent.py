@@ -40,48 +40,24 @@ class Represent(StageInterface):
     def _run_interface(self, runtime: Any) -> Any:
         import torch
 
-        from dmri7t.io.arrays import open_array, save_tensors
-        from dmri7t.io.maps import load_map, load_mask
-        from dmri7t.signal.coherence import coherent_rish
-        from dmri7t.signal.describe import describe
-        from dmri7t.signal.represent import represent
-        from dmri7t.signal.slices import slice_loss
+        from dmri7t.io.arrays import open_array, save_shell
+        from dmri7t.io.maps import load_brain, load_in
+        from dmri7t.signal.shell import Shell, ShellSignal
 
         self._pin_threads()
         inputs = self.inputs
-        mask_XYZ, grid = load_mask(inputs.mask)
-        b0_XYZ, _ = load_map(inputs.b0)
-        rows = list(inputs.indices)
-        directions_N3 = np.load(inputs.gradients)["directions"][rows]
-        # of the mapped scan, these rows alone are read
-        signal_NV = torch.from_numpy(np.asarray(open_array(inputs.dwi)[rows]))
-        made = represent(
-            signal_NV,
-            torch.from_numpy(np.ascontiguousarray(b0_XYZ[mask_XYZ])),
-            directions_N3,
+        brain, rows = load_brain(inputs.mask), list(inputs.indices)
+        measured = ShellSignal(
+            # of the mapped scan, these rows alone are read
+            signal_NV=torch.from_numpy(np.asarray(open_array(inputs.dwi)[rows])),
+            b0_V=load_in(inputs.b0, brain),
+            directions_N3=np.load(inputs.gradients)["directions"][rows],
+            bval=inputs.bval,
             n_b0=inputs.n_b0,
-            order=optional(inputs.sh_order),
-            laplace_beltrami=optional(inputs.laplace_beltrami),
+            brain=brain,
         )
-        described = describe(signal_NV, made, inputs.bval, mask_XYZ, grid.voxel_sizes)
+        order, penalty = optional(inputs.sh_order), optional(inputs.laplace_beltrami)
         path = os.path.join(runtime.cwd, "representation.safetensors")
-        save_tensors(
-            path,
-            {
-                "sh": made.sh_CV,
-                "rish": made.rish_LV,
-                "noise": made.noise_LV,
-                "coherent": coherent_rish(made.sh_CV, mask_XYZ),
-                "loss": slice_loss(signal_NV, mask_XYZ),
-                "sigma": made.sigma_V,
-                "directions": torch.from_numpy(directions_N3),
-            },
-            {
-                **described.as_dict(),
-                "order": made.plan.order,
-                "laplace_beltrami": made.plan.laplace_beltrami,
-                "gain": made.plan.gain_L.tolist(),
-            },
-        )
+        save_shell(path, Shell.from_signal(measured, order, penalty))
         self._results["representation"] = path
         return runtime

@@ -73,26 +73,25 @@ class MeasureTissues(StageInterface):
         import torch
 
         from dmri7t.io.arrays import load_tensors, open_array
-        from dmri7t.io.maps import load_mask
-        from dmri7t.signal.consistency import Back
+        from dmri7t.io.maps import load_brain
+        from dmri7t.signal.consistency import Back, BeforeAfter
         from dmri7t.signal.spaces import nearest
         from dmri7t.signal.tissues import tissue_nmse, tissue_rows
 
         inputs = self.inputs
         tissue_XYZ, tissue_grid = self._tissues()
-        mask_XYZ, grid = load_mask(inputs.mask)
-        mask_out_XYZ, grid_out = load_mask(inputs.mask_out)
-        labels_V = nearest(tissue_XYZ, tissue_grid, grid)[mask_XYZ]
-        labels_out_V = nearest(tissue_XYZ, tissue_grid, grid_out)[mask_out_XYZ]
+        brain, brain_out = load_brain(inputs.mask), load_brain(inputs.mask_out)
+        labels_V = nearest(tissue_XYZ, tissue_grid, brain.grid)[brain.mask]
+        labels_out_V = nearest(tissue_XYZ, tissue_grid, brain_out.grid)[brain_out.mask]
         dwi_NV, out_NV = (torch.from_numpy(open_array(p)) for p in (inputs.dwi, inputs.dwi_out))
-        back = Back(mask_out_XYZ, grid_out, mask_XYZ, grid)
+        scans = BeforeAfter(dwi_NV, out_NV, Back(brain_out, brain))
         return tissue_rows(
             labels_V,
             labels_out_V,
             load_tensors(inputs.tensor_native)[0],
             load_tensors(inputs.tensor_generated)[0],
-            tissue_nmse(labels_V, dwi_NV, out_NV, back, inputs.groups),
-            float(np.prod(grid.voxel_sizes)) / 1000,
+            tissue_nmse(labels_V, scans, inputs.groups),
+            float(np.prod(brain.voxel_sizes)) / 1000,
         )
 
     def _tissues(self) -> tuple[np.ndarray, Any]:

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import os
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nipype.interfaces.base import File, TraitedSpec, traits
 
 from dmri7t.interfaces.base import StageInputSpec, StageInterface
 
+if TYPE_CHECKING:  # only what computes loads torch
+    from torch import Tensor
+
+    from dmri7t.models.translator import Translator
+    from dmri7t.signal.shell import Shell
+
 
 @lru_cache(maxsize=1)
-def _load_model(folder: str, sha256: str, device: str, precision: str) -> Any:
+def _load_model(folder: str, sha256: str, device: str, precision: str) -> Translator:
     """Load a model once a worker; the checksum tells another version in the same folder."""
     from dmri7t.models.translator import Translator
 
@@ -34,7 +40,7 @@ class ModelInputSpec(StageInputSpec):
 class ModelStage(StageInterface):
     """A stage that runs a network."""
 
-    def _model(self) -> Any:
+    def _model(self) -> Translator:
         self._pin_threads()
         from dmri7t.models.tiles import EDGE
 
@@ -67,29 +73,19 @@ class Encode(ModelStage):
     output_spec = EncodeOutputSpec
 
     def _run_interface(self, runtime: Any) -> Any:
-        from dmri7t.io.arrays import load_tensors, save_tensors
-        from dmri7t.io.maps import load_mask
-        from dmri7t.signal.describe import Description
+        from dmri7t.io.arrays import load_shell, save_tensors
+        from dmri7t.io.maps import load_brain
 
-        mask_XYZ, _ = load_mask(self.inputs.mask)
-        shell, meta = load_tensors(self.inputs.representation)
-        described = Description.from_dict(meta)
-        encoded = self._model().encode(
-            shell["rish"],
-            shell["noise"],
-            shell["coherent"],
-            mask_XYZ,
-            described,
-        )
+        model = self._model()
+        shell = load_shell(self.inputs.representation, load_brain(self.inputs.mask))
+        encoded = model.encode(shell)
         path = os.path.join(runtime.cwd, "encoded.safetensors")
-        save_tensors(path, encoded, described.as_dict())
+        save_tensors(path, encoded, shell.description.as_dict())
         self._results["encoded"] = path
-        self._compare(shell, encoded, mask_XYZ, described, runtime.cwd)
+        self._compare(shell, encoded.get("code_distance"), runtime.cwd)
         return runtime
 
-    def _compare(
-        self, shell: dict, encoded: dict, mask_XYZ: Any, described: Any, folder: str
-    ) -> None:
+    def _compare(self, shell: Shell, code_distance: Tensor | None, folder: str) -> None:
         """Write the map and record of novelty; both empty where the model can't compare."""
         from dmri7t.io.arrays import save_tensors
         from dmri7t.models.novelty import Novelty
@@ -99,16 +95,8 @@ class Encode(ModelStage):
         if novelty is None:
             save_tensors(path, {}, {})
         else:
-            found = novelty.compare(
-                shell["rish"],
-                shell["noise"],
-                shell["coherent"],
-                shell["loss"],
-                mask_XYZ,
-                described,
-                encoded.get("code_distance"),
-            )
-            save_tensors(path, {"map": found.map_V}, found.record())
+            compared = novelty.compare(shell, code_distance)
+            save_tensors(path, {"map": compared.map_V}, compared.record())
         self._results["novelty"] = path
 
 

@@ -9,11 +9,24 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dmri7t.errors import Dmri7tError
+
+if TYPE_CHECKING:  # torch is loaded only where a shell is read or written
+    from dmri7t.signal.shell import Brain, Shell
+
+SHELL_TENSORS = {
+    "sh": "sh_CV",
+    "rish": "rish_3V",
+    "noise": "noise_3V",
+    "coherent": "coherent_9V",
+    "loss": "loss_V",
+    "sigma": "sigma_V",
+}
+"""Names in a shell's file of what a Shell holds voxel by voxel."""
 
 
 def create_array(path: Path | str, shape: tuple[int, ...]) -> np.memmap:
@@ -67,6 +80,54 @@ def load_tensors(path: Path | str) -> tuple[dict[str, Any], dict[str, Any]]:
         # not keys() of a dict: the file's own list of names
         names = list(file.keys())  # noqa: SIM118
         return {name: file.get_tensor(name) for name in names}, meta
+
+
+def save_shell(path: Path | str, shell: Shell) -> None:
+    """Write a shell but for its brain, whose mask is a file of its own.
+
+    Parameters
+    ----------
+    path : path
+        Ends in .safetensors.
+    shell : Shell
+        Its description, and the order, weight of the penalty and gain of its fit, make the
+        record.
+    """
+    import torch
+
+    plan = shell.plan
+    fitted = {
+        "order": plan.order,
+        "laplace_beltrami": plan.laplace_beltrami,
+        "gain": plan.gain_L.tolist(),
+    }
+    tensors = {name: getattr(shell, field) for name, field in SHELL_TENSORS.items()}
+    directions = torch.from_numpy(shell.directions_N3)
+    record = {**shell.description.as_dict(), **fitted}
+    save_tensors(path, {**tensors, "directions": directions}, record)
+
+
+def load_shell(path: Path | str, brain: Brain) -> Shell:
+    """Read what :func:`save_shell` wrote.
+
+    Raises
+    ------
+    ValueError
+        If the brain has another number of voxels.
+    """
+    from dmri7t.signal.describe import Description
+    from dmri7t.signal.harmonics import plan_fit
+    from dmri7t.signal.shell import Shell
+
+    tensors, record = load_tensors(path)
+    directions_N3 = tensors["directions"].numpy()
+    return Shell(
+        brain=brain,
+        directions_N3=directions_N3,
+        plan=plan_fit(directions_N3, record["order"], record["laplace_beltrami"]),
+        description=Description.from_dict(record),
+        **{field: tensors[name] for name, field in SHELL_TENSORS.items()},
+    )
 
 
 def load_meta(path: Path | str) -> dict[str, Any]:

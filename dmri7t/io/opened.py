@@ -24,6 +24,7 @@ from dmri7t.io.scan import Scan, ScanFiles
 from dmri7t.signal.gradients import B0_THRESHOLD, GradientTable, ShellVolumes, find_shells
 from dmri7t.signal.grids import Grid
 from dmri7t.signal.prepare import find_brain, mask_volumes, mean_volume
+from dmri7t.signal.shell import Brain, ShellSignal
 
 
 @attrs.frozen(eq=False)
@@ -81,8 +82,8 @@ class OpenScan:
         return mean_volume(self.volume, self.b0_indices)
 
     @cached_property
-    def mask(self) -> np.ndarray:
-        """Brain (X, Y, Z) bool where the b0 has signal: it came with the scan, or is found here.
+    def brain(self) -> Brain:
+        """Brain where the b0 has signal: its mask came with the scan, or is found here.
 
         Raises
         ------
@@ -93,27 +94,47 @@ class OpenScan:
         if given is not None and self.turn is not None:
             given = self.turn.volume(given)
         try:
-            return find_brain(self.b0, self.grid.voxel_sizes, given)
+            mask = find_brain(self.b0, self.grid.voxel_sizes, given)
         except InputError as error:
             raise InputError(f"{self.files.mask or self.files.dwi}: {error}") from error
+        return Brain(mask, self.grid)
 
     def volume(self, index: int) -> np.ndarray:
         """Read a volume (X, Y, Z), in the image's own type."""
         volume = np.asarray(self.image.dataobj[..., index])
         return volume if self.turn is None else self.turn.volume(volume)
 
-    def read(self, indices: Sequence[int], mask: np.ndarray | None = None) -> torch.Tensor:
+    def measured(self, volumes: ShellVolumes, brain: Brain | None = None) -> ShellSignal:
+        """Read the volumes of one shell.
+
+        Parameters
+        ----------
+        volumes : ShellVolumes
+        brain : Brain, optional
+            Whose voxels are read; by default those of this scan's own.
+        """
+        brain = self.brain if brain is None else brain
+        return ShellSignal(
+            signal_NV=self.read(volumes.indices, brain),
+            b0_V=torch.from_numpy(self.b0[brain.mask]),
+            directions_N3=self.table.directions[list(volumes.indices)],
+            bval=volumes.bval,
+            n_b0=self.n_b0,
+            brain=brain,
+        )
+
+    def read(self, indices: Sequence[int], brain: Brain | None = None) -> torch.Tensor:
         """Read some volumes as rows (N, V) float32; what is not finite or negative is zero.
 
         Parameters
         ----------
         indices : sequence of int
-        mask : ndarray (X, Y, Z) bool, optional
-            Its V voxels in C order; by default those of the brain.
+        brain : Brain, optional
+            Whose V voxels are read; by default this scan's own.
         """
-        mask = self.mask if mask is None else mask
-        signal_NV = np.empty((len(indices), int(mask.sum())), np.float32)
-        mask_volumes(lambda row: self.volume(indices[row]), mask, signal_NV)
+        brain = self.brain if brain is None else brain
+        signal_NV = np.empty((len(indices), brain.n_voxels), np.float32)
+        mask_volumes(lambda row: self.volume(indices[row]), brain.mask, signal_NV)
         return torch.from_numpy(signal_NV)
 
     def read_into(self, out_NV: np.ndarray) -> dict[str, int]:
@@ -128,7 +149,7 @@ class OpenScan:
         dict
             How many values were ``nonfinite`` or ``negative`` and set to zero.
         """
-        return mask_volumes(self.volume, self.mask, out_NV)
+        return mask_volumes(self.volume, self.brain.mask, out_NV)
 
 
 @contextmanager

@@ -27,6 +27,7 @@ from dmri7t.models.box import Box
 from dmri7t.models.bundle import save_weights
 from dmri7t.signal.describe import Description
 from dmri7t.signal.resample import apply_axes
+from dmri7t.signal.shell import Shell
 
 FILE = "novelty.safetensors"
 """In a model's folder."""
@@ -115,40 +116,27 @@ def _gaussian(n: int, sd: float) -> np.ndarray:
     return weight / weight.sum(1).max()
 
 
-def cells_of(
-    rish_3V: torch.Tensor,
-    noise_3V: torch.Tensor,
-    coherent_9V: torch.Tensor,
-    loss_V: torch.Tensor,
-    mask_XYZ: np.ndarray,
-    described: Description,
-    code_distance: torch.Tensor | None = None,
-) -> Cells:
+def cells_of(shell: Shell, code_distance: torch.Tensor | None = None) -> Cells:
     """Compute the features of a scan's cells.
 
     Parameters
     ----------
-    rish_3V, noise_3V : Tensor (3, V)
-        RISH and the noise's expected share.
-    coherent_9V : Tensor (9, V)
-        See :func:`dmri7t.signal.coherence.coherent_rish`.
-    loss_V : Tensor (V,)
-        See :func:`dmri7t.signal.slices.slice_loss`.
-    mask_XYZ : ndarray of bool
-        V true voxels, C order.
-    described : Description
+    shell : Shell
     code_distance : Tensor (x, y, z), optional
         Of the 3T latents from their codes, see :meth:`dmri7t.models.translator.Translator.encode`.
     """
+    mask_XYZ, bval = shell.brain.mask, shell.description.bval
     box = Box.around(mask_XYZ, CELL)
-    maps = torch.cat([rish_3V, noise_3V, coherent_9V, loss_V[None]]).cpu().float()
+    maps = torch.cat([shell.rish_3V, shell.noise_3V, shell.coherent_9V, shell.loss_V[None]])
+    maps = maps.cpu().float()
     ones = torch.ones(1, maps.shape[1])
     pooled = functional.avg_pool3d(box.place(torch.cat([maps, ones]), mask_XYZ)[None], CELL)[0]
     inside = pooled[-1] >= 0.5
     means = pooled[:-1] / pooled[-1].clamp_min(0.1)
     raw, noise, _, once, thrice, loss = means.split(3)
-    steps = tuple(CELL * size for size in described.voxel_sizes)
-    features = _local(raw, noise, once, thrice, described.bval)
+    x, y, z = (CELL * size for size in shell.description.voxel_sizes)
+    steps = (x, y, z)
+    features = _local(raw, noise, once, thrice, bval)
     features = torch.cat([features, _brightness(noise, inside)[None]])
     base = features[[0, 2, 9]] * inside
     for mm in SCALES_MM:
@@ -159,7 +147,7 @@ def cells_of(
         distance = _stretch(code_distance.cpu().float(), inside.shape)
         features = torch.cat([features, (distance + 1e-3).log()[None]])
     features = features[:, inside]
-    return Cells(features, _context(features, described), loss[0][inside], inside, steps)
+    return Cells(features, _context(features, shell.description), loss[0][inside], inside, steps)
 
 
 def _local(
@@ -214,9 +202,9 @@ def _stretch(latents: torch.Tensor, shape: torch.Size) -> torch.Tensor:
     return latents
 
 
-def _context(features: torch.Tensor, described: Description) -> torch.Tensor:
+def _context(features: torch.Tensor, description: Description) -> torch.Tensor:
     """The scan as a whole: its protocol, and how diffusivity and anisotropy are spread in it."""
-    numbers = inputs.conditions(described)
+    numbers = inputs.conditions(description)
     sizes, correlation = numbers[:3], numbers[7:].mean()
     size, thick = sizes.mean(), sizes.max() - sizes.min()
     bval, directions, noise, spread = numbers[3:7]
@@ -364,21 +352,11 @@ class Novelty:
         alarm = -np.log(-np.log(1 - fitted["level"]))
         return float(fitted["location"] + fitted["scale"] * alarm + further)
 
-    def compare(
-        self,
-        rish_3V: torch.Tensor,
-        noise_3V: torch.Tensor,
-        coherent_9V: torch.Tensor,
-        loss_V: torch.Tensor,
-        mask_XYZ: np.ndarray,
-        described: Description,
-        code_distance: torch.Tensor | None = None,
-    ) -> Compared:
+    def compare(self, shell: Shell, code_distance: torch.Tensor | None = None) -> Compared:
         """Compare a shell with the training data; inputs as of :func:`cells_of`."""
-        codes = code_distance if self.uses_codes else None
-        cells = cells_of(rish_3V, noise_3V, coherent_9V, loss_V, mask_XYZ, described, codes)
+        cells = cells_of(shell, code_distance if self.uses_codes else None)
         if not cells.inside.any():
-            return Compared(torch.zeros(int(mask_XYZ.sum())), 0.0, 0.0)
+            return Compared(torch.zeros(shell.brain.n_voxels), 0.0, 0.0)
         worst, kinds = self.found(cells).max(0)
         name = list(self.thresholds)[int(kinds[worst.argmax()])]
         kind = RESEMBLES[name] if worst.max() > 1 else ""
@@ -386,8 +364,9 @@ class Novelty:
         volume = _spread_out(cells.place(worst), cells.inside)
         for axis in range(3):
             volume = volume.repeat_interleave(CELL, axis)
+        mask_XYZ = shell.brain.mask
         map_V = Box.around(mask_XYZ, CELL).pick(volume, mask_XYZ)
-        voxel_ml = float(np.prod(described.voxel_sizes)) / 1000
+        voxel_ml = float(np.prod(shell.description.voxel_sizes)) / 1000
         above_ml = float((map_V > 1).sum()) * voxel_ml
         return Compared(map_V, float(worst.max()), above_ml, kind)
 

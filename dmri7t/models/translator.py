@@ -32,6 +32,7 @@ from dmri7t.models.tiles import Tiler
 from dmri7t.models.uncertainty import TERMS, rish_sd, root_sd, terms
 from dmri7t.signal.describe import Description
 from dmri7t.signal.grids import Grid
+from dmri7t.signal.shell import Shell
 
 
 def build_networks(config: ModelConfig) -> dict[str, nn.Module]:
@@ -139,26 +140,8 @@ class Translator:
             return self.networks[name](x).float()
 
     @torch.inference_mode()
-    def encode(
-        self,
-        rish_3V: torch.Tensor,
-        noise_3V: torch.Tensor,
-        coherent_9V: torch.Tensor,
-        mask_XYZ: np.ndarray,
-        described: Description,
-    ) -> dict[str, torch.Tensor]:
+    def encode(self, shell: Shell) -> dict[str, torch.Tensor]:
         """Encode a shell.
-
-        Parameters
-        ----------
-        rish_3V, noise_3V : Tensor (3, V)
-            RISH of the shell and the noise's expected share.
-        coherent_9V : Tensor (9, V)
-            RISH together with the neighbours.
-        mask_XYZ : ndarray of bool
-            V true voxels, C order.
-        described : Description
-            The shell in numbers.
 
         Returns
         -------
@@ -168,15 +151,22 @@ class Translator:
             (3, X', Y', Z') in the padded box, as scaled roots, for all forms but the direct one;
             noise (3, V).
         """
-        box = Box.around(mask_XYZ, self.multiple)
-        maps = [v.to(self.device, torch.float32) for v in (rish_3V, noise_3V, coherent_9V)]
-        inside = torch.ones(1, maps[0].shape[1], device=self.device)
-        placed = [box.place(v, mask_XYZ) for v in (*maps, inside)]
-        stack = inputs.features(*placed, self.scale)[None]
-        numbers = inputs.conditions(described)[None].to(self.device)
-        return {key: value[0].cpu() for key, value in self.encode_stack(stack, numbers).items()} | {
-            "noise": noise_3V.cpu()
+        numbers = inputs.conditions(shell.description)[None].to(self.device)
+        encoded = self.encode_stack(self.stack(shell), numbers)
+        return {name: value[0].cpu() for name, value in encoded.items()} | {
+            "noise": shell.noise_3V.cpu()
         }
+
+    def stack(self, shell: Shell) -> torch.Tensor:
+        """Features (1, 19, X, Y, Z) of a shell, in the padded box around its brain."""
+        box = Box.around(shell.brain.mask, self.multiple)
+        maps = (shell.rish_3V, shell.noise_3V, shell.coherent_9V)
+        on_device = [values.to(self.device, torch.float32) for values in maps]
+        inside = torch.ones(1, shell.brain.n_voxels, device=self.device)
+        rish, noise, coherent, mask = (
+            box.place(values, shell.brain.mask) for values in (*on_device, inside)
+        )
+        return inputs.features(rish, noise, coherent, mask, self.scale)[None]
 
     def encode_stack(
         self, stack: torch.Tensor, described: torch.Tensor, mean: torch.Tensor | None = None

@@ -12,7 +12,7 @@ import torch
 
 from dmri7t.signal.harmonics import FitPlan, n_coefficients
 from dmri7t.signal.orders import ORDERS
-from dmri7t.signal.resample import bounding_box
+from dmri7t.signal.resample import bounding_box, box_slices
 from dmri7t.signal.rish import model_rows, rish
 
 N_COHERENT = 3 * len(ORDERS)
@@ -66,8 +66,7 @@ def coherent_rish(sh_CV: torch.Tensor, mask_XYZ: np.ndarray) -> torch.Tensor:
         where an order was not fitted.
     """
     kept = sh_CV[: n_coefficients(4)]
-    start, stop = bounding_box(mask_XYZ, 1)
-    box = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
+    box = box_slices(*bounding_box(mask_XYZ, 1))
     inside = torch.as_tensor(mask_XYZ[box], device=sh_CV.device)
     volume = kept.new_zeros(len(kept), *inside.shape)
     volume[:, inside] = kept
@@ -119,19 +118,19 @@ def residual_correlation(
     residual = residual_NN @ signal_NV
     # a few voxels of large residual, vessels and edges, must not rule the sums
     limit = 4 * residual.square().mean().sqrt()
-    start, stop = bounding_box(mask_XYZ, 0)
-    box = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
+    box = box_slices(*bounding_box(mask_XYZ))
     inside = torch.as_tensor(mask_XYZ[box], device=signal_NV.device)
     volume = residual.new_zeros(len(residual), *inside.shape)
     volume[:, inside] = residual.clamp(-limit, limit)
-    out = []
-    for axis in (-3, -2, -1):
+
+    def along(axis: int) -> float:
         n = inside.shape[axis] - 1
         both = inside.narrow(axis, 0, n) & inside.narrow(axis, 1, n)
         first = volume.narrow(axis, 0, n)[:, both]
         second = volume.narrow(axis, 1, n)[:, both]
         power = (first.square().sum() + second.square().sum()) / 2
         # without residuals but those of rounding there is nothing to compare
-        known = plan.residual_dof > 1e-6 and float(power) > 0
-        out.append(float((first * second).sum() / power) if known else 0.0)
-    return tuple(out)
+        compared = plan.residual_dof > 1e-6 and float(power) > 0
+        return float((first * second).sum() / power) if compared else 0.0
+
+    return along(-3), along(-2), along(-1)

@@ -18,7 +18,8 @@ from dmri7t.signal.consistency import LowPass, hold
 from dmri7t.signal.harmonics import basis_matrix, order_of
 from dmri7t.signal.regrid import Regrid
 from dmri7t.signal.represent import floor_b0
-from dmri7t.signal.rish import harmonize, rish, scale_factors
+from dmri7t.signal.rish import LOWER, UPPER, harmonize, rish, scale_factors
+from dmri7t.signal.shell import Shell
 
 SLAB = 65536
 """Voxels whose signals are evaluated at once."""
@@ -30,19 +31,16 @@ class TranslatedShell:
 
     Parameters
     ----------
-    sh_CV : Tensor (C, V)
-        Coefficients on the input's grid.
-    rish7_LV : Tensor (3, V')
+    shell : Shell
+        Of the input.
+    rish7_3V : Tensor (3, V')
         Generated RISH on the output's grid.
-    directions_N3 : ndarray (N, 3)
-        Unit vectors, scanner frame.
     rows : list of int
-        Positions of the shell's volumes in the scan.
+        Indices of the shell's volumes in the scan.
     """
 
-    sh_CV: torch.Tensor
-    rish7_LV: torch.Tensor
-    directions_N3: np.ndarray
+    shell: Shell
+    rish7_3V: torch.Tensor
     rows: list[int]
 
 
@@ -65,74 +63,72 @@ class Composition:
     negative: int
 
 
-def compose(
-    dwi_NV: torch.Tensor,
-    b0_V: torch.Tensor,
-    shells: Iterable[TranslatedShell],
-    interpolated: list[int],
-    regrid: Regrid,
-    out_NV: np.ndarray,
-    bounds: tuple[float, float],
-    lowpass: LowPass | None = None,
-) -> Composition:
-    """Write a whole 7T-like scan into an array.
+@attrs.frozen(eq=False)
+class Composer:
+    """Makes 7T-like volumes of 3T ones.
 
     Parameters
     ----------
-    dwi_NV : Tensor (N, V)
-        The input.
-    b0_V : Tensor (V,)
-        Its mean b0.
-    shells : iterable of TranslatedShell
-        Taken one by one, so that one alone need be in memory.
-    interpolated : list of int
-        Volumes that are interpolated only: the b0s, each kept as itself, and shells that the
-        model does not translate.
     regrid : Regrid
-        From the input's mask to the output's.
-    out_NV : ndarray (N, V')
-        Is filled.
+        From the input's brain to the output's.
     bounds : tuple of float
         Of the factors.
     lowpass : LowPass, optional
-        On the output's mask; what it passes is held to the measurement.
+        On the output's brain; what it passes is held to the measurement.
     """
-    # what the signal was divided by is what it is multiplied by
-    divisor_V = regrid(floor_b0(b0_V)[None])[0].clamp_(min=0)
-    negative = interpolate_volumes(dwi_NV, regrid, out_NV, interpolated)
-    bounded = []
-    for shell in shells:
-        fractions, below = compose_shell(shell, divisor_V, regrid, out_NV, bounds, lowpass)
-        bounded.append(fractions)
-        negative += below
-    return Composition(regrid(b0_V[None])[0].clamp_(min=0), bounded, negative)
 
+    regrid: Regrid
+    bounds: tuple[float, float] = (LOWER, UPPER)
+    lowpass: LowPass | None = None
 
-def compose_shell(
-    shell: TranslatedShell,
-    b0_V: torch.Tensor,
-    regrid: Regrid,
-    out_NV: np.ndarray,
-    bounds: tuple[float, float],
-    lowpass: LowPass | None = None,
-) -> tuple[list[float], int]:
-    """Write the volumes of one shell; ``b0_V`` is the floored mean b0 on the output's grid.
+    def compose(
+        self,
+        dwi_NV: torch.Tensor,
+        b0_V: torch.Tensor,
+        shells: Iterable[TranslatedShell],
+        interpolated: list[int],
+        out_NV: np.ndarray,
+    ) -> Composition:
+        """Write a whole 7T-like scan into an array.
 
-    Returns
-    -------
-    bounded : list of float
-    negative : int
-        See :class:`Composition`.
-    """
-    sh_CV = regrid(shell.sh_CV)
-    n_orders = min(order_of(len(sh_CV)) // 2 + 1, len(shell.rish7_LV))
-    rish3_LV = rish(sh_CV)[:n_orders]
-    factor_LV, bounded_L = scale_factors(rish3_LV, shell.rish7_LV[:n_orders], *bounds)
-    scaled_CV = harmonize(sh_CV, factor_LV)
-    if lowpass is not None:
-        scaled_CV = hold(scaled_CV, sh_CV, b0_V, lowpass)
-    negative = evaluate(scaled_CV, b0_V, shell.directions_N3, out_NV, shell.rows)
-    return [float(b) for b in bounded_L], negative
+        Parameters
+        ----------
+        dwi_NV : Tensor (N, V)
+            The input.
+        b0_V : Tensor (V,)
+            Its mean b0.
+        shells : iterable of TranslatedShell
+            Taken one by one, so that one alone need be in memory.
+        interpolated : list of int
+            Volumes that are interpolated only: the b0s, each kept as itself, and shells that the
+            model does not translate.
+        out_NV : ndarray (N, V')
+            Is filled.
+        """
+        # what the signal was divided by is what it is multiplied by
+        divisor_V = self.regrid(floor_b0(b0_V)[None])[0].clamp_(min=0)
+        negative = interpolate_volumes(dwi_NV, self.regrid, out_NV, interpolated)
+        bounded = []
+        for shell in shells:
+            fractions, below = self._write_shell(shell, divisor_V, out_NV)
+            bounded.append(fractions)
+            negative += below
+        return Composition(self.regrid(b0_V[None])[0].clamp_(min=0), bounded, negative)
+
+    def _write_shell(
+        self, translated: TranslatedShell, b0_V: torch.Tensor, out_NV: np.ndarray
+    ) -> tuple[list[float], int]:
+        """Write one shell's volumes; ``b0_V`` is the floored mean b0 on the output's grid."""
+        sh_CV = self.regrid(translated.shell.sh_CV)
+        n_orders = translated.shell.n_orders
+        rish3_LV = rish(sh_CV)[:n_orders]
+        factor_LV, bounded_L = scale_factors(rish3_LV, translated.rish7_3V[:n_orders], *self.bounds)
+        scaled_CV = harmonize(sh_CV, factor_LV)
+        if self.lowpass is not None:
+            scaled_CV = hold(scaled_CV, sh_CV, b0_V, self.lowpass)
+        directions_N3 = translated.shell.directions_N3
+        negative = evaluate(scaled_CV, b0_V, directions_N3, out_NV, translated.rows)
+        return [float(b) for b in bounded_L], negative
 
 
 def evaluate(

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from itertools import product
 
 import attrs
@@ -18,17 +19,19 @@ import torch
 from torch.nn import functional
 
 from dmri7t.signal.grids import Grid, voxel_coordinates
-from dmri7t.signal.harmonics import FitPlan, coefficient_orders, n_coefficients, order_of
+from dmri7t.signal.harmonics import coefficient_orders, n_coefficients, order_of
 from dmri7t.signal.regrid import MARGIN, ROWS
 from dmri7t.signal.represent import floor_b0
 from dmri7t.signal.resample import (
     apply_axes,
     bounding_box,
+    box_slices,
     linear_matrix,
     nearest_in_mask,
     spline_matrix,
 )
 from dmri7t.signal.rish import rish
+from dmri7t.signal.shell import Brain, Shell
 
 SLAB = 65536
 """Voxels whose signals are fitted at once."""
@@ -46,6 +49,8 @@ TOLERANCE = 1e-7
 MOST_STEPS = 500
 """Steps of that search at most."""
 
+Voxel = tuple[int, int, int]
+
 
 class Back:
     """From the voxels of the output's mask to those of the input's: a scanner's lower resolution.
@@ -58,29 +63,27 @@ class Back:
 
     Parameters
     ----------
-    mask_out_XYZ, grid_out
+    brain_out : Brain
         Of the output.
-    mask_XYZ, grid
+    brain : Brain
         Of the input; grids must have parallel axes.
     """
 
-    def __init__(
-        self, mask_out_XYZ: np.ndarray, grid_out: Grid, mask_XYZ: np.ndarray, grid: Grid
-    ) -> None:
-        start, stop = bounding_box(mask_XYZ, MARGIN)
-        target = grid.crop(start, stop)
-        start_out, stop_out = _cover(target, grid_out)
-        source = grid_out.crop(start_out, stop_out)
+    def __init__(self, brain_out: Brain, brain: Brain) -> None:
+        inside = brain.bounded(MARGIN)
+        target = inside.grid
+        start_out, stop_out = _cover(target, brain_out.grid)
+        source = brain_out.grid.crop(start_out, stop_out)
         forth, back = voxel_coordinates(target, source), voxel_coordinates(source, target)
         self._matrices = [
             np.linalg.pinv(spline_matrix(target.shape[a], forth[a]))
-            if grid_out.voxel_sizes[a] <= grid.voxel_sizes[a] * (1 + 1e-6)
+            if source.voxel_sizes[a] <= target.voxel_sizes[a] * (1 + 1e-6)
             else spline_matrix(source.shape[a], back[a])
             for a in range(3)
         ]
         self._shape = source.shape
-        self._fill = torch.as_tensor(_nearest(mask_out_XYZ, start_out, stop_out).ravel())
-        self._pick = torch.as_tensor(np.flatnonzero(mask_XYZ[_slices(start, stop)].ravel()))
+        self._fill = torch.as_tensor(_nearest(brain_out.mask, start_out, stop_out).ravel())
+        self._pick = torch.as_tensor(np.flatnonzero(inside.mask.ravel()))
 
     def __call__(self, values_TV: torch.Tensor) -> torch.Tensor:
         """Bring images (T, V'), one or several, back; gives (T, V)."""
@@ -93,28 +96,49 @@ class Back:
         return out_TV
 
 
-def _cover(target: Grid, grid_out: Grid) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def _cover(target: Grid, grid_out: Grid) -> tuple[Voxel, Voxel]:
     """Start and stop of the part of a grid that covers another one, as far as there is any."""
-    start, stop = [], []
-    for axis, places in enumerate(voxel_coordinates(grid_out, target)):
-        start.append(max(0, math.floor(places.min())))
-        stop.append(min(grid_out.shape[axis], math.ceil(places.max()) + 1))
-    return tuple(start), tuple(stop)
+    along = voxel_coordinates(grid_out, target)
+    x, y, z = (max(0, math.floor(indices.min())) for indices in along)
+    stops = (
+        min(n, math.ceil(indices.max()) + 1)
+        for n, indices in zip(grid_out.shape, along, strict=True)
+    )
+    x_stop, y_stop, z_stop = stops
+    return (x, y, z), (x_stop, y_stop, z_stop)
 
 
-def _nearest(mask_XYZ: np.ndarray, start: tuple[int, ...], stop: tuple[int, ...]) -> np.ndarray:
-    """Place among the mask's values of the one nearest to every voxel of a box."""
+def _nearest(mask_XYZ: np.ndarray, start: Voxel, stop: Voxel) -> np.ndarray:
+    """Rank among the mask's values of the one nearest to every voxel of a box."""
     inner, outer = bounding_box(mask_XYZ)
     # the box may lie within the mask's own: look at both together
-    first = tuple(min(a, b) for a, b in zip(start, inner, strict=True))
-    last = tuple(max(a, b) for a, b in zip(stop, outer, strict=True))
-    near = nearest_in_mask(mask_XYZ[_slices(first, last)])
-    shift = [(a - f, b - f) for a, b, f in zip(start, stop, first, strict=True)]
-    return near[tuple(slice(a, b) for a, b in shift)]
+    first = [min(a, b) for a, b in zip(start, inner, strict=True)]
+    last = [max(a, b) for a, b in zip(stop, outer, strict=True)]
+    near = nearest_in_mask(mask_XYZ[box_slices(first, last)])
+    return near[box_slices(np.subtract(start, first).tolist(), np.subtract(stop, first).tolist())]
 
 
-def _slices(start: tuple[int, ...], stop: tuple[int, ...]) -> tuple[slice, ...]:
-    return tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
+@attrs.frozen(eq=False)
+class BeforeAfter:
+    """A whole scan before and after, and the way back to its grid.
+
+    Parameters
+    ----------
+    input_NV : Tensor (N, V)
+        On the input's grid.
+    output_NV : Tensor (N, V')
+        The same volumes on the output's.
+    back : callable
+        From the output's mask to the input's: a :class:`Back`.
+    """
+
+    input_NV: torch.Tensor
+    output_NV: torch.Tensor
+    back: Callable[[torch.Tensor], torch.Tensor]
+
+    def difference(self, row: int) -> torch.Tensor:
+        """Output, brought back, minus input, of one volume: (V,)."""
+        return self.back(self.output_NV[row : row + 1])[0] - self.input_NV[row]
 
 
 @attrs.frozen(eq=False)
@@ -141,17 +165,7 @@ class Departure:
     beyond: list[float]
 
 
-def departure(
-    input_NV: torch.Tensor,
-    output_NV: torch.Tensor,
-    rows: list[int],
-    b0_V: torch.Tensor,
-    plan: FitPlan,
-    noise_LV: torch.Tensor,
-    correlation: tuple[float, float, float],
-    back: Back,
-    mask_XYZ: np.ndarray,
-) -> Departure:
+def departure(scans: BeforeAfter, b0_V: torch.Tensor, shell: Shell, rows: list[int]) -> Departure:
     """Hold a shell of the output, brought back to the input's grid, against the input.
 
     Both are compared as coefficients of spherical harmonics of S / S0, by the same fit and over
@@ -160,32 +174,26 @@ def departure(
 
     Parameters
     ----------
-    input_NV, output_NV : Tensor (N, V), (N, V')
-        The whole scan before and after.
-    rows : list of int
-        Volumes of the shell.
+    scans : BeforeAfter
+        The whole scan.
     b0_V : Tensor (V,)
         Mean b0 of the input.
-    plan : FitPlan
-        Of the input's fit.
-    noise_LV : Tensor (3, V)
-        The noise's expected share of the input's R_l.
-    correlation : tuple of three floats
-        Of the noise between neighbours along each axis.
-    back : Back
-    mask_XYZ : ndarray of bool
+    shell : Shell
         Of the input.
+    rows : list of int
+        Volumes of the shell.
     """
-    n_orders = min(plan.order, 4) // 2 + 1
+    n_orders = shell.n_orders
     matrix_CN = torch.as_tensor(
-        plan.matrix_CN[: n_coefficients(2 * n_orders - 2)], dtype=torch.float32
+        shell.plan.matrix_CN[: n_coefficients(2 * n_orders - 2)], dtype=torch.float32
     )
     divisor_V = floor_b0(b0_V)
-    measured_CV = fit_slabs(input_NV, rows, matrix_CN) / divisor_V
-    change_CV = back(fit_slabs(output_NV, rows, matrix_CN)).div_(divisor_V).sub_(measured_CV)
-    noise_LV = noise_LV[:n_orders]
+    measured_CV = fit_slabs(scans.input_NV, rows, matrix_CN) / divisor_V
+    change_CV = scans.back(fit_slabs(scans.output_NV, rows, matrix_CN))
+    change_CV.div_(divisor_V).sub_(measured_CV)
+    noise_LV = shell.noise_3V[:n_orders]
     energy_L = rish(measured_CV).sum(1, dtype=torch.float64).clamp_min(1e-30)
-    map_LV = in_noise(change_CV, noise_LV, correlation, mask_XYZ)
+    map_LV = in_noise(change_CV, noise_LV, shell.description.correlation, shell.brain.mask)
     limit_L = torch.tensor(noise_limits(n_orders), dtype=map_LV.dtype)
     return Departure(
         map_LV=map_LV,
@@ -226,8 +234,7 @@ def in_noise(
     Tensor (L, V)
         Root of the energy of the smoothed differences over that of smoothed noise.
     """
-    start, stop = bounding_box(mask_XYZ)
-    inside = torch.as_tensor(mask_XYZ[_slices(start, stop)])
+    inside = torch.as_tensor(mask_XYZ[box_slices(*bounding_box(mask_XYZ))])
     kernels = [_gaussian(n) for n in inside.shape]
 
     def smoothed(values_TV: torch.Tensor, matrices: list[np.ndarray]) -> torch.Tensor:
@@ -291,36 +298,30 @@ class LowPass:
 
     Parameters
     ----------
-    mask_XYZ : ndarray of bool
+    brain : Brain
         Of the output.
-    voxel_sizes, voxel_sizes_in : ndarray (3,)
-        Of the output and of the input, mm.
+    voxel_sizes_in : ndarray (3,)
+        Of the input, mm.
     fraction : float
         The limit along each axis, as a fraction of the Nyquist frequency of the coarser of both.
 
     Examples
     --------
-    >>> mask = np.ones((12, 12, 12), bool)
-    >>> lowpass = LowPass(mask, np.ones(3), np.ones(3), 0.5)
+    >>> brain = Brain(np.ones((12, 12, 12), bool), Grid((12, 12, 12), np.eye(4)))
+    >>> lowpass = LowPass(brain, np.ones(3), 0.5)
     >>> ramp = torch.arange(12.0).repeat(144)[None]
     >>> bool((lowpass(ramp) - ramp).abs().max() < 1e-3)
     True
     """
 
-    def __init__(
-        self,
-        mask_XYZ: np.ndarray,
-        voxel_sizes: np.ndarray,
-        voxel_sizes_in: np.ndarray,
-        fraction: float,
-    ) -> None:
+    def __init__(self, brain: Brain, voxel_sizes_in: np.ndarray, fraction: float) -> None:
         if not 0 < fraction <= 1:
             raise ValueError(f"the fraction of the Nyquist frequency is {fraction}, not in (0, 1]")
-        start, stop = bounding_box(mask_XYZ)
-        inside = mask_XYZ[_slices(start, stop)]
+        inside = brain.bounded().mask
         self._shape = inside.shape
         self._pick = torch.as_tensor(np.flatnonzero(inside.ravel()))
-        spacings = np.maximum(voxel_sizes, voxel_sizes_in) / fraction / voxel_sizes
+        sizes = brain.voxel_sizes
+        spacings = np.maximum(sizes, voxel_sizes_in) / fraction / sizes
         self._forth = [_tents(n, mm) for n, mm in zip(inside.shape, spacings, strict=True)]
         self._back = [matrix.T for matrix in self._forth]
         self._gram = _gram(self._back, inside)
@@ -393,8 +394,8 @@ def _gram(
         products.append({by: matrix * padded[1 + by :][: len(matrix)] for by in (-1, 0, 1)})
     volume = torch.as_tensor(inside_XYZ, dtype=torch.float64)
     return {
-        steps: apply_axes(volume, [products[a][by] for a, by in enumerate(steps)])
-        for steps in product((-1, 0, 1), repeat=3)
+        (x, y, z): apply_axes(volume, [products[0][x], products[1][y], products[2][z]])
+        for x, y, z in product((-1, 0, 1), repeat=3)
     }
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import attrs
 import numpy as np
-import torch
 
-from dmri7t.signal.coherence import residual_correlation
 from dmri7t.signal.harmonics import FitPlan
-from dmri7t.signal.represent import Representation
+
+
+def _by_axis(values: Iterable[float]) -> tuple[float, float, float]:
+    x, y, z = (float(value) for value in values)
+    return x, y, z
 
 
 @attrs.frozen
@@ -34,12 +37,26 @@ class Description:
         see :func:`dmri7t.signal.coherence.residual_correlation`.
     """
 
-    voxel_sizes: tuple[float, float, float] = attrs.field(converter=lambda v: _floats(v))
+    voxel_sizes: tuple[float, float, float] = attrs.field(converter=_by_axis)
     bval: float = attrs.field(converter=float)
     n_directions: int = attrs.field(converter=int)
     sigma: float = attrs.field(converter=float)
     spread: float = attrs.field(converter=float)
-    correlation: tuple[float, float, float] = attrs.field(converter=lambda v: _floats(v))
+    correlation: tuple[float, float, float] = attrs.field(converter=_by_axis)
+
+    def turned(self, axes: Sequence[int]) -> Description:
+        """The same shell with its axes in another order.
+
+        Examples
+        --------
+        >>> shell = Description((1, 2, 3), 1000, 30, 0.05, 1.0, (0.1, 0.2, 0.3))
+        >>> shell.turned([2, 0, 1]).voxel_sizes
+        (3.0, 1.0, 2.0)
+        """
+        sizes, correlation = (
+            [values[axis] for axis in axes] for values in (self.voxel_sizes, self.correlation)
+        )
+        return attrs.evolve(self, voxel_sizes=sizes, correlation=correlation)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for files."""
@@ -50,10 +67,6 @@ class Description:
     def from_dict(cls, values: dict[str, Any]) -> Description:
         """Read what :meth:`as_dict` gave; other keys are left alone."""
         return cls(**{field.name: values[field.name] for field in attrs.fields(cls)})
-
-
-def _floats(values: Any) -> tuple[float, ...]:
-    return tuple(float(v) for v in values)
 
 
 def direction_spread(plan: FitPlan) -> float:
@@ -69,35 +82,3 @@ def direction_spread(plan: FitPlan) -> float:
     order = min(plan.order, 4)
     even = (2 * order + 1) * 4 * np.pi / plan.n_directions
     return float(plan.noise_L[order // 2] / even)
-
-
-def describe(
-    signal_NV: torch.Tensor,
-    made: Representation,
-    bval: float,
-    mask_XYZ: np.ndarray,
-    voxel_sizes: np.ndarray,
-) -> Description:
-    """Read the numbers off a shell.
-
-    Parameters
-    ----------
-    signal_NV : Tensor (N, V)
-        Volumes of the shell in scanner units, mask voxels only.
-    made : Representation
-        Of the same shell.
-    bval : float
-        s/mm2.
-    mask_XYZ : ndarray of bool
-        V true voxels, C order.
-    voxel_sizes : ndarray (3,)
-        mm.
-    """
-    return Description(
-        voxel_sizes=voxel_sizes,
-        bval=bval,
-        n_directions=made.plan.n_directions,
-        sigma=made.sigma_V.median(),
-        spread=direction_spread(made.plan),
-        correlation=residual_correlation(signal_NV, mask_XYZ, made.plan),
-    )

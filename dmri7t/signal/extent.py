@@ -63,8 +63,9 @@ def cut(mask_XYZ: np.ndarray) -> bool:
 
 def empty_slices(mask_XYZ: np.ndarray) -> tuple[int, int, int]:
     """How many slices across each axis hold nothing, with some that do on both sides."""
-    counts = []
-    for axis in range(3):
+
+    def across(axis: int) -> int:
         filled = np.flatnonzero(_areas(mask_XYZ, axis))
-        counts.append(int(filled[-1] - filled[0] + 1 - len(filled)) if len(filled) else 0)
-    return tuple(counts)
+        return int(filled[-1] - filled[0] + 1 - len(filled)) if len(filled) else 0
+
+    return across(0), across(1), across(2)

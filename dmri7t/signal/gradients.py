@@ -10,6 +10,7 @@ import attrs
 import numpy as np
 
 from dmri7t.errors import InputError
+from dmri7t.signal.grids import as_floats
 
 B0_THRESHOLD = 100.0
 """b-values (s/mm2) up to this one count as b = 0; HCP's 7T b0s are 55 to 65."""
@@ -47,8 +48,8 @@ class GradientTable:
         Unit vectors in the scanner frame; zero where there is no direction.
     """
 
-    bvals: np.ndarray = attrs.field(converter=lambda x: np.asarray(x, float))
-    directions: np.ndarray = attrs.field(converter=lambda x: np.asarray(x, float))
+    bvals: np.ndarray = attrs.field(converter=as_floats)
+    directions: np.ndarray = attrs.field(converter=as_floats)
 
     def __attrs_post_init__(self) -> None:
         if self.directions.shape != (len(self.bvals), 3):

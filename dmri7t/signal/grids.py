@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import attrs
 import numpy as np
+from numpy.typing import ArrayLike
 
 SEVEN_TO_THREE = 1.05 / 1.25
 """Voxel size of HCP's 7T diffusion scans over that of its 3T ones."""
+
+
+def _three(shape: Sequence[int]) -> tuple[int, int, int]:
+    """Voxels along the first three axes."""
+    x, y, z = (int(n) for n in shape[:3])
+    return x, y, z
+
+
+def as_floats(values: ArrayLike) -> np.ndarray:
+    """An array of float64, whatever it was."""
+    return np.asarray(values, float)
 
 
 @attrs.frozen(eq=False)
@@ -20,8 +34,8 @@ class Grid:
         From voxel indices to scanner coordinates in mm.
     """
 
-    shape: tuple[int, int, int] = attrs.field(converter=lambda s: tuple(int(n) for n in s[:3]))
-    affine: np.ndarray = attrs.field(converter=lambda a: np.asarray(a, float))
+    shape: tuple[int, int, int] = attrs.field(converter=_three)
+    affine: np.ndarray = attrs.field(converter=as_floats)
 
     @property
     def voxel_sizes(self) -> np.ndarray:

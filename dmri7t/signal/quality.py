@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 
+from dmri7t.signal.consistency import BeforeAfter
 from dmri7t.signal.orders import ORDERS
 
 WORDS = {
@@ -71,22 +71,12 @@ def evenly(indices: list[int], n: int = COMPARED) -> list[int]:
     return [indices[i] for i in places]
 
 
-def compare_groups(
-    input_NV: torch.Tensor,
-    output_NV: torch.Tensor,
-    back: Callable[[torch.Tensor], torch.Tensor],
-    groups: dict[str, list[int]],
-) -> dict[str, float]:
+def compare_groups(scans: BeforeAfter, groups: dict[str, list[int]]) -> dict[str, float]:
     """NMSE of the output, brought back to the input's grid, against the input.
 
     Parameters
     ----------
-    input_NV : Tensor (N, V)
-        On the input's grid.
-    output_NV : Tensor (N, V')
-        The same volumes on the output's.
-    back : callable
-        From the output's mask to the input's: :class:`dmri7t.signal.consistency.Back`.
+    scans : BeforeAfter
     groups : dict
         Volumes of the b0s and of every shell, by name. At most :data:`COMPARED` of each are
         looked at.
@@ -101,11 +91,11 @@ def compare_groups(
         rows = evenly(indices)
         errors[name] = energies[name] = 0.0
         for row in rows:
-            difference_V = back(output_NV[row : row + 1])[0] - input_NV[row]
+            difference_V, input_V = scans.difference(row), scans.input_NV[row]
             # a group counts in "all" by its volumes, not by how many were looked at
             weight = len(indices) / len(rows)
             errors[name] += weight * float(difference_V.square().sum(dtype=torch.float64))
-            energies[name] += weight * float(input_NV[row].square().sum(dtype=torch.float64))
+            energies[name] += weight * float(input_V.square().sum(dtype=torch.float64))
     nmse = {name: errors[name] / max(energies[name], 1e-30) for name in groups}
     nmse["all"] = sum(errors.values()) / max(sum(energies.values()), 1e-30)
     return nmse

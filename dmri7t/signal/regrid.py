@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from dmri7t.signal.grids import Grid, voxel_coordinates
-from dmri7t.signal.resample import apply_axes, bounding_box, nearest_in_mask, spline_matrix
+from dmri7t.signal.grids import voxel_coordinates
+from dmri7t.signal.resample import apply_axes, nearest_in_mask, spline_matrix
+from dmri7t.signal.shell import Brain
 
 MARGIN = 4
 """Voxels around the mask that take part: a cubic B-spline's reach fades to 0.5 % over them."""
@@ -22,25 +23,21 @@ class Regrid:
 
     Parameters
     ----------
-    mask_XYZ, grid
+    brain : Brain
         Source; grids must have parallel axes.
-    mask_out_XYZ, grid_out
+    brain_out : Brain
         Target.
     """
 
-    def __init__(
-        self, mask_XYZ: np.ndarray, grid: Grid, mask_out_XYZ: np.ndarray, grid_out: Grid
-    ) -> None:
-        start, stop = bounding_box(mask_XYZ, MARGIN)
-        start_out, stop_out = bounding_box(mask_out_XYZ)
-        inside = mask_XYZ[_slices(start, stop)]
-        inside_out = mask_out_XYZ[_slices(start_out, stop_out)]
-        source, target = grid.crop(start, stop), grid_out.crop(start_out, stop_out)
+    def __init__(self, brain: Brain, brain_out: Brain) -> None:
+        inside = brain.bounded(MARGIN)
+        inside_out = brain_out.bounded()
+        source, target = inside.grid, inside_out.grid
         coordinates = voxel_coordinates(source, target)
         self._matrices = [spline_matrix(source.shape[a], coordinates[a]) for a in range(3)]
         self._shape = source.shape
-        self._fill = torch.as_tensor(nearest_in_mask(inside).ravel())
-        self._pick = torch.as_tensor(np.flatnonzero(inside_out.ravel()))
+        self._fill = torch.as_tensor(nearest_in_mask(inside.mask).ravel())
+        self._pick = torch.as_tensor(np.flatnonzero(inside_out.mask.ravel()))
 
     @property
     def n_out(self) -> int:
@@ -56,7 +53,3 @@ class Regrid:
             fine = apply_axes(box, self._matrices)
             torch.index_select(fine.flatten(1), 1, self._pick, out=out_TV[rows])
         return out_TV
-
-
-def _slices(start: tuple[int, ...], stop: tuple[int, ...]) -> tuple[slice, ...]:
-    return tuple(slice(a, b) for a, b in zip(start, stop, strict=True))

@@ -1,43 +1,16 @@
-"""From the volumes of one shell to what the model sees: harmonics, RISH and their noise."""
+"""From the volumes of one shell to harmonics of S / S0 and the level of its noise."""
 
 from __future__ import annotations
 
-import attrs
-import numpy as np
 import torch
 
-from dmri7t.signal.harmonics import FitPlan, fit, plan_fit
-from dmri7t.signal.rish import model_rows, noise_share, rish
+from dmri7t.signal.harmonics import FitPlan, fit
 
 B0_FLOOR = 0.25
 """Lowest b0 that is divided by, as a fraction of the median b0 in the mask."""
 
 CEILING = 2.0
 """Largest S / S0 that is believed; more is a flaw of the scan."""
-
-
-@attrs.frozen(eq=False)
-class Representation:
-    """What one shell says about every voxel.
-
-    Parameters
-    ----------
-    sh_CV : Tensor (C, V)
-        Gain-corrected coefficients of S / S0.
-    rish_LV : Tensor (3, V)
-        R_0, R_2, R_4 of these coefficients; a zero row where the order was not fitted.
-    noise_LV : Tensor (3, V)
-        The noise's expected share of each.
-    sigma_V : Tensor (V,)
-        Standard deviation of the noise over the b0.
-    plan : FitPlan
-    """
-
-    sh_CV: torch.Tensor
-    rish_LV: torch.Tensor
-    noise_LV: torch.Tensor
-    sigma_V: torch.Tensor
-    plan: FitPlan
 
 
 def floor_b0(b0_V: torch.Tensor) -> torch.Tensor:
@@ -77,43 +50,27 @@ def residual_sigma(normalized_NV: torch.Tensor, b0_V: torch.Tensor, plan: FitPla
     return float((power_V.median() / median_to_mean).sqrt())
 
 
-def represent(
-    signal_NV: torch.Tensor,
-    b0_V: torch.Tensor,
-    directions_N3: np.ndarray,
-    n_b0: int = 1,
-    order: int | None = None,
-    laplace_beltrami: float | None = None,
-) -> Representation:
-    """Represent one shell.
+def fit_shell(
+    signal_NV: torch.Tensor, b0_V: torch.Tensor, plan: FitPlan
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Fit harmonics to one shell, and tell its noise from what they leave.
 
     Parameters
     ----------
     signal_NV : Tensor (N, V)
-        Volumes of the shell in scanner units, mask voxels only.
+        In units of the scanner.
     b0_V : Tensor (V,)
         Mean b0.
-    directions_N3 : ndarray (N, 3)
-        Unit vectors, scanner frame.
-    n_b0 : int
-        How many b0 volumes the mean is made of: its own noise is part of sigma.
-    order, laplace_beltrami
-        See :func:`dmri7t.signal.harmonics.plan_fit`.
+    plan : FitPlan
+
+    Returns
+    -------
+    sh_CV : Tensor (C, V)
+        Gain-corrected coefficients of S / S0.
+    sigma_V : Tensor (V,)
+        Standard deviation of the noise over the b0.
     """
-    plan = plan_fit(directions_N3, order, laplace_beltrami)
     normalized_NV = normalize(signal_NV, b0_V)
     sh_CV = fit(normalized_NV, plan)
     sigma = residual_sigma(normalized_NV, b0_V, plan)
-    sigma_V = (sigma / floor_b0(b0_V)).clamp_max(1.0)
-    noise_LV = noise_share(plan, sigma_V)
-    rish_LV = rish(sh_CV)
-    # noise of the divisor scales all coefficients of a voxel together: relative variance
-    # sigma^2 / n_b0 of every R_l's amplitude, and as much again of its expectation
-    noise_LV = noise_LV + rish_LV * (sigma_V.square() / max(n_b0, 1))
-    return Representation(
-        sh_CV=sh_CV,
-        rish_LV=model_rows(rish_LV),
-        noise_LV=model_rows(noise_LV),
-        sigma_V=sigma_V,
-        plan=plan,
-    )
+    return sh_CV, (sigma / floor_b0(b0_V)).clamp_max(1.0)

@@ -7,6 +7,7 @@ mode="mirror"`` does.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -156,12 +157,24 @@ def bounding_box(
     mask_XYZ: np.ndarray, margin: int = 0
 ) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
     """Smallest box around a mask, widened by ``margin`` voxels within the image: start, stop."""
-    start, stop = [], []
+    start, stop = [0, 0, 0], [0, 0, 0]
     for axis in range(3):
         others = tuple(a for a in range(3) if a != axis)
         line = np.flatnonzero(np.any(mask_XYZ, axis=others))
         if not len(line):
             raise ValueError("the mask is empty")
-        start.append(max(0, int(line[0]) - margin))
-        stop.append(min(mask_XYZ.shape[axis], int(line[-1]) + 1 + margin))
-    return tuple(start), tuple(stop)
+        start[axis] = max(0, int(line[0]) - margin)
+        stop[axis] = min(mask_XYZ.shape[axis], int(line[-1]) + 1 + margin)
+    return (start[0], start[1], start[2]), (stop[0], stop[1], stop[2])
+
+
+def box_slices(start: Sequence[int], stop: Sequence[int]) -> tuple[slice, slice, slice]:
+    """Index of the voxels from ``start`` up to, not including, ``stop``.
+
+    Examples
+    --------
+    >>> box_slices((0, 1, 2), (3, 4, 5))
+    (slice(0, 3, None), slice(1, 4, None), slice(2, 5, None))
+    """
+    x, y, z = (slice(a, b) for a, b in zip(start, stop, strict=True))
+    return x, y, z

@@ -1,12 +1,25 @@
-"""A brain on its grid, and what one shell of a scan says of it."""
+"""A brain on its grid, what was measured of one shell in it, and what the shell says."""
 
 from __future__ import annotations
 
 import attrs
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 
+from dmri7t.signal.coherence import N_COHERENT, coherent_rish, residual_correlation
+from dmri7t.signal.describe import Description, direction_spread
 from dmri7t.signal.grids import Grid
+from dmri7t.signal.harmonics import FitPlan, plan_fit
+from dmri7t.signal.orders import ORDERS
+from dmri7t.signal.represent import fit_shell
+from dmri7t.signal.resample import bounding_box, box_slices
+from dmri7t.signal.rish import debias, model_rows, noise_share, rish
+from dmri7t.signal.slices import slice_loss
+
+
+def _as_mask(mask: ArrayLike) -> np.ndarray:
+    return np.asarray(mask, bool)
 
 
 @attrs.frozen(eq=False)
@@ -39,7 +52,7 @@ class Brain:
     ValueError: a mask of shape (1, 1, 2) on a grid of shape (1, 1, 3)
     """
 
-    mask: np.ndarray = attrs.field(converter=lambda mask: np.asarray(mask, bool))
+    mask: np.ndarray = attrs.field(converter=_as_mask)
     grid: Grid
 
     def __attrs_post_init__(self) -> None:
@@ -79,7 +92,195 @@ class Brain:
             )
         return volumes[..., torch.as_tensor(self.mask, device=volumes.device)]
 
+    def bounded(self, margin: int = 0) -> Brain:
+        """Return the smallest box around the mask, widened by some voxels within the image."""
+        return self.crop(box_slices(*bounding_box(self.mask, margin)))
+
     def crop(self, box: tuple[slice, slice, slice]) -> Brain:
         """Return the part within a box; its slices have a start and a stop within the image."""
-        start, stop = tuple(s.start for s in box), tuple(s.stop for s in box)
-        return Brain(self.mask[box], self.grid.crop(start, stop))
+        x, y, z = box
+        grid = self.grid.crop((x.start, y.start, z.start), (x.stop, y.stop, z.stop))
+        return Brain(self.mask[box], grid)
+
+
+def _check_shapes(shapes: dict[str, tuple[tuple[int, ...], tuple[int, ...]]]) -> None:
+    """Refuse arrays whose shape is not the expected one, each by its name."""
+    for name, (found, expected) in shapes.items():
+        if tuple(found) != expected:
+            raise ValueError(f"{name}: of shape {tuple(found)}, expected {expected}")
+
+
+@attrs.frozen(eq=False)
+class ShellSignal:
+    """What was measured of one shell in a brain.
+
+    Parameters
+    ----------
+    signal_NV : Tensor (N, V)
+        Volumes of the shell in scanner units.
+    b0_V : Tensor (V,)
+        Mean b0.
+    directions_N3 : ndarray (N, 3)
+        Unit vectors, scanner frame.
+    bval : float
+        s/mm2.
+    n_b0 : int
+        How many b0 volumes the mean is made of: its own noise is part of sigma.
+    brain : Brain
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit each other.
+    """
+
+    signal_NV: torch.Tensor
+    b0_V: torch.Tensor
+    directions_N3: np.ndarray
+    bval: float
+    n_b0: int
+    brain: Brain
+
+    def __attrs_post_init__(self) -> None:
+        n, n_voxels = len(self.directions_N3), self.brain.n_voxels
+        _check_shapes(
+            {
+                "signal": (self.signal_NV.shape, (n, n_voxels)),
+                "mean b0": (self.b0_V.shape, (n_voxels,)),
+                "directions": (self.directions_N3.shape, (n, 3)),
+            }
+        )
+
+
+@attrs.frozen(eq=False)
+class Shell:
+    """What one shell says of every voxel of a brain; made by :meth:`from_signal`.
+
+    Parameters
+    ----------
+    brain : Brain
+    directions_N3 : ndarray (N, 3)
+        Unit vectors, scanner frame.
+    plan : FitPlan
+        How the coefficients were fitted.
+    sh_CV : Tensor (C, V)
+        Gain-corrected coefficients of S / S0.
+    rish_3V : Tensor (3, V)
+        R_0, R_2, R_4 of these coefficients; a zero row where the order was not fitted.
+    noise_3V : Tensor (3, V)
+        The noise's expected share of each.
+    coherent_9V : Tensor (9, V)
+        RISH together with the neighbours, see :func:`dmri7t.signal.coherence.coherent_rish`.
+    sigma_V : Tensor (V,)
+        Standard deviation of the noise over the b0.
+    loss_V : Tensor (V,)
+        What slices lost in single volumes, see :func:`dmri7t.signal.slices.slice_loss`.
+    description : Description
+        The shell in numbers.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit each other.
+    """
+
+    brain: Brain
+    directions_N3: np.ndarray
+    plan: FitPlan
+    sh_CV: torch.Tensor
+    rish_3V: torch.Tensor
+    noise_3V: torch.Tensor
+    coherent_9V: torch.Tensor
+    sigma_V: torch.Tensor
+    loss_V: torch.Tensor
+    description: Description
+
+    def __attrs_post_init__(self) -> None:
+        n_voxels, n_orders = self.brain.n_voxels, len(ORDERS)
+        _check_shapes(
+            {
+                "directions": (self.directions_N3.shape, (self.plan.n_directions, 3)),
+                "coefficients": (self.sh_CV.shape, (len(self.plan.matrix_CN), n_voxels)),
+                "RISH": (self.rish_3V.shape, (n_orders, n_voxels)),
+                "noise": (self.noise_3V.shape, (n_orders, n_voxels)),
+                "coherent RISH": (self.coherent_9V.shape, (N_COHERENT, n_voxels)),
+                "sigma": (self.sigma_V.shape, (n_voxels,)),
+                "loss of slices": (self.loss_V.shape, (n_voxels,)),
+            }
+        )
+
+    @classmethod
+    def from_signal(
+        cls,
+        measured: ShellSignal,
+        order: int | None = None,
+        laplace_beltrami: float | None = None,
+    ) -> Shell:
+        """Represent and describe one shell.
+
+        Parameters
+        ----------
+        measured : ShellSignal
+        order, laplace_beltrami
+            See :func:`dmri7t.signal.harmonics.plan_fit`.
+        """
+        brain, signal_NV = measured.brain, measured.signal_NV
+        plan = plan_fit(measured.directions_N3, order, laplace_beltrami)
+        sh_CV, sigma_V = fit_shell(signal_NV, measured.b0_V, plan)
+        rish_LV = rish(sh_CV)
+        # noise of the divisor scales all coefficients of a voxel together: relative variance
+        # sigma^2 / n_b0 of every R_l's amplitude, and as much again of its expectation
+        noise_LV = noise_share(plan, sigma_V)
+        noise_LV = noise_LV + rish_LV * (sigma_V.square() / max(measured.n_b0, 1))
+        description = Description(
+            voxel_sizes=brain.voxel_sizes,
+            bval=measured.bval,
+            n_directions=plan.n_directions,
+            sigma=sigma_V.median(),
+            spread=direction_spread(plan),
+            correlation=residual_correlation(signal_NV, brain.mask, plan),
+        )
+        return cls(
+            brain=brain,
+            directions_N3=measured.directions_N3,
+            plan=plan,
+            sh_CV=sh_CV,
+            rish_3V=model_rows(rish_LV),
+            noise_3V=model_rows(noise_LV),
+            coherent_9V=coherent_rish(sh_CV, brain.mask),
+            sigma_V=sigma_V,
+            loss_V=slice_loss(signal_NV, brain.mask),
+            description=description,
+        )
+
+    @property
+    def n_orders(self) -> int:
+        """How many of the orders 0, 2, 4 were fitted."""
+        return min(len(ORDERS), self.plan.order // 2 + 1)
+
+    @property
+    def debiased_3V(self) -> torch.Tensor:
+        """RISH without the noise's expected share, (3, V), never below zero."""
+        return debias(self.rish_3V, self.noise_3V)
+
+    def crop(self, box: tuple[slice, slice, slice]) -> Shell:
+        """Return the voxels within a box; fit and description stay those of the whole shell.
+
+        Parameters
+        ----------
+        box : tuple of three slices
+            With a start and a stop within the image.
+        """
+        within = np.zeros_like(self.brain.mask)
+        within[box] = True
+        kept_V = torch.as_tensor(within[self.brain.mask], device=self.sh_CV.device)
+        return attrs.evolve(
+            self,
+            brain=self.brain.crop(box),
+            sh_CV=self.sh_CV[:, kept_V],
+            rish_3V=self.rish_3V[:, kept_V],
+            noise_3V=self.noise_3V[:, kept_V],
+            coherent_9V=self.coherent_9V[:, kept_V],
+            sigma_V=self.sigma_V[kept_V],
+            loss_V=self.loss_V[kept_V],
+        )

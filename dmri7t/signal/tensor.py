@@ -75,13 +75,12 @@ def fit_tensor(
     """
     # in ms/um2 all columns are of order one, so that float32 is enough
     design_N7 = design_matrix(np.asarray(bvals_N) / 1000, directions_N3)
-    kind = {"dtype": torch.float32, "device": signal_NV.device}
-    design = torch.as_tensor(design_N7, **kind)
-    ordinary_7N = torch.as_tensor(np.linalg.pinv(design_N7), **kind)
-    products_PN = torch.as_tensor(
-        np.stack([design_N7[:, i] * design_N7[:, j] for i, j in _PAIRS]), **kind
+    products = np.stack([design_N7[:, i] * design_N7[:, j] for i, j in _PAIRS])
+    design, ordinary_7N, products_PN = (
+        torch.as_tensor(matrix, dtype=torch.float32, device=signal_NV.device)
+        for matrix in (design_N7, np.linalg.pinv(design_N7), products)
     )
-    out_6V = torch.empty((6, signal_NV.shape[1]), **kind)
+    out_6V = torch.empty(6, signal_NV.shape[1], dtype=torch.float32, device=signal_NV.device)
     for first in range(0, signal_NV.shape[1], CHUNK):
         chunk = slice(first, first + CHUNK)
         signal = signal_NV[:, chunk].to(torch.float32)
@@ -99,21 +98,21 @@ def fit_tensor(
 
 def _solve(normal_PV: torch.Tensor, right_7V: torch.Tensor) -> torch.Tensor:
     """Solve 7 x 7 systems, all voxels at once, by Cholesky; only the lower triangle is given."""
-    place = {pair: row for row, pair in enumerate(_PAIRS)}
+    row_of = {pair: row for row, pair in enumerate(_PAIRS)}
     low: dict[tuple[int, int], torch.Tensor] = {}
     for i in range(7):
         for j in range(i + 1):
-            value = normal_PV[place[i, j]].clone()
+            value = normal_PV[row_of[i, j]].clone()
             for k in range(j):
                 value.addcmul_(low[i, k], low[j, k], value=-1)
             if i == j:
                 # a pivot that rounding has eaten is held up, so that all stays finite; the
                 # diagonal holds the inverse root, so that divisions become products
-                least = normal_PV[place[i, j]] * 1e-6
+                least = normal_PV[row_of[i, j]] * 1e-6
                 low[i, j] = torch.maximum(value, least).clamp_min_(1e-18).rsqrt_()
             else:
                 low[i, j] = value.mul_(low[j, j])
-    solution = []
+    solution: list[torch.Tensor] = []
     for i in range(7):
         value = right_7V[i].clone()
         for k in range(i):

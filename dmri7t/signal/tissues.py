@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from dmri7t.signal.consistency import BeforeAfter
 from dmri7t.signal.quality import evenly
 from dmri7t.signal.spaces import TISSUES
 
@@ -55,18 +56,14 @@ def tissue_rows(
 
 
 def tissue_nmse(
-    labels_V: np.ndarray,
-    input_NV: torch.Tensor,
-    output_NV: torch.Tensor,
-    back: Callable[[torch.Tensor], torch.Tensor],
-    groups: dict[str, list[int]],
+    labels_V: np.ndarray, scans: BeforeAfter, groups: dict[str, list[int]]
 ) -> dict[str, float]:
     """NMSE of the output, brought back to the input's grid, in each tissue.
 
     Parameters
     ----------
     labels_V : ndarray of int
-    input_NV, output_NV, back, groups
+    scans, groups
         As in :func:`dmri7t.signal.quality.compare_groups`, with the same volumes.
     """
     index = torch.from_numpy(labels_V.astype(np.int64))
@@ -74,11 +71,9 @@ def tissue_nmse(
     for indices in groups.values():
         rows = evenly(indices)
         for row in rows:
-            measured_V = input_NV[row]
-            difference_V = back(output_NV[row : row + 1])[0] - measured_V
-            for place, values in enumerate((difference_V, measured_V)):
+            for i, values in enumerate((scans.difference(row), scans.input_NV[row])):
                 energy = torch.bincount(index, values.double().square(), len(TISSUES) + 1)
-                sums[place] += energy * (len(indices) / len(rows))
+                sums[i] += energy * (len(indices) / len(rows))
     ratio = sums[0] / sums[1].clamp(min=1e-30)
     return {name: float(ratio[label]) for label, name in enumerate(TISSUES, start=1)}
 

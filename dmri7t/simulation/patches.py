@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import attrs
 import numpy as np
 import torch
 
-from dmri7t.signal.coherence import coherent_rish
-from dmri7t.signal.describe import Description, describe
-from dmri7t.signal.represent import floor_b0, represent
+from dmri7t.signal.grids import Grid
+from dmri7t.signal.represent import floor_b0
 from dmri7t.signal.rish import rish
+from dmri7t.signal.shell import Brain, Shell, ShellSignal
 from dmri7t.simulation.acquisition import (
     Protocol,
     draw_protocol,
@@ -43,39 +41,25 @@ class Patch:
 
     Parameters
     ----------
-    rish : Tensor (3, X, Y, Z)
-        R_0, R_2, R_4 of the noisy 3T scan; zero outside the mask.
-    noise : Tensor (3, X, Y, Z)
-        The noise's expected share of them.
-    coherent : Tensor (9, X, Y, Z)
-        RISH together with the neighbours.
-    described : Description
-        The 3T shell in numbers.
-    mask : Tensor (X, Y, Z) bool
+    shell : Shell
+        The noisy 3T shell.
     target : Tensor (3, X, Y, Z)
         RISH of the noise-free target at the 3T voxels.
     target_high : Tensor (3, X', Y', Z')
         The same on the 7T grid.
-    mask_high : Tensor (X', Y', Z') bool
-    axes_low, axes_high : tuple of three ndarrays
-        Coordinates of both grids in mm.
+    brain_high : Brain
+        On the 7T grid.
     signal, b0 : Tensor (N, X, Y, Z), (X, Y, Z)
-        The noisy 3T shell and mean b0 themselves.
+        The noisy 3T shell and mean b0 themselves, beyond the mask too.
     protocol : Protocol
     high : Tensor (1 + 15, X', Y', Z')
         Noise-free b0 and harmonics of the target.
     """
 
-    rish: torch.Tensor
-    noise: torch.Tensor
-    coherent: torch.Tensor
-    described: Description
-    mask: torch.Tensor
+    shell: Shell
     target: torch.Tensor
     target_high: torch.Tensor
-    mask_high: torch.Tensor
-    axes_low: Axes
-    axes_high: Axes
+    brain_high: Brain
     signal: torch.Tensor
     b0: torch.Tensor
     protocol: Protocol
@@ -95,6 +79,14 @@ def block_axes(
         for a in range(3)
     )
     return low, high
+
+
+def axes_grid(axes: Axes, voxel_sizes: np.ndarray) -> Grid:
+    """Return the grid of voxels with these coordinates and sizes, mm."""
+    affine = np.diag([*voxel_sizes, 1.0])
+    affine[:3, 3] = [along[0] for along in axes]
+    x, y, z = (len(along) for along in axes)
+    return Grid((x, y, z), affine)
 
 
 def normalized_rish(sampled: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -137,28 +129,32 @@ def draw_patches(
         rendering costs far more than measuring.
     """
     rng = np.random.default_rng(seed)
-    brain, micro = Phantom.draw(rng), Microstructure.draw(rng)
+    phantom, micro = Phantom.draw(rng), Microstructure.draw(rng)
     protocol = draw_protocol(rng) if protocol is None else protocol
-    centre = _centre_inside(brain, protocol, size, rng)
+    centre = _centre_inside(phantom, protocol, size, rng)
     low, high = block_axes(centre, size, protocol)
-    block = render(brain, micro, protocol, low, high)
+    block = render(phantom, micro, protocol, low, high)
     edge = rng.uniform(-9.0, -1.0) if rng.random() < WIDE_MASKS else rng.uniform(-1.0, 1.5)
     mask, mask_high = block.depth > edge, block.depth_high > edge
+    sizes = protocol.voxel_sizes
+    brain = Brain(mask.numpy(), axes_grid(low, sizes))
+    brain_high = Brain(mask_high.numpy(), axes_grid(high, sizes * protocol.ratio))
     target = normalized_rish(block.high_on_low, mask)
     target_high = normalized_rish(block.high, mask_high)
     patches = []
     for scan in range(n_scans):
         if scan:
             protocol = other_table(protocol, rng)
+        noisy = measure(block.low, protocol, low, rng)
+        b0, signal = noisy[: protocol.n_b0].mean(0), noisy[protocol.n_b0 :]
         patches.append(
             Patch(
-                **_scan(block.low, mask, low, protocol, rng),
-                mask=mask,
+                shell=Shell.from_signal(measured(b0, signal, protocol, brain)),
                 target=target,
                 target_high=target_high,
-                mask_high=mask_high,
-                axes_low=low,
-                axes_high=high,
+                brain_high=brain_high,
+                signal=signal,
+                b0=b0,
                 protocol=protocol,
                 high=block.high,
             )
@@ -166,37 +162,37 @@ def draw_patches(
     return patches
 
 
-def _scan(
-    sampled: torch.Tensor,
-    mask: torch.Tensor,
-    axes: Axes,
-    protocol: Protocol,
-    rng: np.random.Generator,
-) -> dict[str, Any]:
-    """Measure and represent: the fields of :class:`Patch` that one scan fills."""
-    noisy = measure(sampled, protocol, axes, rng)
-    b0, shell = noisy[: protocol.n_b0].mean(0), noisy[protocol.n_b0 :]
-    signal_NV, inside = shell[:, mask], mask.numpy()
-    rep = represent(signal_NV, b0[mask], protocol.directions, protocol.n_b0)
-    maps = {
-        "rish": rep.rish_LV,
-        "noise": rep.noise_LV,
-        "coherent": coherent_rish(rep.sh_CV, inside),
-    }
-    placed = {name: torch.zeros(len(values), *mask.shape) for name, values in maps.items()}
-    for name, values in maps.items():
-        placed[name][:, mask] = values
-    described = describe(signal_NV, rep, protocol.bval, inside, protocol.voxel_sizes)
-    return {**placed, "described": described, "b0": b0, "signal": shell}
+def measured(
+    b0: torch.Tensor, signal: torch.Tensor, protocol: Protocol, brain: Brain
+) -> ShellSignal:
+    """Take a brain's voxels out of a block's volumes.
+
+    Parameters
+    ----------
+    b0 : Tensor (X, Y, Z)
+        Mean b0.
+    signal : Tensor (N, X, Y, Z)
+    protocol : Protocol
+        By which the volumes were measured.
+    brain : Brain
+    """
+    return ShellSignal(
+        signal_NV=brain.pick(signal),
+        b0_V=brain.pick(b0),
+        directions_N3=protocol.directions,
+        bval=float(protocol.bval),
+        n_b0=protocol.n_b0,
+        brain=brain,
+    )
 
 
 def _centre_inside(
-    brain: Phantom, protocol: Protocol, size: int, rng: np.random.Generator
+    phantom: Phantom, protocol: Protocol, size: int, rng: np.random.Generator
 ) -> np.ndarray:
     """Find a centre (3,) in mm such that at least a quarter of the block is brain."""
     while True:
-        centre = rng.uniform(-0.9, 0.9, 3) * brain.semi_axes
+        centre = rng.uniform(-0.9, 0.9, 3) * phantom.semi_axes
         low, _ = block_axes(centre, size, protocol)
         coarse = tuple(axis[:: max(size // 8, 1)] for axis in low)
-        if (brain.depth(coarse) > 0).float().mean() > 0.25:
+        if (phantom.depth(coarse) > 0).float().mean() > 0.25:
             return centre

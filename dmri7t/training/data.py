@@ -163,7 +163,7 @@ class Patches(Dataset):
                 mask,
                 self.scale,
             ),
-            "conditions": inputs.conditions(example.describe(axes)),
+            "conditions": inputs.conditions(example.description.turned(axes)),
         }
         if self.paired:
             out["target"] = load(example.target) / self.scale.view(3, 1, 1, 1) * mask

@@ -12,6 +12,7 @@ import torch
 from dmri7t.files import whole_file
 from dmri7t.models.config import Range, RangeName
 from dmri7t.signal.describe import Description
+from dmri7t.signal.shell import Shell
 from dmri7t.simulation.patches import Patch
 
 
@@ -29,69 +30,84 @@ class TrainingExample:
     target_high : ndarray (3, X', Y', Z')
         Square root of the 7T RISH on its own grid.
     mask_high : ndarray (X', Y', Z') bool
-    voxel_sizes, bval, n_directions, sigma, spread, correlation : ndarray
-        The 3T shell in numbers, see :class:`dmri7t.signal.describe.Description`.
-    ratio : float
+    ratio : ndarray () float32
         7T over 3T voxel size.
+    description : Description
+        The 3T shell in numbers, of single precision as in its file.
     """
 
     rish: np.ndarray
     noise: np.ndarray
     coherent: np.ndarray
-    target: np.ndarray
     mask: np.ndarray
+    target: np.ndarray
     target_high: np.ndarray
     mask_high: np.ndarray
-    voxel_sizes: np.ndarray
     ratio: np.ndarray
-    bval: np.ndarray
-    n_directions: np.ndarray
-    sigma: np.ndarray
-    spread: np.ndarray
-    correlation: np.ndarray
+    description: Description
+
+    @classmethod
+    def from_shell(
+        cls,
+        shell: Shell,
+        target: torch.Tensor,
+        target_high: torch.Tensor,
+        mask_high: np.ndarray,
+        ratio: float,
+    ) -> TrainingExample:
+        """Keep of a shell what training needs.
+
+        Parameters
+        ----------
+        shell : Shell
+            Of the 3T block.
+        target : Tensor (3, X, Y, Z)
+            RISH of the 7T scan at the 3T voxels.
+        target_high : Tensor (3, X', Y', Z')
+            The same on its own grid.
+        mask_high : ndarray (X', Y', Z') of bool
+        ratio : float
+            7T over 3T voxel size.
+        """
+        place = shell.brain.place
+        return cls(
+            rish=_root(place(shell.rish_3V)),
+            noise=_root(place(shell.noise_3V)),
+            coherent=_root(place(shell.coherent_9V)),
+            mask=shell.brain.mask,
+            target=_root(target),
+            target_high=_root(target_high),
+            mask_high=mask_high,
+            ratio=np.array(ratio, np.float32),
+            description=Description.from_dict(_numbers(shell.description)),
+        )
 
     @classmethod
     def from_patch(cls, patch: Patch) -> TrainingExample:
         """Keep of a patch what training needs."""
-        return cls(
-            rish=_root(patch.rish),
-            noise=_root(patch.noise),
-            coherent=_root(patch.coherent),
-            target=_root(patch.target),
-            mask=patch.mask.numpy(),
-            target_high=_root(patch.target_high),
-            mask_high=patch.mask_high.numpy(),
-            ratio=np.float32(patch.protocol.ratio),
-            **numbers(patch.described),
-        )
-
-    def describe(self, axes: Sequence[int] = (0, 1, 2)) -> Description:
-        """The shell in numbers, its axes in another order."""
-        axes = list(axes)
-        return Description(
-            voxel_sizes=self.voxel_sizes[axes],
-            bval=self.bval,
-            n_directions=self.n_directions,
-            sigma=self.sigma,
-            spread=self.spread,
-            correlation=self.correlation[axes],
-        )
+        high, ratio = patch.brain_high.mask, patch.protocol.ratio
+        return cls.from_shell(patch.shell, patch.target, patch.target_high, high, ratio)
 
     def save(self, path: Path) -> None:
         """Write as .npz under its final name only when whole."""
+        fields = attrs.asdict(self, recurse=False)
+        fields |= _numbers(fields.pop("description"))
         with whole_file(path) as part:
-            np.savez(part, **attrs.asdict(self))
+            np.savez(part, **fields)
 
     @classmethod
     def load(cls, path: Path) -> TrainingExample:
         """Read what :meth:`save` wrote."""
-        with np.load(path) as arrays:
-            return cls(**{name: arrays[name] for name in arrays.files})
+        with np.load(path) as file:
+            arrays = {name: file[name] for name in file.files}
+        description = Description.from_dict(arrays)
+        maps = (field.name for field in attrs.fields(cls) if field.name != "description")
+        return cls(**{name: arrays[name] for name in maps}, description=description)
 
 
-def numbers(described: Description) -> dict[str, np.ndarray]:
-    """The numbers of a shell as arrays that an example keeps."""
-    return {name: np.asarray(value, np.float32) for name, value in described.as_dict().items()}
+def _numbers(description: Description) -> dict[str, np.ndarray]:
+    """The numbers of a shell as arrays, as a file keeps them."""
+    return {name: np.asarray(value, np.float32) for name, value in description.as_dict().items()}
 
 
 def _root(values: torch.Tensor) -> np.ndarray:

@@ -19,19 +19,16 @@ import torch
 
 from dmri7t.errors import InputError
 from dmri7t.files import write_whole
-from dmri7t.io.opened import OpenScan, open_checked
+from dmri7t.io.opened import open_checked
 from dmri7t.io.scan import Scan
 from dmri7t.io.source import open_dataset
 from dmri7t.models.fitted import SplitRecord
-from dmri7t.signal.coherence import coherent_rish
-from dmri7t.signal.describe import Description, describe
 from dmri7t.signal.gradients import ShellVolumes
 from dmri7t.signal.grids import Grid
-from dmri7t.signal.represent import represent
-from dmri7t.signal.resample import extend, interpolate, resample_mask
-from dmri7t.signal.rish import debias
+from dmri7t.signal.resample import box_slices, extend, interpolate, resample_mask
+from dmri7t.signal.shell import Brain, Shell
 from dmri7t.training.data import TrainingData, derive_seed
-from dmri7t.training.example import TrainingExample, numbers
+from dmri7t.training.example import TrainingExample
 from dmri7t.training.splits import split_subjects, strangers
 from dmri7t.training.team import Team
 
@@ -40,44 +37,6 @@ SAME_SHELL = 100.0
 
 FIELDS = ("3T", "7T")
 """Sessions of a BIDS data set, and HCP's two fields."""
-
-
-@attrs.frozen(eq=False)
-class ShellMaps:
-    """RISH of one shell of one scan.
-
-    Parameters
-    ----------
-    rish, noise : Tensor (3, X, Y, Z)
-        Zero outside the mask.
-    coherent : Tensor (9, X, Y, Z)
-        RISH together with the neighbours, zero outside the mask.
-    mask : ndarray (X, Y, Z) bool
-    grid : Grid
-    shell : ShellVolumes
-    described : Description
-    """
-
-    rish: torch.Tensor
-    noise: torch.Tensor
-    coherent: torch.Tensor
-    mask: np.ndarray
-    grid: Grid
-    shell: ShellVolumes
-    described: Description
-
-
-def represent_shell(scan: OpenScan, shell: ShellVolumes) -> ShellMaps:
-    """Read the volumes of one shell and represent them."""
-    signal_NV = scan.read(shell.indices)
-    directions = scan.table.directions[list(shell.indices)]
-    rep = represent(signal_NV, torch.from_numpy(scan.b0[scan.mask]), directions, scan.n_b0)
-    values = (rep.rish_LV, rep.noise_LV, coherent_rish(rep.sh_CV, scan.mask))
-    maps = [torch.zeros(len(v), *scan.mask.shape) for v in values]
-    for volume, inside in zip(maps, values, strict=True):
-        volume[:, torch.from_numpy(scan.mask)] = inside
-    described = describe(signal_NV, rep, shell.bval, scan.mask, scan.grid.voxel_sizes)
-    return ShellMaps(*maps, scan.mask, scan.grid, shell, described)
 
 
 def common_shells(
@@ -136,14 +95,16 @@ class Cutting:
     patches: int = 24
     seed: int = 0
 
-    def boxes(self, mask: np.ndarray, rng: np.random.Generator) -> Iterator[tuple[slice, ...]]:
+    def boxes(
+        self, mask: np.ndarray, rng: np.random.Generator
+    ) -> Iterator[tuple[slice, slice, slice]]:
         """Yield boxes around voxels of a mask; none if the image is smaller than a box."""
         shape, places = np.array(mask.shape), np.argwhere(mask)
         if (shape < self.patch).any():
             return
         for centre in places[rng.integers(len(places), size=self.patches)]:
             start = np.clip(centre - self.patch // 2, 0, shape - self.patch)
-            yield tuple(slice(a, a + self.patch) for a in start)
+            yield box_slices(start.tolist(), (start + self.patch).tolist())
 
 
 def cut_pair(
@@ -152,72 +113,49 @@ def cut_pair(
     """Cut examples from the shells that two scans share, shell by shell."""
     with open_checked(three) as low, open_checked(seven) as high:
         for shell, other in common_shells(low.shells, high.shells, how.shells):
-            maps = represent_shell(low, shell), represent_shell(high, other)
-            yield from pair_examples(*maps, how, rng)
+            three_tesla = Shell.from_signal(low.measured(shell))
+            seven_tesla = Shell.from_signal(high.measured(other))
+            yield from pair_examples(three_tesla, seven_tesla, how, rng)
 
 
 def pair_examples(
-    low: ShellMaps, high: ShellMaps, how: Cutting, rng: np.random.Generator
+    low: Shell, high: Shell, how: Cutting, rng: np.random.Generator
 ) -> Iterator[TrainingExample]:
     """Cut examples from one shell of a pair.
 
     Parameters
     ----------
-    low, high : ShellMaps
+    low, high : Shell
         3T and 7T.
     how : Cutting
     rng : Generator
         Chooses the places.
     """
-    inside = torch.from_numpy(high.mask)
-    clean = debias(high.rish[:, inside], high.noise[:, inside])
-    target = extend(clean, high.mask)
-    ratio = float(np.mean(high.grid.voxel_sizes / low.grid.voxel_sizes))
-    for box in how.boxes(low.mask, rng):
-        grid = low.grid.crop(tuple(s.start for s in box), tuple(s.stop for s in box))
-        fine = concentric(grid, ratio)
-        mask, mask_high = low.mask[box], resample_mask(high.mask, high.grid, fine)
-        on_low = interpolate(target, high.grid, grid).clamp_min(0) * torch.from_numpy(mask)
-        on_high = interpolate(target, high.grid, fine).clamp_min(0) * torch.from_numpy(mask_high)
-        yield TrainingExample(
-            **_low_maps(low, box),
-            target=_root(on_low),
-            target_high=_root(on_high),
-            mask_high=mask_high,
-            ratio=np.float32(ratio),
-        )
+    target = extend(high.debiased_3V, high.brain.mask)
+    ratio = float(np.mean(high.brain.voxel_sizes / low.brain.voxel_sizes))
+
+    def target_on(brain: Brain) -> torch.Tensor:
+        interpolated = interpolate(target, high.brain.grid, brain.grid)
+        return interpolated.clamp_min(0) * torch.from_numpy(brain.mask)
+
+    for box in how.boxes(low.brain.mask, rng):
+        part = low.crop(box)
+        grid = concentric(part.brain.grid, ratio)
+        fine = Brain(resample_mask(high.brain.mask, high.brain.grid, grid), grid)
+        targets = target_on(part.brain), target_on(fine)
+        yield TrainingExample.from_shell(part, *targets, fine.mask, ratio)
 
 
 def cut_single(scan: Scan, how: Cutting, rng: np.random.Generator) -> Iterator[TrainingExample]:
     """Cut examples without a 7T side: their targets are empty."""
-    nothing = np.zeros((3, 0, 0, 0), np.float16)
+    nothing, no_mask = torch.zeros(3, 0, 0, 0), np.zeros((0, 0, 0), bool)
     with open_checked(scan) as low:
-        for shell in low.shells:
-            if _is_wanted(shell, how.shells):
-                maps = represent_shell(low, shell)
-                for box in how.boxes(maps.mask, rng):
-                    yield TrainingExample(
-                        **_low_maps(maps, box),
-                        target=nothing,
-                        target_high=nothing,
-                        mask_high=nothing[0].astype(bool),
-                        ratio=np.float32(np.nan),
-                    )
-
-
-def _low_maps(low: ShellMaps, box: tuple[slice, ...]) -> dict[str, np.ndarray]:
-    """What an example keeps of the 3T side."""
-    return {
-        "rish": _root(low.rish[(slice(None), *box)]),
-        "noise": _root(low.noise[(slice(None), *box)]),
-        "coherent": _root(low.coherent[(slice(None), *box)]),
-        "mask": low.mask[box],
-        **numbers(low.described),
-    }
-
-
-def _root(values: torch.Tensor) -> np.ndarray:
-    return values.clamp_min(0).sqrt().numpy().astype(np.float16)
+        for volumes in low.shells:
+            if _is_wanted(volumes, how.shells):
+                shell = Shell.from_signal(low.measured(volumes))
+                for box in how.boxes(shell.brain.mask, rng):
+                    part = shell.crop(box)
+                    yield TrainingExample.from_shell(part, nothing, nothing, no_mask, np.nan)
 
 
 def concentric(grid: Grid, ratio: float) -> Grid:

@@ -132,7 +132,7 @@ class Training:
         with whole_file(self.out / "training_log.tsv") as part:
             log.to_csv(part, sep="\t", index=False, float_format="%.6g")
         draw_curves(log, self.out / "training_curves.png")
-        ranges = describe_pool([item.example.describe() for item in self.data.training])
+        ranges = describe_pool([item.example.description for item in self.data.training])
         if self.data.source == SIMULATED:
             ranges["snr"] = SNR_RANGE
         training = TrainingRecord(

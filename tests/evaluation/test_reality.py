@@ -36,6 +36,7 @@ from dmri7t.io.source import open_dataset
 from dmri7t.signal.coherence import smooth
 from dmri7t.signal.grids import Grid
 from dmri7t.signal.harmonics import fit, plan_fit, synthesize
+from dmri7t.signal.shell import Brain
 from dmri7t.signal.spaces import TISSUES
 from dmri7t.simulation.acquisition import HCP_3T, hcp_protocol, spread_directions
 from dmri7t.simulation.patches import draw_patches
@@ -112,16 +113,15 @@ def test_detail_is_what_a_crop_of_white_coefficients_loses():
     sh_CV[1:] = torch.from_numpy(0.05 * rng.standard_normal((5, mask.size))).float()
     signal_NV = synthesize(sh_CV, directions)
     noise_NV = torch.from_numpy(0.1 * rng.standard_normal(signal_NV.shape)).float()
+    brain = Brain(mask, Grid(mask.shape, np.eye(4)))
     clean = ShellScan(
         signal_NV=signal_NV,
         b0_V=torch.ones(mask.size),
         directions_N3=directions,
         bval=1000.0,
         n_b0=1,
-        mask=mask,
-        grid=Grid(mask.shape, np.eye(4)),
-        mask_out=mask,
-        grid_out=Grid(mask.shape, np.eye(4)),
+        brain=brain,
+        brain_out=brain,
     )
     noisy = attrs.evolve(clean, signal_NV=signal_NV + noise_NV)
     names = [f"order 2 kept in voxels {f:g} times larger, percent" for f in CROPS]
@@ -137,11 +137,11 @@ def test_detail_is_what_a_crop_of_white_coefficients_loses():
 
 def test_noise_smoothed_along_an_axis_is_found(scans, others):
     def blur(scan: ShellScan) -> ShellScan:
-        inside = torch.as_tensor(scan.mask)
-        volume = torch.zeros(len(scan.signal_NV), *scan.mask.shape)
+        inside = torch.as_tensor(scan.brain.mask)
+        volume = torch.zeros(len(scan.signal_NV), *scan.brain.mask.shape)
         volume[:, inside] = scan.signal_NV
         # one axis: the others are put aside as batches
-        lines = volume.permute(0, 2, 3, 1).reshape(-1, scan.mask.shape[0], 1, 1)
+        lines = volume.permute(0, 2, 3, 1).reshape(-1, scan.brain.mask.shape[0], 1, 1)
         shape = [volume.shape[i] for i in (0, 2, 3, 1)]
         blurred = (4 * smooth(lines)).reshape(shape).permute(0, 3, 1, 2)
         return attrs.evolve(scan, signal_NV=blurred[:, inside])
@@ -157,7 +157,7 @@ def test_noise_smoothed_along_an_axis_is_found(scans, others):
 def test_outlying_slices_and_drift_are_found(scans):
     def hurt(scan: ShellScan) -> ShellScan:
         signal = scan.signal_NV.clone()
-        z_V = torch.as_tensor(np.nonzero(scan.mask)[2])
+        z_V = torch.as_tensor(np.nonzero(scan.brain.mask)[2])
         signal[3, z_V == 7] *= 0.4
         return attrs.evolve(scan, signal_NV=signal)
 
@@ -165,7 +165,7 @@ def test_outlying_slices_and_drift_are_found(scans):
         factor = 1 + 0.08 * torch.randn(30, 1, generator=torch.Generator().manual_seed(0))
         return attrs.evolve(scan, signal_NV=scan.signal_NV * factor)
 
-    scan = max(scans, key=lambda s: s.mask[:, :, 7].sum())
+    scan = max(scans, key=lambda s: s.brain.mask[:, :, 7].sum())
     metrics = {name: measure(change(scan)).metrics for name, change in
                {"plain": lambda s: s, "hurt": hurt, "drift": drift}.items()}  # fmt: skip
     slices = "outlying slices, percent", ""
@@ -178,8 +178,8 @@ def test_tissues_are_where_they_are():
     patch = draw_patches(4, 20, attrs.evolve(hcp_protocol(np.random.default_rng(0)),
                                              voxel_sizes=np.full(3, 2.0)))[0]  # fmt: skip
     scan = scan_of(patch)
-    rep = scan.represent()
-    tissue_V = classify(scan, rep)
+    shell = scan.represent()
+    tissue_V = classify(scan, shell)
     assert {1, 2} <= set(tissue_V.tolist())
     measured = measure(scan).voxels
     medians = {t: np.median(measured["FA", t]) for t in ("WM", "GM")}
@@ -239,10 +239,13 @@ def test_simulated_noise_comes_out_as_the_scans(scans):
 def test_blocks_cover_the_brain_and_hold_its_values(scans):
     scan = scans[0]
     (whole,) = cut(scan, SIZE)
-    assert torch.equal(whole.signal_NV, scan.signal_NV) and (whole.mask == scan.mask).all()
+    assert torch.equal(whole.signal_NV, scan.signal_NV)
+    assert (whole.brain.mask == scan.brain.mask).all()
     parts = list(cut(scan, 8))
-    assert all(part.mask.shape == (8, 8, 8) and part.mask.mean() > 0.25 for part in parts)
-    assert sum(part.mask.sum() for part in parts) >= 0.8 * scan.mask.sum()
+    assert all(
+        part.brain.mask.shape == (8, 8, 8) and part.brain.mask.mean() > 0.25 for part in parts
+    )
+    assert sum(part.brain.mask.sum() for part in parts) >= 0.8 * scan.brain.mask.sum()
     found = torch.cat([part.b0_V for part in parts])
     assert torch.isin(found, scan.b0_V).all()
 
@@ -284,17 +287,17 @@ def test_axes_are_turned_to_the_scanners(tmp_path, make_scan):
     (tmp_path / "dataset_description.json").write_text('{"Name": "a", "BIDSVersion": "1.9.0"}')
     (scan,) = open_dataset(tmp_path).scans("01")
     (shell,) = read_shells(scan)
-    assert (np.diag(shell.grid.affine)[:3] > 0).all()
+    assert (np.diag(shell.brain.grid.affine)[:3] > 0).all()
     import nibabel
 
     image = nibabel.load(made.dwi)
-    place = np.argwhere(shell.mask)[100]
-    world = nibabel.affines.apply_affine(shell.grid.affine, place)
+    place = np.argwhere(shell.brain.mask)[100]
+    world = nibabel.affines.apply_affine(shell.brain.grid.affine, place)
     index = tuple(
         np.round(nibabel.affines.apply_affine(np.linalg.inv(image.affine), world)).astype(int)
     )
-    row = int(shell.mask[: place[0]].sum() + shell.mask[place[0], : place[1]].sum()
-              + shell.mask[place[0], place[1], : place[2]].sum())  # fmt: skip
+    row = int(shell.brain.mask[: place[0]].sum() + shell.brain.mask[place[0], : place[1]].sum()
+              + shell.brain.mask[place[0], place[1], : place[2]].sum())  # fmt: skip
     assert float(shell.signal_NV[0, row]) == pytest.approx(float(image.dataobj[(*index, 2)]))
 
 
@@ -312,8 +315,9 @@ def test_command_says_what_is_wrong(tmp_path, capsys, args, said):
 
 
 def test_compare_shell_without_brain_has_no_simulations(scans):
-    empty = attrs.evolve(scans[0], mask=np.zeros((SIZE,) * 3, bool))
-    empty.mask[8, 8, 8] = True
-    scan = attrs.evolve(empty, signal_NV=scans[0].signal_NV[:, :1], b0_V=scans[0].b0_V[:1])
+    mask = np.zeros((SIZE,) * 3, bool)
+    mask[8, 8, 8] = True
+    values = {"signal_NV": scans[0].signal_NV[:, :1], "b0_V": scans[0].b0_V[:1]}
+    scan = attrs.evolve(scans[0], **values, brain=Brain(mask, scans[0].brain.grid))
     comparison = compare_shell(scan, {}, REALITY.take(2))
     assert comparison.real == comparison.simulated == []

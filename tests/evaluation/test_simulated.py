@@ -45,12 +45,12 @@ def test_interpolation_of_a_quiet_scan_is_better_than_of_a_loud_one(case):
 
 def test_linear_scaling_finds_known_factors(case):
     """A truth that is the interpolated scan times a factor an order is found again."""
-    rep = case.scan.represent()
+    shell = case.scan.represent()
     known = torch.tensor([0.9, 1.3, 0.6])
-    made = attrs.evolve(case, truth=scale_linearly(case.scan, rep, known))
+    made = attrs.evolve(case, truth=scale_linearly(case.scan, shell, known))
     found = fit_linear([made])
     assert found.tolist() == pytest.approx(known.tolist(), rel=1e-4)
-    again = metrics_of(scale_linearly(case.scan, rep, found), made)
+    again = metrics_of(scale_linearly(case.scan, shell, found), made)
     assert again["NMSE R2"] < 1e-6 and again["NMSE FA"] < 1e-6
 
 
@@ -80,11 +80,11 @@ def test_command_writes_tables_and_records_them(tiny_model, tmp_path, capsys):
 
 
 def test_held_twice_is_held_once_and_the_scan_itself_stays(case):
-    rep = case.scan.represent()
-    plain = interpolate_shell(case.scan, rep)
+    shell = case.scan.represent()
+    plain = interpolate_shell(case.scan, shell)
     brighter = Estimate(1.44 * plain.rish_3V, 1.2 * plain.sh_CV)
-    same, once = (hold_shell(made, case.scan, rep, 0.25) for made in (plain, brighter))
-    twice = hold_shell(once, case.scan, rep, 0.25)
+    same, once = (hold_shell(made, case.scan, shell, 0.25) for made in (plain, brighter))
+    twice = hold_shell(once, case.scan, shell, 0.25)
     near = {"rtol": 0, "atol": 1e-3 * float(plain.sh_CV.abs().max())}
     torch.testing.assert_close(same.sh_CV, plain.sh_CV, **near)
     torch.testing.assert_close(twice.sh_CV, once.sh_CV, **near)

@@ -13,6 +13,7 @@ from dmri7t.interfaces.clean import CleanScan
 from dmri7t.interfaces.prepare import PrepareScan
 from dmri7t.io.opened import open_checked, open_scan
 from dmri7t.io.scan import ScanFiles
+from dmri7t.signal.shell import Brain
 
 
 @pytest.fixture(scope="module")
@@ -31,13 +32,14 @@ def test_rows_are_the_brains_voxels_in_c_order(scan):
     with open_checked(scan) as opened:
         assert (opened.n_volumes, opened.n_b0) == (15, 2)
         assert [s.name for s in opened.shells] == ["b1000", "b2000"]
-        inside = opened.mask
+        inside = opened.brain.mask
         rows = np.moveaxis(data[inside], -1, 0)
         for shell in opened.shells:
             np.testing.assert_array_equal(opened.read(shell.indices), rows[[*shell.indices]])
         few = np.zeros_like(inside)
         few[5, 6, 7] = few[7, 6, 5] = True
-        np.testing.assert_array_equal(opened.read([3], few)[0], data[[5, 7], 6, [7, 5], 3])
+        read_V = opened.read([3], Brain(few, opened.grid))[0]
+        np.testing.assert_array_equal(read_V, data[[5, 7], 6, [7, 5], 3])
         np.testing.assert_allclose(opened.b0, data[..., :2].mean(-1), rtol=1e-6)
         out = np.empty(rows.shape, np.float32)
         assert opened.read_into(out) == {"nonfinite": 0, "negative": 0}
@@ -56,7 +58,7 @@ def test_axes_are_turned_for_volumes_mask_and_grid_alike(scan, tmp_path):
     with open_scan(files, axes=("R", "A", "S")) as opened:
         affine = image.affine @ inv_ornt_aff(turn, image.shape[:3])
         np.testing.assert_array_equal(opened.grid.affine, affine)
-        np.testing.assert_array_equal(opened.mask, apply_orientation(inside, turn))
+        np.testing.assert_array_equal(opened.brain.mask, apply_orientation(inside, turn))
         volume = np.asarray(image.dataobj[..., 4])
         np.testing.assert_array_equal(opened.volume(4), apply_orientation(volume, turn))
         assert sorted(opened.read([4])[0].tolist()) == sorted(straight[0].tolist())
@@ -69,7 +71,7 @@ def test_an_error_of_the_mask_names_its_file(scan, tmp_path):
         open_scan(ScanFiles(scan.dwi, scan.bval, scan.bvec, mask=mask)) as opened,
         pytest.raises(InputError, match=rf"^{mask}: the brain mask is empty"),
     ):
-        opened.mask  # noqa: B018
+        opened.brain  # noqa: B018
 
 
 @pytest.fixture

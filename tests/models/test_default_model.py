@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from dmri7t.calibration.examples import put_fault, shell_maps, volumes_of
+from dmri7t.calibration.examples import compared_with, put_fault, volumes_of
 from dmri7t.evaluation.case import metrics_of
-from dmri7t.evaluation.chain import encode_shell, interpolate_shell, translate_shell
+from dmri7t.evaluation.chain import interpolate_shell, translate_shell
 from dmri7t.evaluation.simulated import draw_blocks, scan_of, simulated_cases
 from dmri7t.models.bundle import check_bundle, resolve_model
 from dmri7t.models.novelty import Novelty
@@ -41,9 +41,9 @@ def test_it_is_better_than_interpolation_over_heads_it_never_saw(translator):
     """On the mean over protocols as labs run them; not on every quiet scan, see the README."""
     ours, theirs = [], []
     for case in simulated_cases(HELD_OUT.take(5, 77), "any", 24):
-        rep = case.scan.represent()
-        ours.append(metrics_of(translate_shell(translator, case.scan, rep), case))
-        theirs.append(metrics_of(interpolate_shell(case.scan, rep), case))
+        shell = case.scan.represent()
+        ours.append(metrics_of(translate_shell(translator, case.scan, shell), case))
+        theirs.append(metrics_of(interpolate_shell(case.scan, shell), case))
     for name in ("NMSE R0", "NMSE R2", "NMSE R4", "NMSE FA"):
         mine, plain = (np.mean([f[name] for f in side]) for side in (ours, theirs))
         assert mine < plain, name
@@ -52,21 +52,21 @@ def test_it_is_better_than_interpolation_over_heads_it_never_saw(translator):
 def test_its_latent_matters(translator, patch):
     """The latents of another place give another image, by far more than rounding would."""
     scan = scan_of(patch)
-    rep = scan.represent()
-    encoded = encode_shell(translator, scan, rep)
+    shell = scan.represent()
+    encoded = translator.encode(shell)
     diffused = translator.diffuse(encoded, samples=1)
-    own = translator.decode(encoded, diffused, scan.mask)["rish"][0]
+    own = translator.decode(encoded, diffused, scan.brain.mask)["rish"][0]
     moved = {"latents": diffused["latents"].roll(5, 2)}
-    other = translator.decode(encoded, moved, scan.mask)["rish"][0]
+    other = translator.decode(encoded, moved, scan.brain.mask)["rish"][0]
     change = (own - other).square().mean(1).sqrt() / own.square().mean(1).sqrt()
     assert (change > 0.02).all(), change
 
 
 def test_seed_decides_the_samples_and_the_orders_that_take_of_them(translator, patch):
     scan = scan_of(patch)
-    encoded = encode_shell(translator, scan, scan.represent())
+    encoded = translator.encode(scan.represent())
     first, again, other = (
-        translator.decode(encoded, translator.diffuse(encoded, 2, 1, seed), scan.mask)
+        translator.decode(encoded, translator.diffuse(encoded, 2, 1, seed), scan.brain.mask)
         for seed in (0, 0, 1)
     )
     for name in ("rish", "estimate"):
@@ -94,5 +94,5 @@ def test_it_knows_faults_from_heads_like_those_of_training(translator, fault):
     volumes = volumes_of(block)
     if fault != "none":
         volumes = put_fault(fault, volumes, seed)
-    found = known.compare(**shell_maps(translator, block, volumes))
+    found = known.compare(*compared_with(translator, block, volumes))
     assert found.flagged == (fault != "none"), found.score

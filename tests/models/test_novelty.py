@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from shells import shell_with
 
 from dmri7t.errors import ModelError
 from dmri7t.models.bundle import check_bundle, write_bundle
@@ -19,8 +20,10 @@ from dmri7t.models.novelty import (
 )
 from dmri7t.models.translator import Translator
 from dmri7t.signal.describe import Description
+from dmri7t.signal.grids import Grid
+from dmri7t.signal.shell import Brain, Shell
 
-DESCRIBED = Description([2.0, 2.0, 2.0], 1000, 30, 0.05, 1.0, [0.0] * 3)
+DESCRIPTION = Description([2.0, 2.0, 2.0], 1000, 30, 0.05, 1.0, [0.0] * 3)
 
 SHAPE = (35, 40, 31)
 
@@ -32,22 +35,20 @@ def mask() -> np.ndarray:
     return (places**2).sum(-1) < 0.9
 
 
-def maps(mask: np.ndarray, seed: int = 0) -> dict:
+def shell_in(mask: np.ndarray, seed: int = 0) -> Shell:
     """RISH of tissue of 0.8e-3 mm2/s with a little noise."""
     rng = np.random.default_rng(seed)
     n = int(mask.sum())
     level = torch.tensor([4 * np.pi * np.exp(-1.6), 0.2, 0.02])[:, None]
     rish = level * torch.from_numpy(rng.uniform(0.9, 1.1, (3, n)))
-    coherent = torch.cat([0.9 * rish, rish, rish])
-    noise = 0.1 * level.expand(3, n)
-    return {
-        "rish_3V": rish.float(),
-        "noise_3V": noise.float(),
-        "coherent_9V": coherent.float(),
-        "loss_V": torch.from_numpy(rng.uniform(0.01, 0.03, n)).float(),
-        "mask_XYZ": mask,
-        "described": DESCRIBED,
-    }
+    return shell_with(
+        rish.float(),
+        Brain(mask, Grid(mask.shape, np.diag([2.0, 2.0, 2.0, 1.0]))),
+        DESCRIPTION,
+        noise_3V=0.1 * level.expand(3, n).float(),
+        coherent_9V=torch.cat([0.9 * rish, rish, rish]).float(),
+        loss_V=torch.from_numpy(rng.uniform(0.01, 0.03, n)).float(),
+    )
 
 
 def known_novelty(cells: Cells) -> Novelty:
@@ -72,17 +73,17 @@ def known_novelty(cells: Cells) -> Novelty:
 
 
 def test_diffusivity_is_found_again(mask):
-    cells = cells_of(**maps(mask))
+    cells = cells_of(shell_in(mask))
     assert cells.features[0].median() == pytest.approx(0.8, abs=0.02)
     assert cells.features.shape[1] == int(cells.inside.sum()) > 100
     assert torch.isfinite(cells.features).all() and torch.isfinite(cells.context).all()
 
 
 def test_unfitted_order_says_nothing(mask):
-    given = maps(mask)
-    for name in ("rish_3V", "noise_3V"):
-        given[name][2] = 0
-    cells = cells_of(**given)
+    shell = shell_in(mask)
+    for values in (shell.rish_3V, shell.noise_3V):
+        values[2] = 0
+    cells = cells_of(shell)
     assert (cells.features[[4, 7, 8]] == 0).all()
 
 
@@ -114,7 +115,7 @@ def test_nearest_distance_is_that_of_all_pairs():
 
 def test_what_the_scan_leads_to_expect_is_taken_out(mask):
     """Features that follow the context are no novelty; the same ones without it are."""
-    cells = cells_of(**maps(mask))
+    cells = cells_of(shell_in(mask))
     tensors = known_novelty(cells).tensors
     tensors["expected"][:, 1] = 2.0
     context = cells.context.clone()
@@ -126,16 +127,16 @@ def test_what_the_scan_leads_to_expect_is_taken_out(mask):
 
 
 def test_a_strange_place_is_flagged_where_it_is(mask):
-    given = maps(mask)
-    novelty = known_novelty(cells_of(**given))
-    plain = novelty.compare(**given)
+    shell = shell_in(mask)
+    novelty = known_novelty(cells_of(shell))
+    plain = novelty.compare(shell)
     assert not plain.flagged and plain.volume_ml == 0
     strange = np.zeros(SHAPE, bool)
     strange[8:16, 20:28, 12:20] = True
     at = torch.as_tensor(strange[mask])
-    for name in ("rish_3V", "coherent_9V"):
-        given[name][:, at] *= 0.05
-    found = novelty.compare(**given)
+    for values in (shell.rish_3V, shell.coherent_9V):
+        values[:, at] *= 0.05
+    found = novelty.compare(shell)
     assert found.flagged and found.score > 1 and found.volume_ml > 0.2
     assert len(found.map_V) == int(mask.sum())
     assert found.map_V[at].mean() > 1.5 * found.map_V[~at].median()
@@ -146,13 +147,13 @@ def test_a_strange_place_is_flagged_where_it_is(mask):
 
 
 def test_slices_that_lost_signal_are_flagged_where_they_are(mask):
-    given = maps(mask)
-    novelty = known_novelty(cells_of(**given))
+    shell = shell_in(mask)
+    novelty = known_novelty(cells_of(shell))
     at = np.zeros(SHAPE, bool)
     at[:, :, 14:18] = True
     at = torch.as_tensor(at[mask])
-    given["loss_V"][at] = 3.0
-    found = novelty.compare(**given)
+    shell.loss_V[at] = 3.0
+    found = novelty.compare(shell)
     # its threshold lies at about 1.5
     assert found.flagged and found.score == pytest.approx(2, rel=0.1)
     assert found.resembles == "slices that lost signal in some volumes"
@@ -161,7 +162,7 @@ def test_slices_that_lost_signal_are_flagged_where_they_are(mask):
 
 
 def test_another_versions_features_are_refused(mask, tmp_path):
-    made = known_novelty(cells_of(**maps(mask)))
+    made = known_novelty(cells_of(shell_in(mask)))
     short = {name: tensor[..., :-3] for name, tensor in made.tensors.items()}
     Novelty(short | {"expected": made.tensors["expected"][:-3]}, made.thresholds).save(tmp_path)
     with pytest.raises(ModelError, match=r"novelty.safetensors.*dmri7t-model calibrate"):
@@ -173,7 +174,7 @@ def test_another_versions_features_are_refused(mask, tmp_path):
 
 
 def test_threshold_grows_with_the_brain(mask):
-    novelty = known_novelty(cells_of(**maps(mask)))
+    novelty = known_novelty(cells_of(shell_in(mask)))
     small, same, large = (novelty.threshold("distance", n) for n in (50, 500, 200_000))
     # 1 of 200 draws from this Gumbel distribution lies higher
     assert same == pytest.approx(1.0 + 0.1 * 5.2958, abs=1e-3)
@@ -186,8 +187,8 @@ def test_saved_in_a_model_it_is_checked_loaded_and_in_no_ones_way(mask, tiny_mod
     folder = tmp_path / "model"
     shutil.copytree(tiny_model, folder)
     assert Novelty.load(folder) is None
-    given = maps(mask)
-    made = known_novelty(cells_of(**given))
+    shell = shell_in(mask)
+    made = known_novelty(cells_of(shell))
     made.save(folder)
     write_bundle(folder, check_bundle(folder))
     assert "novelty.safetensors" in check_bundle(folder).files
@@ -195,12 +196,10 @@ def test_saved_in_a_model_it_is_checked_loaded_and_in_no_ones_way(mask, tiny_mod
     modes = {(folder / name).stat().st_mode for name in ("novelty.safetensors", "config.json")}
     assert len(modes) == 1
     again = Novelty.load(folder)
-    assert torch.equal(again.compare(**given).map_V, made.compare(**given).map_V)
+    assert torch.equal(again.compare(shell).map_V, made.compare(shell).map_V)
     translator = Translator.load(folder)
-    encoded = translator.encode(
-        given["rish_3V"], given["noise_3V"], given["coherent_9V"], mask, DESCRIBED
-    )
+    encoded = translator.encode(shell)
     codes = encoded["code_distance"]
     assert codes.shape == encoded["latent"].shape[1:] and (codes >= 0).all()
-    with_codes = cells_of(**given, code_distance=codes)
-    assert len(with_codes.features) == len(cells_of(**given).features) + 1
+    with_codes = cells_of(shell, codes)
+    assert len(with_codes.features) == len(cells_of(shell).features) + 1

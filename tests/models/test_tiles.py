@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from shells import shell_with
 
 from dmri7t.models.networks import DiffusionUNet, ResidualNet, UNet, Vqvae
 from dmri7t.models.tiles import EDGES, Tiler
@@ -12,6 +13,7 @@ from dmri7t.models.translator import Translator
 from dmri7t.signal.describe import Description
 from dmri7t.signal.grids import Grid, refine
 from dmri7t.signal.resample import resample_mask
+from dmri7t.signal.shell import Brain
 
 TOLERANCE = 1e-4
 """Of the largest value: rounding in float32, which sums in another order in a tile."""
@@ -88,7 +90,8 @@ def stages(tiny_model):
     places = np.stack(np.meshgrid(*[np.linspace(-1, 1, n) for n in grid.shape], indexing="ij"), -1)
     mask = (places**2).sum(-1) < 0.9
     rish = torch.tensor(rng.uniform(0.1, 2, (3, int(mask.sum()))), dtype=torch.float32)
-    described = Description([2.0] * 3, 1000, 30, 0.04, 1.0, [0.0, 0.1, 0.2])
+    description = Description([2.0] * 3, 1000, 30, 0.04, 1.0, [0.0, 0.1, 0.2])
+    shell = shell_with(rish, Brain(mask, grid), description)
     grid_out = refine(grid, 1.68)
     mask_out = resample_mask(mask, grid, grid_out)
 
@@ -96,10 +99,12 @@ def stages(tiny_model):
         translator = Translator.load(tiny_model, precision="float32")
         translator.tiled.edge = edge
         prepare(translator)
-        encoded = translator.encode(rish, 0.1 * rish, torch.cat([0.8 * rish] * 3), mask, described)
+        encoded = translator.encode(shell)
         diffused = translator.diffuse(encoded, 2, 1, 0)
         decoded = translator.decode(encoded, diffused, mask)
-        fine = translator.super_resolve(encoded, decoded, mask, grid, mask_out, grid_out, described)
+        fine = translator.super_resolve(
+            encoded, decoded, mask, grid, mask_out, grid_out, description
+        )
         return translator, decoded["rish"], fine["mean"]
 
     return run

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import attrs
 import numpy as np
 import pytest
 import torch
+from shells import shell_with
 
 from dmri7t.errors import ModelError
 from dmri7t.models import inputs
@@ -18,22 +20,23 @@ from dmri7t.models.translator import Translator, build_networks
 from dmri7t.signal.describe import Description
 from dmri7t.signal.grids import Grid, refine
 from dmri7t.signal.resample import resample_mask
+from dmri7t.signal.shell import Brain
 
 
 @pytest.fixture(scope="module")
 def scan():
-    """RISH, noise, coherent RISH, mask and grid of a small ball."""
+    """The shell of a small ball."""
     rng = np.random.default_rng(0)
     places = np.stack(
         np.meshgrid(*[np.linspace(-1, 1, n) for n in (13, 15, 11)], indexing="ij"), -1
     )
     mask = (places**2).sum(-1) < 0.8
     rish = torch.tensor(rng.uniform(0.1, 2, (3, int(mask.sum()))), dtype=torch.float32)
-    grid = Grid(mask.shape, np.diag([2.0, 2.0, 2.0, 1.0]))
-    return rish, 0.1 * rish, torch.cat([0.8 * rish] * 3), mask, grid
+    brain = Brain(mask, Grid(mask.shape, np.diag([2.0, 2.0, 2.0, 1.0])))
+    return shell_with(rish, brain, DESCRIPTION)
 
 
-DESCRIBED = Description([2.0, 2.0, 2.0], 1000, 30, 0.04, 1.0, [0.0, 0.1, 0.2])
+DESCRIPTION = Description([2.0, 2.0, 2.0], 1000, 30, 0.04, 1.0, [0.0, 0.1, 0.2])
 
 
 @pytest.fixture(scope="module")
@@ -42,21 +45,21 @@ def translator(tiny_model):
 
 
 def translate(translator, scan, seed=0, samples=2, upsampling="model"):
-    *maps, mask, grid = scan
+    mask, grid = scan.brain.mask, scan.brain.grid
     grid_out = refine(grid, 1.68)
     mask_out = resample_mask(mask, grid, grid_out)
-    encoded = translator.encode(*maps, mask, DESCRIBED)
+    encoded = translator.encode(scan)
     diffused = translator.diffuse(encoded, 2, samples, seed)
     decoded = translator.decode(encoded, diffused, mask)
     fine = translator.super_resolve(
-        encoded, decoded, mask, grid, mask_out, grid_out, DESCRIBED, upsampling
+        encoded, decoded, mask, grid, mask_out, grid_out, DESCRIPTION, upsampling
     )
     return encoded, diffused, decoded, fine
 
 
 def test_shapes_and_values(translator, scan):
     _, diffused, decoded, fine = translate(translator, scan)
-    assert decoded["rish"].shape == (2, 3, scan[0].shape[1])
+    assert decoded["rish"].shape == (2, 3, scan.brain.n_voxels)
     assert len(diffused["latents"]) == 2
     for values in (decoded["rish"], fine["mean"], fine["sd"]):
         assert torch.isfinite(values).all() and (values >= 0).all()
@@ -76,7 +79,7 @@ def test_one_sample_has_no_spread_and_first_samples_do_not_depend_on_their_numbe
 
 def test_latent_matters(translator, scan):
     """Another latent gives another image: the decoder cannot ignore it."""
-    mask = scan[3]
+    mask = scan.brain.mask
     encoded, diffused, decoded, _ = translate(translator, scan)
     shifted = {"latents": diffused["latents"] + 3}
     other = translator.decode(encoded, shifted, mask)
@@ -90,10 +93,10 @@ def test_bspline_leaves_the_network_out(translator, scan):
 
 def test_air_around_the_brain_changes_nothing(translator, scan):
     """No network normalises over the image."""
-    *maps, mask, _ = scan
-    padded = np.pad(mask, 8)
-    plain = translator.encode(*maps, mask, DESCRIBED)
-    air = translator.encode(*maps, padded, DESCRIBED)
+    mask, padded = scan.brain.mask, np.pad(scan.brain.mask, 8)
+    large = Brain(padded, Grid(padded.shape, scan.brain.grid.affine))
+    plain = translator.encode(scan)
+    air = translator.encode(attrs.evolve(scan, brain=large))
     box, box_air = (Box.around(m, translator.multiple) for m in (mask, padded))
     torch.testing.assert_close(
         box.pick(plain["mean"], mask), box_air.pick(air["mean"], padded), atol=1e-4, rtol=1e-4
@@ -106,7 +109,7 @@ def test_no_share_leaves_the_regression_alone(translator, scan, order):
     samples = tuple(float(i != order) for i in range(3))
     translator = translator.evolve(shares=Shares(samples=samples))
     encoded, _, decoded, _ = translate(translator, scan)
-    mask = scan[3]
+    mask = scan.brain.mask
     box = Box.around(mask, translator.multiple)
     mean = inputs.from_root(box.pick(encoded["mean"], mask)[..., None, None], translator.scale)
     same = [torch.allclose(decoded["estimate"][i], mean[i, :, 0, 0], atol=1e-5) for i in range(3)]

@@ -8,12 +8,14 @@ import torch
 from conftest import fibonacci_directions
 
 from dmri7t.signal.coherence import coherent_rish, residual_correlation, smooth
-from dmri7t.signal.describe import Description, describe, direction_spread
+from dmri7t.signal.describe import Description, direction_spread
+from dmri7t.signal.grids import Grid
 from dmri7t.signal.harmonics import plan_fit
-from dmri7t.signal.represent import represent
 from dmri7t.signal.rish import rish
+from dmri7t.signal.shell import Brain, Shell, ShellSignal
 
 MASK = np.ones((9, 10, 11), bool)
+BRAIN = Brain(MASK, Grid(MASK.shape, np.diag([2.0, 2.0, 3.0, 1.0])))
 
 
 def test_smoothing_keeps_the_sum_within():
@@ -55,8 +57,9 @@ def test_turning_the_gradients_changes_nothing():
     made = []
     for table, object_axes in ((directions, axes), (directions @ q, q.T @ axes)):
         signal = torch.from_numpy(np.exp(-(((table @ object_axes) / 2) ** 2)))
-        made.append(represent(signal, torch.ones(int(MASK.sum())), table, order=4).sh_CV)
-    one, turned = (coherent_rish(sh, MASK) for sh in made)
+        measured = ShellSignal(signal, torch.ones(MASK.size), table, 1000.0, 1, BRAIN)
+        made.append(Shell.from_signal(measured, order=4).coherent_9V)
+    one, turned = made
     torch.testing.assert_close(one, turned, rtol=1e-5, atol=1e-8)
 
 
@@ -95,8 +98,11 @@ def test_a_description_goes_through_a_file_and_knows_the_scan():
     rng = np.random.default_rng(0)
     directions = fibonacci_directions(30)
     signal = torch.from_numpy(100 + 5 * rng.normal(size=(30, MASK.sum()))).float()
-    made = represent(signal, torch.full((int(MASK.sum()),), 200.0), directions)
-    described = describe(signal, made, 1000.0, MASK, np.array([2.0, 2.0, 3.0]))
-    assert described.sigma == pytest.approx(5 / 200, rel=0.1)
-    assert (described.bval, described.n_directions) == (1000.0, 30)
-    assert Description.from_dict({**described.as_dict(), "other": 1}) == described
+    b0 = torch.full((MASK.size,), 200.0)
+    description = Shell.from_signal(
+        ShellSignal(signal, b0, directions, 1000.0, 1, BRAIN)
+    ).description
+    assert description.voxel_sizes == (2.0, 2.0, 3.0)
+    assert description.sigma == pytest.approx(5 / 200, rel=0.1)
+    assert (description.bval, description.n_directions) == (1000.0, 30)
+    assert Description.from_dict({**description.as_dict(), "other": 1}) == description

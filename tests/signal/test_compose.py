@@ -1,20 +1,22 @@
 """The 7T-like signal, the grids it lies on, and the figures that are taken of it."""
 
+import attrs
 import numpy as np
 import pytest
 import torch
 from conftest import fibonacci_directions
 from scipy.ndimage import map_coordinates
 
-from dmri7t.signal.compose import TranslatedShell, compose
-from dmri7t.signal.consistency import LowPass
+from dmri7t.signal.compose import Composer, TranslatedShell
+from dmri7t.signal.consistency import BeforeAfter, LowPass
 from dmri7t.signal.grids import Grid, refine, voxel_coordinates
 from dmri7t.signal.prepare import find_brain, mask_volumes, mean_volume
 from dmri7t.signal.quality import compare_groups, evenly, quality_record, quality_table, repair
 from dmri7t.signal.regrid import Regrid
-from dmri7t.signal.represent import floor_b0, represent
+from dmri7t.signal.represent import floor_b0
 from dmri7t.signal.resample import resample_mask
 from dmri7t.signal.rish import rish
+from dmri7t.signal.shell import Brain, Shell, ShellSignal
 
 GRID = Grid((14, 16, 12), np.diag([2.0, 2.0, 2.5, 1.0]))
 FINE = refine(GRID, 1.6)
@@ -28,13 +30,15 @@ def ball(grid, radius=10.0):
 
 
 MASK, MASK_FINE = ball(GRID), ball(FINE)
+BRAIN, BRAIN_FINE = Brain(MASK, GRID), Brain(MASK_FINE, FINE)
+SAME = Composer(Regrid(BRAIN, BRAIN), (0.25, 4.0))
 
 
 def test_regrid_is_the_spline_inside_and_knows_no_outside():
     everything = np.ones(GRID.shape, bool)
     rng = np.random.default_rng(0)
     volume = rng.random(GRID.shape)
-    regrid = Regrid(everything, GRID, np.ones(FINE.shape, bool), FINE)
+    regrid = Regrid(Brain(everything, GRID), Brain(np.ones(FINE.shape, bool), FINE))
     got = regrid(torch.as_tensor(volume.reshape(1, -1)))[0].reshape(FINE.shape).numpy()
     axes = [
         np.clip(c, 0, n - 1) for c, n in zip(voxel_coordinates(GRID, FINE), GRID.shape, strict=True)
@@ -42,14 +46,14 @@ def test_regrid_is_the_spline_inside_and_knows_no_outside():
     expected = map_coordinates(volume, np.meshgrid(*axes, indexing="ij"), order=3, mode="mirror")
     np.testing.assert_allclose(got, expected, atol=1e-10)
     # a constant stays constant up to the edge of the mask: nothing rings
-    flat = Regrid(MASK, GRID, MASK_FINE, FINE)(torch.full((3, int(MASK.sum())), 7.0))
+    flat = Regrid(BRAIN, BRAIN_FINE)(torch.full((3, int(MASK.sum())), 7.0))
     assert flat.shape == (3, MASK_FINE.sum())
     torch.testing.assert_close(flat, torch.full_like(flat, 7.0), atol=1e-5, rtol=0)
 
 
 def test_rows_do_not_depend_on_how_many_there_are():
     values = torch.as_tensor(np.random.default_rng(1).random((19, int(MASK.sum()))))
-    regrid = Regrid(MASK, GRID, MASK_FINE, FINE)
+    regrid = Regrid(BRAIN, BRAIN_FINE)
     torch.testing.assert_close(regrid(values)[17:18], regrid(values[17:18]))
 
 
@@ -66,11 +70,10 @@ def scan(n=30):
 
 def test_factor_one_gives_the_fitted_signal_back():
     dwi, b0, directions = scan()
-    made = represent(dwi[2:], b0, directions, n_b0=2)
-    regrid = Regrid(MASK, GRID, MASK, GRID)
+    shell = Shell.from_signal(ShellSignal(dwi[2:], b0, directions, 1000.0, 2, BRAIN))
     out = np.zeros((32, int(MASK.sum())), np.float32)
-    shell = TranslatedShell(made.sh_CV, rish(made.sh_CV)[:3], directions, list(range(2, 32)))
-    result = compose(dwi, b0, [shell], [0, 1], regrid, out, (0.25, 4.0))
+    translated = TranslatedShell(shell, rish(shell.sh_CV)[:3], list(range(2, 32)))
+    result = SAME.compose(dwi, b0, [translated], [0, 1], out)
     np.testing.assert_allclose(out, dwi, rtol=2e-4)
     np.testing.assert_allclose(result.b0_V, b0, rtol=1e-5)
     assert result.negative == 0 and max(result.bounded[0]) < 0.5
@@ -78,13 +81,12 @@ def test_factor_one_gives_the_fitted_signal_back():
 
 def test_twice_the_root_doubles_the_signal_and_bounds_hold():
     dwi, b0, directions = scan()
-    made = represent(dwi[2:], b0, directions, n_b0=2)
-    regrid = Regrid(MASK, GRID, MASK, GRID)
+    shell = Shell.from_signal(ShellSignal(dwi[2:], b0, directions, 1000.0, 2, BRAIN))
     out = np.zeros((32, int(MASK.sum())), np.float32)
     for factor, expected, bounded in ((2.0, 2.0, 0.0), (9.0, 4.0, 1.0)):
-        target = rish(made.sh_CV)[:3] * factor**2
-        shell = TranslatedShell(made.sh_CV, target, directions, list(range(2, 32)))
-        result = compose(dwi, b0, [shell], [0, 1], regrid, out, (0.25, 4.0))
+        target = rish(shell.sh_CV)[:3] * factor**2
+        translated = TranslatedShell(shell, target, list(range(2, 32)))
+        result = SAME.compose(dwi, b0, [translated], [0, 1], out)
         np.testing.assert_allclose(out[2:].mean(0), expected * dwi[2:].mean(0), rtol=1e-3)
         assert result.bounded[0][0] == bounded
 
@@ -92,15 +94,15 @@ def test_twice_the_root_doubles_the_signal_and_bounds_hold():
 def test_scan_is_held_to_what_was_measured_at_low_frequencies():
     """A factor that is the same everywhere is taken back whole; one that alternates stays."""
     dwi, b0, directions = scan()
-    made = represent(dwi[2:], b0, directions, n_b0=2)
-    regrid = Regrid(MASK, GRID, MASK, GRID)
-    lowpass = LowPass(MASK, GRID.voxel_sizes, GRID.voxel_sizes, 0.25)
+    shell = Shell.from_signal(ShellSignal(dwi[2:], b0, directions, 1000.0, 2, BRAIN))
+    lowpass = LowPass(BRAIN, GRID.voxel_sizes, 0.25)
+    composer = attrs.evolve(SAME, lowpass=lowpass)
     places = np.argwhere(MASK).sum(1)
     alternating = torch.as_tensor((1.3 * 1.1 ** ((-1.0) ** places)) ** 2, dtype=torch.float32)
     out = np.zeros((32, int(MASK.sum())), np.float32)
-    target = rish(made.sh_CV)[:3] * alternating
-    shell = TranslatedShell(made.sh_CV, target, directions, list(range(2, 32)))
-    compose(dwi, b0, [shell], [0, 1], regrid, out, (0.25, 4.0), lowpass)
+    target = rish(shell.sh_CV)[:3] * alternating
+    translated = TranslatedShell(shell, target, list(range(2, 32)))
+    composer.compose(dwi, b0, [translated], [0, 1], out)
     wanted, got = lowpass(dwi), lowpass(torch.from_numpy(out))
     torch.testing.assert_close(got, wanted, rtol=3e-3, atol=0.5)
     change = out[2:] / dwi[2:].numpy()
@@ -110,35 +112,36 @@ def test_scan_is_held_to_what_was_measured_at_low_frequencies():
 
 def test_negative_signal_is_cut_and_counted():
     dwi, b0, directions = scan()
-    made = represent(dwi[2:], b0, directions, n_b0=2)
-    sh = made.sh_CV.clone()
+    shell = Shell.from_signal(ShellSignal(dwi[2:], b0, directions, 1000.0, 2, BRAIN))
+    sh = shell.sh_CV.clone()
     sh[0] = -sh[0]
     out = np.zeros((32, int(MASK.sum())), np.float32)
-    shell = TranslatedShell(sh, rish(sh)[:3], directions, list(range(2, 32)))
-    result = compose(dwi, b0, [shell], [0, 1], Regrid(MASK, GRID, MASK, GRID), out, (0.25, 4.0))
+    negative = attrs.evolve(shell, sh_CV=sh)
+    translated = TranslatedShell(negative, rish(sh)[:3], list(range(2, 32)))
+    result = SAME.compose(dwi, b0, [translated], [0, 1], out)
     assert out.min() == 0 and result.negative == 30 * MASK.sum()
 
 
 def test_floor_is_used_on_both_sides():
     dwi, b0, directions = scan()
     b0[5] = 1.0
-    made = represent(dwi[2:], b0, directions, n_b0=2)
+    shell = Shell.from_signal(ShellSignal(dwi[2:], b0, directions, 1000.0, 2, BRAIN))
     out = np.zeros((32, int(MASK.sum())), np.float32)
-    shell = TranslatedShell(made.sh_CV, rish(made.sh_CV)[:3], directions, list(range(2, 32)))
-    compose(dwi, b0, [shell], [0, 1], Regrid(MASK, GRID, MASK, GRID), out, (0.25, 4.0))
+    translated = TranslatedShell(shell, rish(shell.sh_CV)[:3], list(range(2, 32)))
+    SAME.compose(dwi, b0, [translated], [0, 1], out)
     assert floor_b0(b0)[5] > 100
     np.testing.assert_allclose(out[2:, 5], dwi[2:, 5], rtol=5e-2)
 
 
 def test_consistency_of_the_same_scan_is_near_zero():
     dwi, _, _ = scan()
-    fine_mask = resample_mask(MASK, GRID, FINE)
-    out = Regrid(MASK, GRID, fine_mask, FINE)(dwi)
-    back = Regrid(fine_mask, FINE, MASK, GRID)
+    fine = Brain(resample_mask(MASK, GRID, FINE), FINE)
+    out = Regrid(BRAIN, fine)(dwi)
+    back = Regrid(fine, BRAIN)
     groups = {"b0": [0, 1], "b1000": list(range(2, 32))}
-    nmse = compare_groups(dwi, out, back, groups)
+    nmse = compare_groups(BeforeAfter(dwi, out, back), groups)
     assert set(nmse) == {"b0", "b1000", "all"} and max(nmse.values()) < 0.02
-    doubled = compare_groups(dwi, 2 * out, back, groups)
+    doubled = compare_groups(BeforeAfter(dwi, 2 * out, back), groups)
     assert doubled["b0"] == pytest.approx(1, abs=0.1)
 
 

@@ -1,5 +1,6 @@
 """The way back to the input's grid, differences in units of noise, and the low frequencies held."""
 
+import attrs
 import numpy as np
 import pytest
 import torch
@@ -8,6 +9,7 @@ from scipy.ndimage import binary_erosion
 
 from dmri7t.signal.consistency import (
     Back,
+    BeforeAfter,
     LowPass,
     departure,
     fit_slabs,
@@ -18,8 +20,8 @@ from dmri7t.signal.consistency import (
 from dmri7t.signal.grids import Grid, refine
 from dmri7t.signal.harmonics import plan_fit, synthesize
 from dmri7t.signal.regrid import Regrid
-from dmri7t.signal.represent import represent
 from dmri7t.signal.resample import resample_mask
+from dmri7t.signal.shell import Brain, Shell, ShellSignal
 
 GRID = Grid((26, 30, 22), np.diag([-2.0, 2.0, 2.5, 1.0]))
 FINE = refine(GRID, GRID.voxel_sizes * 1.05 / 1.25)
@@ -32,8 +34,9 @@ def ball(grid, share=0.42):
 
 MASK = ball(GRID)
 MASK_FINE = resample_mask(MASK, GRID, FINE)
-BACK = Back(MASK_FINE, FINE, MASK, GRID)
-UP = Regrid(MASK, GRID, MASK_FINE, FINE)
+BRAIN, BRAIN_FINE = Brain(MASK, GRID), Brain(MASK_FINE, FINE)
+BACK = Back(BRAIN_FINE, BRAIN)
+UP = Regrid(BRAIN, BRAIN_FINE)
 
 
 def noise_images(n, mask, seed=0):
@@ -49,9 +52,9 @@ def test_what_was_interpolated_comes_back_as_it_was():
     deep = torch.as_tensor(binary_erosion(MASK, iterations=4)[MASK])
     assert deep.sum() > 1000 and error[:, deep].square().mean() < 1e-3
     everything = np.ones(GRID.shape, bool)
-    fine = np.ones(FINE.shape, bool)
+    whole, fine = Brain(everything, GRID), Brain(np.ones(FINE.shape, bool), FINE)
     images = noise_images(3, everything)
-    up, back = Regrid(everything, GRID, fine, FINE), Back(fine, FINE, everything, GRID)
+    up, back = Regrid(whole, fine), Back(fine, whole)
     torch.testing.assert_close(back(up(images)), images, atol=1e-4, rtol=0)
     flat = torch.full((1, int(MASK_FINE.sum())), 5.0)
     torch.testing.assert_close(BACK(flat), torch.full((1, int(MASK.sum())), 5.0))
@@ -59,26 +62,23 @@ def test_what_was_interpolated_comes_back_as_it_was():
 
 def test_back_removes_what_the_input_cannot_hold():
     """A wave beyond the input's Nyquist frequency does not come back as a slower one."""
-    everything, fine = np.ones(GRID.shape, bool), np.ones(FINE.shape, bool)
+    whole, fine = (Brain(np.ones(grid.shape, bool), grid) for grid in (GRID, FINE))
     line = np.cos(np.pi * 0.98 * np.arange(FINE.shape[0]))
     wave = torch.as_tensor(np.broadcast_to(line[:, None, None], FINE.shape).reshape(1, -1)).float()
     made = [
         back(wave).reshape(GRID.shape)[6:-6].square().mean()
-        for back in (
-            Back(fine, FINE, everything, GRID),
-            Regrid(fine, FINE, everything, GRID),
-        )
+        for back in (Back(fine, whole), Regrid(fine, whole))
     ]
     assert made[0] < 0.35 * made[1]
 
 
 def test_native_and_coarser_grids_come_back():
     images = noise_images(2, MASK)
-    torch.testing.assert_close(Back(MASK, GRID, MASK, GRID)(images), images, atol=1e-4, rtol=0)
+    torch.testing.assert_close(Back(BRAIN, BRAIN)(images), images, atol=1e-4, rtol=0)
     coarse = refine(GRID, 4.0)
     mask_coarse = resample_mask(MASK, GRID, coarse)
     flat = torch.ones(1, int(mask_coarse.sum()))
-    back = Back(mask_coarse, coarse, MASK, GRID)(flat)
+    back = Back(Brain(mask_coarse, coarse), BRAIN)(flat)
     torch.testing.assert_close(back, torch.ones(1, int(MASK.sum())), atol=1e-5, rtol=0)
 
 
@@ -94,18 +94,23 @@ def scan(n=45, sigma=25.0, seed=3):
     return clean, clean + sigma * noise_images(n + 1, MASK, seed), directions
 
 
+def white(noisy, directions, n_b0=1):
+    """The shell behind one b0, said to have noise that neighbours do not share."""
+    shell = Shell.from_signal(ShellSignal(noisy[1:], noisy[0], directions, 1000.0, n_b0, BRAIN))
+    return attrs.evolve(shell, description=attrs.evolve(shell.description, correlation=(0, 0, 0)))
+
+
 @pytest.fixture(scope="module")
 def measured():
     clean, noisy, directions = scan()
     noisy[0] = clean[0]  # a b0 of many volumes
-    made = represent(noisy[1:], noisy[0], directions, n_b0=1000)
-    return clean, noisy, made
+    return clean, noisy, white(noisy, directions, 1000)
 
 
 def compared(measured, output):
-    _, noisy, made = measured
+    _, noisy, shell = measured
     rows = list(range(1, len(noisy)))
-    return departure(noisy, output, rows, noisy[0], made.plan, made.noise_LV, (0, 0, 0), BACK, MASK)
+    return departure(BeforeAfter(noisy, output, BACK), noisy[0], shell, rows)
 
 
 def test_interpolation_departs_from_nothing(measured):
@@ -162,7 +167,7 @@ def test_fit_in_slabs_is_the_fit(monkeypatch):
 
 @pytest.mark.parametrize("fraction", [0.25, 0.5])
 def test_lowpass_is_a_projection_and_keeps_what_is_slow(fraction):
-    lowpass = LowPass(MASK_FINE, FINE.voxel_sizes, GRID.voxel_sizes, fraction)
+    lowpass = LowPass(BRAIN_FINE, GRID.voxel_sizes, fraction)
     images = noise_images(3, MASK_FINE)
     slow = lowpass(images)
     torch.testing.assert_close(lowpass(slow), slow, atol=2e-3, rtol=0)
@@ -177,7 +182,7 @@ def test_lowpass_is_a_projection_and_keeps_what_is_slow(fraction):
 
 
 def test_lowpass_does_not_depend_on_how_many_images_there_are():
-    lowpass = LowPass(MASK_FINE, FINE.voxel_sizes, GRID.voxel_sizes, 0.25)
+    lowpass = LowPass(BRAIN_FINE, GRID.voxel_sizes, 0.25)
     images = noise_images(11, MASK_FINE)
     torch.testing.assert_close(lowpass(images)[9:10], lowpass(images[9:10]), atol=2e-3, rtol=0)
 
@@ -195,7 +200,7 @@ def scaled_scan():
 
 def test_held_at_low_frequencies_and_nowhere_else():
     sh_CV, b0_V, slow_V, fast_V = scaled_scan()
-    lowpass = LowPass(MASK_FINE, FINE.voxel_sizes, GRID.voxel_sizes, 0.25)
+    lowpass = LowPass(BRAIN_FINE, GRID.voxel_sizes, 0.25)
     result = sh_CV.clone()
     result[:15] *= slow_V * fast_V
     held = hold(result, sh_CV, b0_V, lowpass)
@@ -205,7 +210,7 @@ def test_held_at_low_frequencies_and_nowhere_else():
     scale = (before - wanted)[:15].square().mean().sqrt()
     assert (after - wanted)[:15].square().mean().sqrt() < 1e-2 * scale
     # on the input's grid too, where it is brought back
-    coarse = LowPass(MASK, GRID.voxel_sizes, GRID.voxel_sizes, 0.2)
+    coarse = LowPass(BRAIN, GRID.voxel_sizes, 0.2)
     home = [coarse(BACK(x * b0_V)) for x in (sh_CV, result, held)]
     left, had = ((x - home[0])[:15].square().mean() for x in (home[2], home[1]))
     assert left < 0.01 * had
@@ -219,34 +224,25 @@ def test_held_at_low_frequencies_and_nowhere_else():
 
 def test_nothing_is_held_where_nothing_was_changed():
     sh_CV, b0_V, _, _ = scaled_scan()
-    lowpass = LowPass(MASK_FINE, FINE.voxel_sizes, GRID.voxel_sizes, 0.25)
+    lowpass = LowPass(BRAIN_FINE, GRID.voxel_sizes, 0.25)
     torch.testing.assert_close(hold(sh_CV, sh_CV, b0_V, lowpass), sh_CV, atol=0, rtol=0)
 
 
 def test_fraction_must_be_one():
     with pytest.raises(ValueError, match="fraction"):
-        LowPass(MASK, GRID.voxel_sizes, GRID.voxel_sizes, 0.0)
+        LowPass(BRAIN, GRID.voxel_sizes, 0.0)
     # the whole band at the same grid: the measurement itself
     images = noise_images(1, MASK)
     torch.testing.assert_close(
-        LowPass(MASK, GRID.voxel_sizes, GRID.voxel_sizes, 1.0)(images), images, atol=1e-3, rtol=0
+        LowPass(BRAIN, GRID.voxel_sizes, 1.0)(images), images, atol=1e-3, rtol=0
     )
 
 
 def test_a_fit_of_order_two_has_two_rows():
     directions = fibonacci_directions(12)
     noisy = torch.cat([torch.full((1, int(MASK.sum())), 500.0), 200 + noise_images(12, MASK)])
-    made = represent(noisy[1:], noisy[0], directions)
-    found = departure(
-        noisy,
-        UP(noisy),
-        list(range(1, 13)),
-        noisy[0],
-        made.plan,
-        made.noise_LV,
-        (0, 0, 0),
-        BACK,
-        MASK,
-    )
-    assert found.map_LV.shape[0] == 2 and len(found.beyond) == 2
-    assert synthesize(made.sh_CV, directions).shape[0] == 12
+    shell = white(noisy, directions)
+    scans = BeforeAfter(noisy, UP(noisy), BACK)
+    departed = departure(scans, noisy[0], shell, list(range(1, 13)))
+    assert departed.map_LV.shape[0] == 2 and len(departed.beyond) == 2
+    assert synthesize(shell.sh_CV, directions).shape[0] == 12

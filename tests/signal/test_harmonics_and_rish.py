@@ -7,6 +7,7 @@ import pytest
 import torch
 from conftest import fibonacci_directions
 
+from dmri7t.signal.grids import Grid
 from dmri7t.signal.harmonics import (
     coefficient_orders,
     fit,
@@ -15,8 +16,9 @@ from dmri7t.signal.harmonics import (
     plan_fit,
     synthesize,
 )
-from dmri7t.signal.represent import represent, residual_sigma
+from dmri7t.signal.represent import residual_sigma
 from dmri7t.signal.rish import debias, harmonize, noise_share, rish, scale_factors
+from dmri7t.signal.shell import Brain, Shell, ShellSignal
 
 BVAL = 1000.0
 
@@ -140,9 +142,11 @@ def test_sigma_is_read_from_the_residuals(n, tolerance):
 
 def test_representation_without_order_four_says_so():
     directions = fibonacci_directions(12)
-    rep = represent(torch.rand(12, 500) + 1, torch.full((500,), 3.0), directions)
-    assert rep.plan.order == 2 and rep.rish_LV.shape == (3, 500)
-    assert not rep.rish_LV[2].any() and not rep.noise_LV[2].any()
+    brain = Brain(np.ones((5, 10, 10), bool), Grid((5, 10, 10), np.eye(4)))
+    signal, b0 = torch.rand(12, 500) + 1, torch.full((500,), 3.0)
+    shell = Shell.from_signal(ShellSignal(signal, b0, directions, 1000.0, 1, brain))
+    assert shell.plan.order == 2 and shell.rish_3V.shape == (3, 500) and shell.n_orders == 2
+    assert not shell.rish_3V[2].any() and not shell.noise_3V[2].any()
 
 
 def test_averages_do_not_count_as_directions():

@@ -5,6 +5,7 @@ import pytest
 import torch
 from examples import make
 
+from dmri7t.signal.consistency import BeforeAfter
 from dmri7t.signal.grids import Grid, refine
 from dmri7t.signal.spaces import MIN_DICE, dice, nearest
 from dmri7t.signal.tissues import misfit, tissue_nmse, tissue_record, tissue_rows
@@ -70,7 +71,9 @@ def test_nmse_counts_the_voxels_of_its_tissue_alone():
     labels = np.array([1, 1, 2, 3, 0], np.uint8)
     measured = torch.tensor([[2.0, 2, 4, 10, 7]]).repeat(3, 1)
     made = measured + torch.tensor([1.0, 1, 0, 5, 100])
-    found = tissue_nmse(labels, measured, made, lambda rows: rows, {"b0": [0], "b1000": [1, 2]})
+    found = tissue_nmse(
+        labels, BeforeAfter(measured, made, lambda rows: rows), {"b0": [0], "b1000": [1, 2]}
+    )
     assert found == pytest.approx({"GM": 0.25, "WM": 0.0, "CSF": 0.25})
 
 

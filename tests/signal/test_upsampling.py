@@ -7,12 +7,12 @@ import pytest
 import torch
 from conftest import fibonacci_directions
 
-from dmri7t.signal.compose import TranslatedShell, compose
+from dmri7t.signal.compose import Composer, TranslatedShell
 from dmri7t.signal.grids import Grid, refine, voxel_coordinates
 from dmri7t.signal.regrid import Regrid
-from dmri7t.signal.represent import represent
 from dmri7t.signal.resample import interpolate, linear_matrix, resample_mask
 from dmri7t.signal.rish import rish
+from dmri7t.signal.shell import Brain, Shell, ShellSignal
 from dmri7t.signal.tensor import fit_tensor, fractional_anisotropy, mean_diffusivity
 
 BVALS = np.array([0.0] + [1000.0] * 60)
@@ -53,13 +53,12 @@ def upsampled(left: str, right: str) -> tuple[torch.Tensor, torch.Tensor]:
         decay = np.exp(-BVALS * np.einsum("ni,ij,nj->n", DIRECTIONS, tensor, DIRECTIONS))
         dwi_NXYZ[:, half] = (b0 * decay)[:, None, None, None]
     dwi_NV = torch.as_tensor(dwi_NXYZ.reshape(61, -1))
-    regrid = Regrid(np.ones(grid.shape, bool), grid, np.ones(fine.shape, bool), fine)
-    made = represent(dwi_NV[1:], dwi_NV[0], DIRECTIONS[1:])
-    same = TranslatedShell(
-        made.sh_CV, rish(regrid(made.sh_CV))[:3], DIRECTIONS[1:], list(range(1, 61))
-    )
+    brain, brain_out = (Brain(np.ones(g.shape, bool), g) for g in (grid, fine))
+    regrid = Regrid(brain, brain_out)
+    shell = Shell.from_signal(ShellSignal(dwi_NV[1:], dwi_NV[0], DIRECTIONS[1:], 1000.0, 1, brain))
+    same = TranslatedShell(shell, rish(regrid(shell.sh_CV))[:3], list(range(1, 61)))
     out_NV = np.empty((61, regrid.n_out))
-    compose(dwi_NV, dwi_NV[0], [same], [0], regrid, out_NV, (0.25, 4.0))
+    Composer(regrid, (0.25, 4.0)).compose(dwi_NV, dwi_NV[0], [same], [0], out_NV)
     tensor_6V = fit_tensor(torch.as_tensor(out_NV), BVALS, DIRECTIONS)
     maps = (fractional_anisotropy(tensor_6V), mean_diffusivity(tensor_6V))
     return tuple(m.reshape(fine.shape)[:, 5, 5] for m in maps)

@@ -131,8 +131,10 @@ def test_seven_tesla_darkens_white_matter_less_than_csf_would_say():
 def test_same_seed_same_patch():
     first, again = (draw_patches(5, size=12, n_scans=2) for _ in range(2))
     for a, b in zip(first, again, strict=True):
-        assert torch.equal(a.rish, b.rish) and torch.equal(a.target_high, b.target_high)
-    assert not torch.equal(first[0].rish, first[1].rish)
+        assert torch.equal(a.shell.rish_3V, b.shell.rish_3V) and torch.equal(
+            a.target_high, b.target_high
+        )
+    assert not torch.equal(first[0].shell.rish_3V, first[1].shell.rish_3V)
 
 
 def test_noise_share_explains_the_bias_of_a_noisy_scan():
@@ -154,9 +156,9 @@ def test_noise_share_explains_the_bias_of_a_noisy_scan():
         )[0]
         for snr in (2000.0, 15.0)
     )
-    mask = loud.mask
-    raw = (loud.rish - quiet.rish)[2][mask].mean()
-    left = (loud.rish - loud.noise - quiet.rish)[2][mask].mean()
+    loud, quiet = loud.shell, quiet.shell
+    raw = (loud.rish_3V - quiet.rish_3V)[2].mean()
+    left = (loud.rish_3V - loud.noise_3V - quiet.rish_3V)[2].mean()
     assert abs(left) < 0.2 * abs(raw)
 
 

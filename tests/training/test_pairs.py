@@ -58,7 +58,7 @@ def test_shells_that_both_scans_have(hcp):
         assert [round(b.bval, -3) for _, b in chosen] == [1000]
         inside = np.asarray(nibabel.load(scans["3T"].mask).dataobj) > 0
         # the mask that lies beside the scan is the one that is used
-        assert np.array_equal(low.mask, inside & (low.b0 > 0))
+        assert np.array_equal(low.brain.mask, inside & (low.b0 > 0))
 
 
 def test_pairs_show_the_same_anatomy(hcp, pool):

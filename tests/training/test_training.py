@@ -7,12 +7,15 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from shells import shell_with
 
 from dmri7t.errors import ModelError
 from dmri7t.models.bundle import check_bundle
 from dmri7t.models.fitted import SIMULATED
 from dmri7t.models.networks import Networks
 from dmri7t.models.translator import Translator
+from dmri7t.signal.grids import Grid
+from dmri7t.signal.shell import Brain
 from dmri7t.simulation.patches import draw_patches
 from dmri7t.training.data import Item, Patches, Positions, Stream, TrainingData, root_scale
 from dmri7t.training.example import TrainingExample
@@ -74,9 +77,9 @@ def test_every_stage_trains_and_the_bundle_loads(name, examples, data, tmp_path)
     translator = Translator.load(tmp_path, precision="float32")
     mask = examples[0].mask
     rish = torch.from_numpy(examples[0].rish[:, mask].astype(np.float32)) ** 2
-    coherent = torch.cat([rish] * 3)
-    described = examples[0].describe([0, 1, 2])
-    encoded = translator.encode(rish, 0.1 * rish, coherent, mask, described)
+    description = examples[0].description
+    brain = Brain(mask, Grid(mask.shape, np.diag([*description.voxel_sizes, 1.0])))
+    encoded = translator.encode(shell_with(rish, brain, description))
     decoded = translator.decode(encoded, translator.diffuse(encoded, seed=1), mask)
     assert torch.isfinite(decoded["rish"]).all()
 

@@ -14,7 +14,7 @@ from dmri7t.evaluation.reality.measure import tissue_snr
 from dmri7t.evaluation.simulated import scan_of
 from dmri7t.io.opened import open_checked
 from dmri7t.io.scan import Scan
-from dmri7t.signal.grids import Grid
+from dmri7t.signal.resample import box_slices
 from dmri7t.simulation.acquisition import Protocol, draw_protocol
 from dmri7t.simulation.patches import draw_patches
 from dmri7t.simulation.subjects import REALITY
@@ -41,34 +41,12 @@ def read_shells(scan: Scan) -> list[ShellScan]:
         If the scan cannot be used.
     """
     with open_checked(scan, axes=("R", "A", "S")) as opened:
-        return [
-            _in_place(
-                (opened.read(shell.indices), torch.from_numpy(opened.b0[opened.mask])),
-                opened.table.directions[list(shell.indices)],
-                shell.bval,
-                opened.n_b0,
-                opened.mask,
-                opened.grid,
-            )
-            for shell in opened.shells
-        ]
-
-
-def _in_place(
-    values: tuple[torch.Tensor, torch.Tensor],
-    directions_N3: np.ndarray,
-    bval: float,
-    n_b0: int,
-    mask: np.ndarray,
-    grid: Grid,
-) -> ShellScan:
-    """Signal and b0 of a mask as a scan that is to stay on its grid."""
-    return ShellScan(*values, directions_N3, bval, n_b0, mask, grid, mask, grid)
+        return [ShellScan.of(opened.measured(s), opened.brain) for s in opened.shells]
 
 
 def block_size(scan: ShellScan) -> int:
     """Edge of the blocks of a scan in voxels."""
-    return min(EDGE, *scan.mask.shape, int(LONGEST / scan.grid.voxel_sizes.max()))
+    return min(EDGE, *scan.brain.grid.shape, int(LONGEST / scan.brain.voxel_sizes.max()))
 
 
 def cut(scan: ShellScan, size: int) -> Iterator[ShellScan]:
@@ -80,23 +58,21 @@ def cut(scan: ShellScan, size: int) -> Iterator[ShellScan]:
     size : int
         Edge in voxels.
     """
-    places = np.argwhere(scan.mask)
-    number = torch.zeros(scan.mask.shape, dtype=torch.long)
-    number[torch.as_tensor(scan.mask)] = torch.arange(len(places))
+    places = np.argwhere(scan.brain.mask)
+    number = scan.brain.place(torch.arange(len(places))[None])[0]
     starts = []
-    for low, high, length in zip(places.min(0), places.max(0) + 1, scan.mask.shape, strict=True):
+    for low, high, length in zip(places.min(0), places.max(0) + 1, number.shape, strict=True):
         n = max(1, round((high - low) / size))
         first = min(low, length - size)
         last = max(first, high - size)
         starts.append(np.unique(np.linspace(first, last, n).astype(int)))
     for start in np.stack(np.meshgrid(*starts, indexing="ij"), -1).reshape(-1, 3):
-        box = tuple(slice(a, a + size) for a in start)
-        mask = scan.mask[box]
-        if mask.mean() > FULL:
-            inside = number[box][torch.as_tensor(mask)]
-            values = scan.signal_NV[:, inside], scan.b0_V[inside]
-            grid = scan.grid.crop(tuple(start), tuple(start + size))
-            yield _in_place(values, scan.directions_N3, scan.bval, scan.n_b0, mask, grid)
+        box = box_slices(start.tolist(), (start + size).tolist())
+        brain = scan.brain.crop(box)
+        if brain.mask.mean() > FULL:
+            inside = brain.pick(number[box])
+            values = {"signal_NV": scan.signal_NV[:, inside], "b0_V": scan.b0_V[inside]}
+            yield attrs.evolve(scan, **values, brain=brain, brain_out=brain)
 
 
 def protocol_of(
@@ -126,7 +102,7 @@ def protocol_of(
     return attrs.evolve(
         drawn,
         low=attrs.evolve(drawn.low, **known),
-        voxel_sizes=scan.grid.voxel_sizes,
+        voxel_sizes=scan.brain.voxel_sizes,
         bval=scan.bval,
         directions=scan.directions_N3,
         n_b0=scan.n_b0,

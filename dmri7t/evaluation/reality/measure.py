@@ -18,8 +18,9 @@ from dmri7t.signal.coherence import residual_correlation, smooth
 from dmri7t.signal.gradients import split_directions
 from dmri7t.signal.harmonics import fit, n_coefficients, plan_fit, synthesize
 from dmri7t.signal.orders import ORDERS
-from dmri7t.signal.represent import Representation, floor_b0, normalize
-from dmri7t.signal.rish import debias, rish
+from dmri7t.signal.represent import floor_b0, normalize
+from dmri7t.signal.rish import rish
+from dmri7t.signal.shell import Shell
 from dmri7t.signal.spaces import TISSUES
 from dmri7t.signal.tensor import fit_tensor, fractional_anisotropy, mean_diffusivity
 
@@ -73,9 +74,9 @@ class Measured:
 
 def measure(scan: ShellScan) -> Measured:
     """Measure one block."""
-    rep = scan.represent()
-    tissue_V = classify(scan, rep)
-    maps = voxel_maps(scan, rep)
+    shell = scan.represent()
+    tissue_V = classify(scan, shell)
+    maps = voxel_maps(scan, shell)
     tissues = {"brain": tissue_V >= 0}
     tissues |= {tissue: tissue_V == number for number, tissue in enumerate(TISSUES, 1)}
     voxels = {
@@ -83,12 +84,12 @@ def measure(scan: ShellScan) -> Measured:
         for name, values_V in maps.items()
         for tissue, inside_V in tissues.items()
     }
-    metrics = contrast_metrics(scan, tissue_V) | noise_metrics(scan, rep, tissue_V)
+    metrics = contrast_metrics(scan, tissue_V) | noise_metrics(scan, shell, tissue_V)
     spectra = {}
-    window = inside_window(scan.mask)
+    window = inside_window(scan.brain.mask)
     for name, values_V in {"b0": scan.b0_V, **maps}.items():
         if name in ("b0", "sqrt R0", "sqrt R2") and window.any():
-            for axis, share in power_spectra(values_V, scan.mask, window).items():
+            for axis, share in power_spectra(values_V, scan.brain.mask, window).items():
                 spectra[name, axis] = share
                 for band, value in band_shares(share).items():
                     metrics[f"{name}: log10 of power, {band} frequencies, {axis}", ""] = value
@@ -117,10 +118,10 @@ def detail_metrics(scan: ShellScan, window: np.ndarray) -> dict[tuple[str, str],
     spectra = []
     for half in halves:
         sh_CV = fit(normalized_NV[half], plan_fit(scan.directions_N3[half], 2, 0.0))
-        volume = _volume(sh_CV[1:], scan.mask)
+        volume = scan.brain.place(sh_CV[1:])
         spectra.append(np.fft.fftn(volume.numpy() * window, axes=(1, 2, 3)))
     power = (spectra[0] * spectra[1].conj()).real.sum(0)
-    highest = np.maximum.reduce(_waves(scan.mask.shape))
+    highest = np.maximum.reduce(_waves(scan.brain.mask.shape))
     return {
         (f"order 2 kept in voxels {factor:g} times larger, percent", ""): float(
             100 * power[highest < 0.5 / factor].sum() / power.sum()
@@ -129,14 +130,13 @@ def detail_metrics(scan: ShellScan, window: np.ndarray) -> dict[tuple[str, str],
     }
 
 
-def smoothed_coefficients(scan: ShellScan, rep: Representation) -> torch.Tensor:
+def smoothed_coefficients(scan: ShellScan, shell: Shell) -> torch.Tensor:
     """Coefficients up to order 4 (C, V), each averaged once with its neighbours in the mask."""
-    inside = torch.as_tensor(scan.mask)
-    volume = smooth(_volume(rep.sh_CV[:15], scan.mask)) / smooth(inside.float()).clamp_min(1e-6)
-    return volume[:, inside]
+    weight = smooth(torch.as_tensor(scan.brain.mask).float()).clamp_min(1e-6)
+    return scan.brain.pick(smooth(scan.brain.place(shell.sh_CV[:15])) / weight)
 
 
-def classify(scan: ShellScan, rep: Representation) -> torch.Tensor:
+def classify(scan: ShellScan, shell: Shell) -> torch.Tensor:
     """Tell tissues apart by the shell alone, (V,): 1 GM, 2 WM, 3 CSF, 0 neither, -1 the rim.
 
     Coefficients are smoothed once with their neighbours. CSF is where their mean signal is that
@@ -145,16 +145,17 @@ def classify(scan: ShellScan, rep: Representation) -> torch.Tensor:
     is left out. Grey matter is where fewer than half are: it holds crossings and thin white
     matter too. The rest is neither.
     """
-    sh_CV = smoothed_coefficients(scan, rep)[:6]
+    sh_CV = smoothed_coefficients(scan, shell)[:6]
     mean_V = sh_CV[0] / np.sqrt(4 * np.pi)
     fluid = mean_V <= np.exp(-scan.bval * np.array(WATER)).mean()
     fa_V, _ = _tensor(synthesize(sh_CV, scan.directions_N3).clamp_min(0), scan)
-    anisotropic = np.zeros(scan.mask.shape, np.float32)
-    anisotropic[scan.mask] = (fa_V >= ANISOTROPIC) & ~fluid
-    around_V = torch.as_tensor(ndimage.uniform_filter(anisotropic, 3, mode="nearest")[scan.mask])
+    anisotropic = np.zeros(scan.brain.mask.shape, np.float32)
+    anisotropic[scan.brain.mask] = (fa_V >= ANISOTROPIC) & ~fluid
+    around = ndimage.uniform_filter(anisotropic, 3, mode="nearest")
+    around_V = torch.as_tensor(around[scan.brain.mask])
     tissue_V = torch.where(around_V >= INTERIOR, 2, torch.where(around_V < 0.5, 1, 0))
     tissue_V = torch.where(fluid, 3, tissue_V)
-    return torch.where(torch.as_tensor(_inner(scan.mask)[scan.mask]), tissue_V, -1)
+    return torch.where(torch.as_tensor(_inner(scan.brain.mask)[scan.brain.mask]), tissue_V, -1)
 
 
 def _inner(mask: np.ndarray) -> np.ndarray:
@@ -171,18 +172,18 @@ def _tensor(normalized_NV: torch.Tensor, scan: ShellScan) -> tuple[torch.Tensor,
     return fractional_anisotropy(tensor_6V), mean_diffusivity(tensor_6V)
 
 
-def voxel_maps(scan: ShellScan, rep: Representation) -> dict[str, torch.Tensor]:
+def voxel_maps(scan: ShellScan, shell: Shell) -> dict[str, torch.Tensor]:
     """Quantities of every voxel, (V,) each, by name; MD in 1e-3 mm2/s.
 
     Roots of RISH as they are, debiased, and of smoothed coefficients, where little noise is left.
     Ratios of orders are taken where the lower order is not nearly zero.
     """
     kinds = {
-        "": rep.rish_LV.sqrt(),
-        " debiased": debias(rep.rish_LV, rep.noise_LV).sqrt(),
-        " smoothed": rish(smoothed_coefficients(scan, rep)).sqrt(),
+        "": shell.rish_3V.sqrt(),
+        " debiased": shell.debiased_3V.sqrt(),
+        " smoothed": rish(smoothed_coefficients(scan, shell)).sqrt(),
     }
-    orders = ORDERS[: rep.plan.order // 2 + 1]
+    orders = ORDERS[: shell.n_orders]
     maps = {
         f"sqrt R{order}{kind}": root_LV[row]
         for row, order in enumerate(orders)
@@ -218,8 +219,8 @@ def tissue_snr(scan: ShellScan) -> float | None:
 
     Of all voxels where there is too little grey matter; None where residuals tell nothing.
     """
-    rep = scan.represent()
-    metrics = noise_metrics(scan, rep, classify(scan, rep))
+    shell = scan.represent()
+    metrics = noise_metrics(scan, shell, classify(scan, shell))
     for key in (("residuals over b0", "GM"), ("sigma over b0", "")):
         if metrics.get(key, 0) > 0:
             return 1 / metrics[key]
@@ -227,27 +228,27 @@ def tissue_snr(scan: ShellScan) -> float | None:
 
 
 def noise_metrics(
-    scan: ShellScan, rep: Representation, tissue_V: torch.Tensor
+    scan: ShellScan, shell: Shell, tissue_V: torch.Tensor
 ) -> dict[tuple[str, str], float]:
     """Residuals of the fit: level, correlation, tails, drift of volumes, outlying slices.
 
     Nothing where there are as many coefficients as directions, as with six: what such a fit
     leaves is its penalty's.
     """
-    plan, inside_V = rep.plan, tissue_V >= 0
+    plan, inside_V = shell.plan, tissue_V >= 0
     if plan.n_directions <= n_coefficients(plan.order) or inside_V.sum() < ENOUGH:
         return {}
     # in units of the scanner, where the noise is the same in every voxel
     signal_NV = normalize(scan.signal_NV, scan.b0_V) * floor_b0(scan.b0_V)
     residual_NV = torch.as_tensor(plan.residual_NN, dtype=signal_NV.dtype) @ signal_NV
-    out = {("sigma over b0", ""): float(rep.sigma_V.median())}
+    out = {("sigma over b0", ""): float(shell.sigma_V.median())}
     power_V = residual_NV.square().sum(0) / plan.residual_dof
     for number, tissue in enumerate(TISSUES, 1):
         here = tissue_V == number
         if here.sum() >= ENOUGH:
             level = power_V[here].median().sqrt() / scan.b0_V[here].median()
             out["residuals over b0", tissue] = float(level)
-    correlation = residual_correlation(scan.signal_NV, scan.mask, plan)
+    correlation = residual_correlation(scan.signal_NV, scan.brain.mask, plan)
     for axis, value in zip(AXES, correlation, strict=True):
         out[f"correlation of residuals, {axis}", ""] = value
     spread_N1 = np.sqrt((plan.residual_NN**2).sum(1))[:, None]
@@ -258,7 +259,7 @@ def noise_metrics(
     drift_N = share_NV.sum(1) / energy_NV.sum(1)
     spread = float((drift_N.square().mean() * scale).sqrt())
     out["drift of intensity between volumes, percent", ""] = 100 * spread
-    z_V = np.nonzero(scan.mask)[2][inside_V.numpy()]
+    z_V = np.nonzero(scan.brain.mask)[2][inside_V.numpy()]
     out["outlying slices, percent", ""] = outlying(share_NV.numpy(), energy_NV.numpy(), z_V)
     return out
 
@@ -372,10 +373,3 @@ def band_shares(share: np.ndarray) -> dict[str, float]:
         band: float(np.log10(max(share[(frequency > low) & (frequency <= high)].sum(), 1e-12)))
         for band, (low, high) in BANDS.items()
     }
-
-
-def _volume(values_CV: torch.Tensor, mask: np.ndarray) -> torch.Tensor:
-    """Lay values into a volume (C, X, Y, Z), zero outside the mask."""
-    out = values_CV.new_zeros(len(values_CV), *mask.shape)
-    out[:, torch.as_tensor(mask)] = values_CV
-    return out
