@@ -17,7 +17,7 @@ MIN_VOXELS = 8
 """Fewest voxels along an axis; a brain has more, and networks need some."""
 
 
-SAME_PLACE = 0.01
+SAME_POSITION = 0.01
 """Entries of two affines that differ by less than this, in mm, are the same."""
 
 
@@ -71,7 +71,7 @@ def check_same_grid(mask: Path, image: Path) -> None:
             f"{mask}: {dims[0]} voxels, but {image.name} has {dims[1]}; find the mask that belongs "
             "to the image."
         )
-    if not np.allclose(one.affine, other.affine, atol=SAME_PLACE):
+    if not np.allclose(one.affine, other.affine, atol=SAME_POSITION):
         raise InputError(
             f"{mask}: its voxels lie elsewhere than those of {image.name} (the affines differ); "
             "find the mask that belongs to the image."

@@ -53,7 +53,7 @@ def test_good_example_is_taken_and_skipped_as_its_skeleton_says(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_broken_example_is_told_by_the_checks(name, tmp_path):
+def test_broken_example_is_refused_by_the_checks(name, tmp_path):
     skeleton = make.make_dataset(name, tmp_path)
     try:
         candidates = candidates_of(skeleton, tmp_path)[1]
@@ -62,15 +62,15 @@ def test_broken_example_is_told_by_the_checks(name, tmp_path):
         return
     scans = [c.scan for c in candidates if c.taken]
     assert len(scans) == len(skeleton["scan"])
-    told = []
+    errors = []
     for scan in scans:
         try:
             check_scan(scan)
         except InputError as error:
-            told.append(str(error))
+            errors.append(str(error))
     # a truncated image shows only when it is read
-    assert len(told) == (name != "broken/truncated")
-    assert all(re.search(skeleton["error"], line) and "\n" not in line for line in told)
+    assert len(errors) == (name != "broken/truncated")
+    assert all(re.search(skeleton["error"], line) and "\n" not in line for line in errors)
 
 
 @pytest.fixture
@@ -182,7 +182,7 @@ def test_kept_index_notices_new_files(sessions, tmp_path):
     assert str(target.relative_to(sessions)) in found(sessions, database=database)
 
 
-def test_name_that_contradicts_its_folder_is_told(tmp_path):
+def test_name_that_contradicts_its_folder_is_refused(tmp_path):
     make.make_dataset("good/single", tmp_path)
     for file in (tmp_path / "sub-01/dwi").iterdir():
         file.rename(file.with_name(file.name.replace("sub-01", "sub-07")))
@@ -192,7 +192,7 @@ def test_name_that_contradicts_its_folder_is_told(tmp_path):
         check_scan(candidate.scan)
 
 
-def test_missing_content_of_a_link_is_told(tmp_path):
+def test_missing_content_of_a_link_is_refused(tmp_path):
     make.make_dataset("good/single", tmp_path)
     image = tmp_path / "sub-01/dwi/sub-01_dwi.nii.gz"
     image.unlink()
