@@ -60,7 +60,7 @@ def default_output_voxel(grid: Grid) -> np.ndarray:
     return grid.voxel_sizes * SEVEN_TO_THREE
 
 
-def refine(grid: Grid, voxel_sizes: np.ndarray) -> Grid:
+def refine(grid: Grid, voxel_sizes: np.ndarray | float) -> Grid:
     """Return the grid with exactly these voxel sizes over the same field of view.
 
     Axes and centre stay; the number of voxels is the smallest that covers the field of view,

@@ -61,13 +61,13 @@ def _spline_matrix(n_in: int, coordinates: tuple[float, ...]) -> np.ndarray:
     return rows @ prefilter
 
 
-def apply_axes(volume: torch.Tensor, matrices: list[np.ndarray]) -> torch.Tensor:
+def apply_axes(volume: torch.Tensor, matrices: Sequence[np.ndarray | torch.Tensor]) -> torch.Tensor:
     """Multiply the last three axes of a volume by one matrix each.
 
     Parameters
     ----------
     volume : Tensor (..., X, Y, Z)
-    matrices : list of three ndarrays (X', X), (Y', Y), (Z', Z)
+    matrices : three matrices (X', X), (Y', Y), (Z', Z)
 
     Returns
     -------

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from dmri7t.signal.grids import SEVEN_TO_THREE, Grid
-from dmri7t.signal.harmonics import n_coefficients, synthesize
+from dmri7t.signal.harmonics import synthesize
 from dmri7t.signal.resample import apply_axes
 from dmri7t.simulation.anatomy import Phantom, Tissue
 from dmri7t.simulation.fields import Axes
@@ -34,11 +34,20 @@ SLICE_WIDTH = (0.68, 0.95)
 BLUR = 1.0
 """Largest blur beside the sampling, mm."""
 
-HCP_3T = {"echo_time": 0.0895, "repetition_time": 5.52}
-"""Seconds (Sotiropoulos et al. 2013, NeuroImage 80:125)."""
 
-HCP_7T = {"echo_time": 0.0712, "repetition_time": 7.0}
-"""Seconds (Vu et al. 2015, NeuroImage 122:318)."""
+@attrs.frozen
+class Timing:
+    """Echo and repetition time, seconds."""
+
+    echo_time: float
+    repetition_time: float
+
+
+HCP_3T = Timing(0.0895, 5.52)
+"""Sotiropoulos et al. 2013, NeuroImage 80:125."""
+
+HCP_7T = Timing(0.0712, 7.0)
+"""Vu et al. 2015, NeuroImage 122:318."""
 
 
 @lru_cache(maxsize=256)
@@ -91,7 +100,8 @@ def seven_tesla(low: Scanner, snr: float = 40.0) -> Scanner:
     """HCP's 7T protocol for the person whom a 3T scanner measured, with its point-spread."""
     return Scanner(
         7,
-        **HCP_7T,
+        HCP_7T.echo_time,
+        HCP_7T.repetition_time,
         relaxation_spread=low.relaxation_spread,
         point_spread=low.point_spread,
         snr=snr,
@@ -139,14 +149,10 @@ def draw_protocol(rng: np.random.Generator) -> Protocol:
         eddy=rng.uniform(0, 0.5) if rng.random() < 0.4 else 0.0,
         direction_error=rng.uniform(0, 2.0),
     )
-    return Protocol(
-        low=low,
-        high=without_flaws(low),
-        voxel_sizes=voxel,
-        ratio=SEVEN_TO_THREE if rng.random() < 0.75 else rng.uniform(0.66, 1.0),
-        bval=1000.0 if rng.random() < 0.5 else rng.uniform(500, 3100),
-        **draw_table(rng),
-    )
+    ratio = SEVEN_TO_THREE if rng.random() < 0.75 else rng.uniform(0.66, 1.0)
+    bval = 1000.0 if rng.random() < 0.5 else rng.uniform(500, 3100)
+    directions, n_b0 = draw_directions(rng)
+    return Protocol(low, without_flaws(low), voxel, ratio, bval, directions, n_b0)
 
 
 def hcp_protocol(rng: np.random.Generator) -> Protocol:
@@ -154,7 +160,8 @@ def hcp_protocol(rng: np.random.Generator) -> Protocol:
     sinc = PointSpread(SINC_WIDTH, 0.85, 0.4)
     low = Scanner(
         3,
-        **HCP_3T,
+        HCP_3T.echo_time,
+        HCP_3T.repetition_time,
         relaxation_spread=(rng.uniform(*RELAXATION), rng.uniform(*RELAXATION)),
         point_spread=(sinc, sinc, PointSpread(0.8, 0.0, 0.4)),
         snr=rng.uniform(16.0, 24.0),
@@ -186,15 +193,17 @@ def draw_spread(
     """
     blur, filtering = rng.uniform(0, BLUR), rng.uniform(0.75, 1.0)
     across = PointSpread(rng.uniform(*SLICE_WIDTH) / kept[slices], 0.0, blur)
-    within = (PointSpread(SINC_WIDTH / part, filtering, blur) for part in kept)
-    return tuple(across if a == slices else spread for a, spread in enumerate(within))
+    spreads = [PointSpread(SINC_WIDTH / part, filtering, blur) for part in kept]
+    spreads[slices] = across
+    x, y, z = spreads
+    return x, y, z
 
 
-def draw_table(rng: np.random.Generator) -> dict[str, object]:
-    """Draw the directions of a shell (8 to 96) and the number of b0s."""
+def draw_directions(rng: np.random.Generator) -> tuple[np.ndarray, int]:
+    """Draw the directions (N, 3) of a shell, 8 to 96 of them, and the number of b0s."""
     n = round(float(np.exp(rng.uniform(np.log(8), np.log(96)))))
     directions = spread_directions(n, int(rng.integers(4))) @ random_rotation(rng).T
-    return {"directions": directions, "n_b0": int(rng.choice([1, 1, 1, 2, 3, 6, 9]))}
+    return directions, int(rng.choice([1, 1, 1, 2, 3, 6, 9]))
 
 
 def draw_kept(rng: np.random.Generator, slices: int) -> tuple[float, float, float]:
@@ -211,7 +220,8 @@ def draw_kept(rng: np.random.Generator, slices: int) -> tuple[float, float, floa
     fractions = np.roll(fractions, int(rng.integers(3)))
     if kind < 0.85:
         fractions[slices] = 1.0
-    return tuple(min(float(part), 1.0) for part in fractions)
+    x, y, z = (min(float(part), 1.0) for part in fractions)
+    return x, y, z
 
 
 def draw_snr(rng: np.random.Generator) -> float:
@@ -222,7 +232,8 @@ def draw_snr(rng: np.random.Generator) -> float:
 def other_table(protocol: Protocol, rng: np.random.Generator) -> Protocol:
     """Return the same protocol with other directions, b0s and noise level."""
     low = attrs.evolve(protocol.low, snr=draw_snr(rng))
-    return attrs.evolve(protocol, low=low, **draw_table(rng))
+    directions, n_b0 = draw_directions(rng)
+    return attrs.evolve(protocol, low=low, directions=directions, n_b0=n_b0)
 
 
 def signal_order(bval: float) -> int:
@@ -305,11 +316,9 @@ def render(
     stop = np.array([max(low[a][-1], high[a][-1]) for a in range(3)]) + REACH * size_low
     fine = fine_axes(start, stop, size_high / SUBVOXELS)
     tissue: Tissue = brain.at(fine)
-    harmonics = micro.harmonics(tissue, protocol.bval, signal_order(protocol.bval))
-    contrast_low = protocol.low.contrast(tissue, harmonics)
-    kept = n_coefficients(order_high)
-    wm, gm, csf, scalp = harmonics
-    contrast_high = protocol.high.contrast(tissue, (wm[:kept], gm, csf, scalp))
+    pure = micro.signals(tissue, protocol.bval, signal_order(protocol.bval))
+    contrast_low = protocol.low.contrast(tissue, pure)
+    contrast_high = protocol.high.contrast(tissue, pure.up_to(order_high))
     return Block(
         low=sample(contrast_low, fine, low, size_low, protocol.low),
         high=sample(contrast_high, fine, high, size_high, protocol.high),

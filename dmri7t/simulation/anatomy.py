@@ -131,16 +131,15 @@ class Phantom:
             ((26, 6, 0), (5.5, 15, 9)),
             ((13, 14, 6), (4.5, 9, 7)),
         ]
-        best = None
+        distances = []
         for (cx, cy, cz), (sx, sy, sz) in nuclei:
             r = (
                 ((x.abs() - cx * s) / (sx * s)) ** 2
                 + ((y - cy * s) / (sy * s)) ** 2
                 + ((z - cz * s) / (sz * s)) ** 2
             ).sqrt()
-            inside = (1 - r) * min(sx, sy, sz) * s
-            best = inside if best is None else torch.maximum(best, inside)
-        return best
+            distances.append((1 - r) * min(sx, sy, sz) * s)
+        return torch.stack(distances).amax(0)
 
     def depth(self, axes: Axes) -> torch.Tensor:
         """Depth below the brain's outer surface in mm, negative outside, (X, Y, Z)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 import attrs
@@ -34,7 +35,7 @@ HEAD_MM = 20.0
 HCP_B0 = {3: (5.0, 5.0), 7: (55.0, 65.0)}
 """Between which b-values HCP's b0s lie, s/mm2: imaging gradients count at 7 T."""
 
-HCP_SCATTER = 20.0
+HCP_SCATTER = 20
 """How far b-values of one of HCP's shells lie from its nominal one, at most."""
 
 
@@ -114,26 +115,27 @@ def head_grids(layout: Layout) -> tuple[Grid, Grid]:
     return low, refine(low, layout.voxel_size_7t)
 
 
-def _pieces(axis: np.ndarray) -> Iterator[np.ndarray]:
-    """Split coordinates at multiples of the block's edge: arrays of indices."""
-    for block in np.unique(np.floor(axis / BLOCK_MM)):
-        yield np.flatnonzero(np.floor(axis / BLOCK_MM) == block)
+def _pieces(axis: np.ndarray) -> dict[float, np.ndarray]:
+    """Split coordinates at multiples of the block's edge: arrays of indices, by block."""
+    blocks = np.floor(axis / BLOCK_MM)
+    return {float(block): np.flatnonzero(blocks == block) for block in np.unique(blocks)}
 
 
 def _blocks(low: Axes, high: Axes) -> Iterator[tuple[list[np.ndarray], list[np.ndarray]]]:
     """Indices of the low and high voxels of every block, axis by axis."""
     pairs = []
     for a in range(3):
-        per_axis = {}
-        for which, axis in (("low", low[a]), ("high", high[a])):
-            for piece in _pieces(axis):
-                key = float(np.floor(axis[piece[0]] / BLOCK_MM))
-                per_axis.setdefault(key, {})[which] = piece
-        pairs.append([p for p in per_axis.values() if len(p) == 2])
-    for x in pairs[0]:
-        for y in pairs[1]:
-            for z in pairs[2]:
-                yield [p["low"] for p in (x, y, z)], [p["high"] for p in (x, y, z)]
+        pieces_low, pieces_high = _pieces(low[a]), _pieces(high[a])
+        both = [block for block in pieces_low if block in pieces_high]
+        pairs.append([(pieces_low[block], pieces_high[block]) for block in both])
+    for triple in product(*pairs):
+        yield [at_low for at_low, _ in triple], [at_high for _, at_high in triple]
+
+
+def _within(indices: list[np.ndarray]) -> tuple[slice, slice, slice]:
+    """Box of neighbouring voxels by their indices along each axis."""
+    x, y, z = (slice(int(i[0]), int(i[-1]) + 1) for i in indices)
+    return x, y, z
 
 
 def render_head(
@@ -156,8 +158,8 @@ def render_head(
         if float(brain.depth(part_low).max()) < -HEAD_MM:
             continue
         block = render(brain, micro, protocol, part_low, part_high, order_high=order)
-        out_low[(slice(None), *np.ix_(*at_low))] = block.low
-        out_high[(slice(None), *np.ix_(*at_high))] = block.high
+        out_low[(slice(None), *_within(at_low))] = block.low
+        out_high[(slice(None), *_within(at_high))] = block.high
     return out_low, out_high
 
 
@@ -230,7 +232,8 @@ def _write_hcp(
 ) -> None:
     """Write one field's folder, with b-values that scatter as HCP's do."""
     affine, table = scan.grid.affine, scan.table
-    scatter = 5 * rng.integers(-HCP_SCATTER // 5, HCP_SCATTER // 5 + 1, len(table))
+    steps = HCP_SCATTER // 5
+    scatter = 5 * rng.integers(-steps, steps + 1, len(table))
     low, high = HCP_B0[scan.scanner.tesla]
     b0_bvals = rng.uniform(low, high, len(table)).round()
     stated = np.where(table.bvals == 0, b0_bvals, table.bvals + scatter)

@@ -95,6 +95,29 @@ class Fibre:
         return mixture * np.exp(-degree * (degree + 1) * self.dispersion)
 
 
+@attrs.frozen(eq=False)
+class PureSignals:
+    """Signals of pure tissues over their b0, as harmonics.
+
+    Parameters
+    ----------
+    wm : Tensor (C, X, Y, Z)
+    gm : Tensor (6, X, Y, Z)
+        Order 2: higher orders of grey matter are negligible.
+    csf, scalp : float
+        The single coefficient of order 0.
+    """
+
+    wm: torch.Tensor
+    gm: torch.Tensor
+    csf: float
+    scalp: float
+
+    def up_to(self, order: int) -> PureSignals:
+        """Leave higher orders of white matter out."""
+        return attrs.evolve(self, wm=self.wm[: n_coefficients(order)])
+
+
 @attrs.frozen
 class Microstructure:
     """Properties of all tissues of one brain; diffusivities in mm2/s."""
@@ -120,10 +143,8 @@ class Microstructure:
             wm_water=rng.uniform(0.0, 0.1),
         )
 
-    def harmonics(
-        self, tissue: Tissue, b: float, order: int
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Signals of pure tissues, as harmonics.
+    def signals(self, tissue: Tissue, b: float, order: int) -> PureSignals:
+        """Signals of pure tissues.
 
         Parameters
         ----------
@@ -131,14 +152,7 @@ class Microstructure:
         b : float
             s/mm2.
         order : int
-
-        Returns
-        -------
-        wm : Tensor (C, X, Y, Z)
-        gm : Tensor (6, X, Y, Z)
-            Order 2: higher orders of grey matter are negligible.
-        csf, scalp : float
-            The single coefficient of order 0.
+            Of white matter's harmonics.
         """
         shape = tissue.csf.shape
         l_C = torch.from_numpy(coefficient_orders(order) // 2)
@@ -162,7 +176,7 @@ class Microstructure:
         grey = self.grey_neurites * neurites + (1 - self.grey_neurites) * pool
         gm_VC[:, 0] += (1 - self.grey_radial) * grey
         scalp = float(np.exp(-b * 0.2e-3) * root)
-        return (
+        return PureSignals(
             wm_VC.T.contiguous().reshape(-1, *shape),
             gm_VC.T.contiguous().reshape(-1, *shape),
             csf,

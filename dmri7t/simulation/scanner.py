@@ -8,6 +8,7 @@ import torch
 
 from dmri7t.signal.resample import apply_axes
 from dmri7t.simulation.anatomy import Tissue
+from dmri7t.simulation.microstructure import PureSignals
 
 PROTON_DENSITY = {"wm": 0.70, "gm": 0.82, "csf": 1.0, "scalp": 0.15}
 """Water content of tissues relative to CSF."""
@@ -134,17 +135,13 @@ class Scanner:
             for tissue, density in PROTON_DENSITY.items()
         }
 
-    def contrast(
-        self, tissue: Tissue, harmonics: tuple[torch.Tensor, torch.Tensor, float, float]
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def contrast(self, tissue: Tissue, pure: PureSignals) -> tuple[torch.Tensor, torch.Tensor]:
         """Signal before sampling.
 
         Parameters
         ----------
         tissue : Tissue
-        harmonics : tuple
-            Of the pure tissues, from
-            :meth:`dmri7t.simulation.microstructure.Microstructure.harmonics`.
+        pure : PureSignals
 
         Returns
         -------
@@ -152,11 +149,12 @@ class Scanner:
         shell : Tensor (C, X, Y, Z)
         """
         w = {name: float(value) for name, value in self.weights().items()}
-        wm, gm, csf, scalp = harmonics
-        shell = wm * (w["wm"] * tissue.wm)
-        shell[: len(gm)] += gm * (w["gm"] * tissue.gm)
-        shell[0] += w["csf"] * csf * tissue.csf + w["scalp"] * scalp * tissue.scalp
-        b0 = sum(w[name] * getattr(tissue, name) for name in w)
+        shell = pure.wm * (w["wm"] * tissue.wm)
+        shell[: len(pure.gm)] += pure.gm * (w["gm"] * tissue.gm)
+        shell[0] += w["csf"] * pure.csf * tissue.csf + w["scalp"] * pure.scalp * tissue.scalp
+        b0 = torch.zeros_like(tissue.csf)
+        for name, weight in w.items():
+            b0 = b0 + weight * getattr(tissue, name)
         return b0[None], shell
 
     def sigma(self) -> float:

@@ -43,7 +43,7 @@ from dmri7t.simulation.patches import draw_patches
 from dmri7t.simulation.subjects import REALITY
 
 SIZE = 16
-SIDECAR = {"EchoTime": HCP_3T["echo_time"], "RepetitionTime": HCP_3T["repetition_time"]}
+SIDECAR = {"EchoTime": HCP_3T.echo_time, "RepetitionTime": HCP_3T.repetition_time}
 
 
 def blocks(seed: int, n: int) -> list[ShellScan]:
@@ -215,11 +215,11 @@ def test_overlap_of_samples_apart_is_none():
 def test_simulation_follows_the_scan(scans):
     scan = scans[0]
     protocol = protocol_of(scan, SIDECAR, 17.0, np.random.default_rng(0))
-    assert protocol.low.snr == 17.0 and protocol.low.echo_time == HCP_3T["echo_time"]
+    assert protocol.low.snr == 17.0 and protocol.low.echo_time == HCP_3T.echo_time
     assert protocol.bval == 1500 and protocol.n_b0 == 6
     assert np.allclose(protocol.voxel_sizes, 2) and protocol.directions is scan.directions_N3
     drawn = protocol_of(scan, {}, None, np.random.default_rng(0)).low
-    assert drawn.snr != 17.0 and drawn.echo_time != HCP_3T["echo_time"]
+    assert drawn.snr != 17.0 and drawn.echo_time != HCP_3T.echo_time
 
 
 def test_simulated_noise_comes_out_as_the_scans(scans):
