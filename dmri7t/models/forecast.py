@@ -31,42 +31,42 @@ class Forecast:
     high: float
 
 
-def features(described: Description) -> np.ndarray:
+def features(description: Description) -> np.ndarray:
     """Numbers of order one, (6,), in the order of :data:`FEATURES`."""
-    size = float(np.prod(described.voxel_sizes)) ** (1 / 3)
+    size = float(np.prod(description.voxel_sizes)) ** (1 / 3)
     return np.array(
         [
             1.0,
-            math.log(max(described.sigma, 1e-3) / 0.05),
+            math.log(max(description.sigma, 1e-3) / 0.05),
             2 * math.log(size / 1.6),
-            described.bval / 1000 - 1.3,
-            math.log(described.n_directions / 30),
-            2 * float(np.mean(described.correlation)),
+            description.bval / 1000 - 1.3,
+            math.log(description.n_directions / 30),
+            2 * float(np.mean(description.correlation)),
         ]
     )
 
 
 def forecast(
-    fitted: Mapping[MapName, ForecastFit], described: Description
+    fits: Mapping[MapName, ForecastFit], description: Description
 ) -> dict[MapName, Forecast]:
     """Expected ratio for a scan, by map.
 
     Parameters
     ----------
-    fitted : dict of ForecastFit
+    fits : dict of ForecastFit
         By map, from :func:`dmri7t.calibration.forecast.fit_forecast`.
-    described : Description
+    description : Description
 
     Examples
     --------
     >>> scan = Description([1.6] * 3, 1300, 30, 0.05, 1.0, [0.0] * 3)
-    >>> fitted = {"R2": ForecastFit(weights=(-0.6931, 0, 0, 0, 0, 0), sd=0.0)}
-    >>> round(forecast(fitted, scan)["R2"].ratio, 3)
+    >>> fits = {"R2": ForecastFit(weights=(-0.6931, 0, 0, 0, 0, 0), sd=0.0)}
+    >>> round(forecast(fits, scan)["R2"].ratio, 3)
     0.5
     """
     out: dict[MapName, Forecast] = {}
-    for name, fit in fitted.items():
-        middle = float(np.dot(fit.weights, features(described)))
+    for name, fit in fits.items():
+        middle = float(np.dot(fit.weights, features(description)))
         reach = Z80 * fit.sd
         out[name] = Forecast(math.exp(middle), math.exp(middle - reach), math.exp(middle + reach))
     return out

@@ -18,23 +18,23 @@ TAIL = 6.0
 """Roots beyond this many standard deviations are noise, never anatomy."""
 
 
-def conditions(described: Description) -> torch.Tensor:
+def conditions(description: Description) -> torch.Tensor:
     """Describe a scan by numbers of order one, (10,).
 
     Parameters
     ----------
-    described : Description
+    description : Description
         Of the shell: voxel sizes, b-value, directions, noise level, spread of the directions,
         and how far its noise is correlated along each axis.
     """
     numbers = [
-        *(math.log(size / 1.6) for size in described.voxel_sizes),
-        described.bval / 1000 - 1.3,
-        0.7 * math.log(described.n_directions / 30),
+        *(math.log(size / 1.6) for size in description.voxel_sizes),
+        description.bval / 1000 - 1.3,
+        0.7 * math.log(description.n_directions / 30),
         # rounding leaves a noise-free phantom with no noise level at all
-        0.6 * math.log(max(described.sigma, 1e-3) / 0.05),
-        math.log(min(max(described.spread, 0.1), 10.0)),
-        *(2 * c for c in described.correlation),
+        0.6 * math.log(max(description.sigma, 1e-3) / 0.05),
+        math.log(min(max(description.spread, 0.1), 10.0)),
+        *(2 * c for c in description.correlation),
     ]
     return torch.tensor(numbers, dtype=torch.float32)
 
@@ -69,9 +69,9 @@ def features(
     return torch.cat([*(part.sqrt() / unit * mask for part in parts), mask], -4)
 
 
-def with_conditions(stack: torch.Tensor, described: torch.Tensor) -> torch.Tensor:
+def with_conditions(stack: torch.Tensor, numbers_BK: torch.Tensor) -> torch.Tensor:
     """Append the conditions (B, k) as constant channels to a stack (B, C, X, Y, Z)."""
-    planes = described[:, :, None, None, None].to(stack)
+    planes = numbers_BK[:, :, None, None, None].to(stack)
     return torch.cat([stack, planes.expand(-1, -1, *stack.shape[2:])], 1)
 
 
@@ -100,21 +100,21 @@ def plain(stack: torch.Tensor) -> torch.Tensor:
     return compress(torch.cat([stack[:, : N_PLAIN - 1], inside(stack)], 1))
 
 
-def regression_input(stack: torch.Tensor, described: torch.Tensor, sees: Sight) -> torch.Tensor:
+def regression_input(stack: torch.Tensor, numbers_BK: torch.Tensor, sees: Sight) -> torch.Tensor:
     """Input of the regression: (B, 29, ...) where it sees all, (B, 10, ...) where RISH alone.
 
     Parameters
     ----------
     stack : Tensor (B, 19, X, Y, Z)
         From :func:`features`.
-    described : Tensor (B, 10)
+    numbers_BK : Tensor (B, 10)
         From :func:`conditions`.
     sees : {"all", "rish"}
         See :data:`dmri7t.models.config.Sight`.
     """
     if sees == "rish":
         return plain(stack)
-    return with_conditions(compress(stack), described)
+    return with_conditions(compress(stack), numbers_BK)
 
 
 def apply_change(root: torch.Tensor, answer: torch.Tensor) -> torch.Tensor:
@@ -135,7 +135,7 @@ def refinement_stack(
     root: torch.Tensor,
     noise: torch.Tensor,
     inside: torch.Tensor,
-    described: torch.Tensor,
+    numbers_BK: torch.Tensor,
     ratios: list[float],
 ) -> torch.Tensor:
     """Input of the super-resolution network, (B, 18, X, Y, Z).
@@ -145,12 +145,12 @@ def refinement_stack(
     root, noise : Tensor (B, 3, X, Y, Z)
         On the output's grid.
     inside : Tensor (B, 1, X, Y, Z)
-    described : Tensor (B, 10)
+    numbers_BK : Tensor (B, 10)
     ratios : list of B floats
         Output over input voxel size.
     """
     inside = inside.to(root)
     ratio = 4 * torch.log(torch.tensor(ratios, dtype=root.dtype, device=root.device))[:, None] + 0.7
-    numbers = torch.cat([described.to(root), ratio], 1)
+    numbers = torch.cat([numbers_BK.to(root), ratio], 1)
     seen = torch.cat([root * inside, noise * inside, inside], 1)
     return with_conditions(seen, numbers)
