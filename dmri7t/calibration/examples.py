@@ -10,7 +10,7 @@ from torch.nn import functional
 from dmri7t.models.box import Box
 from dmri7t.models.novelty import CELL, Cells, cells_of
 from dmri7t.models.translator import Translator
-from dmri7t.signal.shell import Shell
+from dmri7t.signal.shell import Brain, Shell
 from dmri7t.simulation import faults
 from dmri7t.simulation.acquisition import draw_protocol
 from dmri7t.simulation.faults import Lesion, Volumes
@@ -105,29 +105,28 @@ def draw_examples(translator: Translator, seeds: range, size: int) -> list[Novel
         drawn += [(kind, *faults.draw_fault(kind, volumes, rng)) for kind in faults.FAULTS]
         for kind, changed, fault_XYZ in drawn:
             cells = cells_of(*compared_with(translator, patch, changed))
-            example = choose_cells(cells, fault_XYZ, volumes.mask, seed)
+            example = choose_cells(cells, fault_XYZ, patch.shell.brain, seed)
             examples.append(attrs.evolve(example, kind=kind))
         print(f"[novelty] subject {seed}", flush=True)
     return examples
 
 
-def choose_cells(
-    cells: Cells, fault_XYZ: np.ndarray, mask_XYZ: np.ndarray, seed: int
-) -> NoveltyExample:
+def choose_cells(cells: Cells, fault_XYZ: np.ndarray, brain: Brain, seed: int) -> NoveltyExample:
     """Keep some cells of a scan, those that lie in a fault and those that lie outside apart.
 
     Parameters
     ----------
     cells : Cells
         Of the whole scan.
-    fault_XYZ, mask_XYZ : ndarray of bool
-        Where the fault lies, and the brain.
+    fault_XYZ : ndarray of bool
+        Where the fault lies.
+    brain : Brain
     seed : int
         Decides which cells.
     """
-    box = Box.around(mask_XYZ, CELL)
-    both_2V = torch.as_tensor(np.stack([fault_XYZ & mask_XYZ, mask_XYZ])[..., mask_XYZ])
-    share = functional.avg_pool3d(box.place(both_2V.float(), mask_XYZ)[None], CELL)[0]
+    fault_V = brain.pick(torch.as_tensor(fault_XYZ)).float()
+    both_2V = torch.stack([fault_V, torch.ones_like(fault_V)])
+    share = functional.avg_pool3d(Box.around(brain, CELL).place(both_2V)[None], CELL)[0]
     faulty_n = (share[0] / share[1].clamp_min(0.1))[cells.inside]
     order = torch.randperm(len(faulty_n), generator=torch.Generator().manual_seed(seed))
     clear, hit = (order[test[order]] for test in (faulty_n < 0.01, faulty_n > 0.7))

@@ -21,7 +21,7 @@ from dmri7t.calibration.examples import (
     volumes_of,
 )
 from dmri7t.models.fitted import Alarms
-from dmri7t.models.novelty import LIMIT, RESEMBLES, Compared, Novelty, cells_of, whiten
+from dmri7t.models.novelty import LIMIT, RESEMBLES, Compared, Novelty, Threshold, cells_of, whiten
 from dmri7t.models.translator import Translator
 from dmri7t.simulation.faults import FAULTS
 from dmri7t.simulation.subjects import NOVELTY_CHECK, NOVELTY_THRESHOLDS, TRAINING
@@ -167,7 +167,7 @@ def fit_recognizer(examples: list[NoveltyExample]) -> dict[str, torch.Tensor]:
     return tensors
 
 
-def fit_threshold(maps: list[torch.Tensor], level: float) -> dict[str, float]:
+def fit_threshold(maps: list[torch.Tensor], level: float) -> Threshold:
     """Fit the distribution of the largest value of a scan, and how it grows with the brain.
 
     Parameters
@@ -176,11 +176,6 @@ def fit_threshold(maps: list[torch.Tensor], level: float) -> dict[str, float]:
         Of simulated blocks; zero where there is no cell.
     level : float
         Of false alarms.
-
-    Returns
-    -------
-    dict
-        See :meth:`dmri7t.models.novelty.Novelty.threshold`.
     """
     n = np.array([max(int((m != 0).sum()), 1) for m in maps], float)
     cells = float(np.median(n))
@@ -192,13 +187,13 @@ def fit_threshold(maps: list[torch.Tensor], level: float) -> dict[str, float]:
     reduced = -np.log(-np.log([0.5, 0.95]))
     scale = float((high - middle) / (reduced[1] - reduced[0]))
     location = float(middle - scale * reduced[0])
-    return {
-        "location": location,
-        "scale": max(scale, 1e-6),
-        "growth": max(float(growth), 0.0),
-        "cells": cells,
-        "level": level,
-    }
+    return Threshold(
+        location=location,
+        scale=max(scale, 1e-6),
+        growth=max(float(growth), 0.0),
+        cells=cells,
+        level=level,
+    )
 
 
 def _octants(volume: torch.Tensor) -> float:

@@ -83,12 +83,12 @@ def _changes(translator: Translator, case: Case, seed: int) -> np.ndarray:
     scan, truth = case.scan, case.maps(case.truth)
     shell = scan.represent()
     encoded = translator.encode(shell)
-    diffused = translator.diffuse(encoded, seed=seed)
+    latents = translator.diffuse(encoded.latent, seed=seed)
 
     def errors(samples: Triple, super_resolution: Triple) -> np.ndarray:
         shares = Shares(samples=samples, super_resolution=super_resolution)
         model = translator.evolve(shares=shares)
-        decoded = model.decode(encoded, diffused, scan.brain.mask)
+        decoded = model.decode(encoded, latents)
         made = harmonized(model, scan, shell, encoded, decoded, "model")
         metrics = case.metrics(case.maps(made), truth)
         return np.log([metrics[f"NMSE {name}"] for name in MAPS])

@@ -74,26 +74,18 @@ def _sample(translator: Translator, case: Case, seed: int) -> Sample:
     scan, truth = case.scan, case.truth
     shell = scan.represent()
     encoded = translator.encode(shell)
-    decoded = translator.decode(encoded, translator.diffuse(encoded, seed=seed), scan.brain.mask)
+    decoded = translator.decode(encoded, translator.diffuse(encoded.latent, seed=seed))
     estimate = harmonized(translator, scan, shell, encoded, decoded, "model")
     ours = metrics_of(estimate, case)
     theirs = metrics_of(interpolate_shell(scan, shell), case)
-    root, terms = translator.resolve(
-        encoded,
-        decoded,
-        scan.brain.mask,
-        scan.brain.grid,
-        scan.brain_out.mask,
-        scan.brain_out.grid,
-        shell.description,
-    )
+    root, terms = translator.resolve(encoded, decoded, scan.brain_out)
     kept = torch.as_tensor(case.counted[scan.brain_out.mask])
     chosen = torch.nonzero(kept).flatten()
     chosen = chosen[:: max(1, len(chosen) // SAMPLED)]
-    box = Box.around(scan.brain_out.mask)
+    box = Box.around(scan.brain_out)
     return Sample(
-        terms=box.pick(terms, scan.brain_out.mask)[..., chosen],
-        root=box.pick(root, scan.brain_out.mask)[..., chosen],
+        terms=box.pick(terms)[..., chosen],
+        root=box.pick(root)[..., chosen],
         truth=truth.rish_3V[:, chosen].sqrt() / translator.scale.cpu()[:, None],
         fa=estimate.anisotropy(scan)[chosen],
         fa_truth=truth.anisotropy(scan)[chosen],

@@ -6,7 +6,8 @@ import attrs
 import numpy as np
 import torch
 
-from dmri7t.models.translator import Translator
+from dmri7t.models.results import Decoded, Encoded
+from dmri7t.models.translator import Translator, Upsampling
 from dmri7t.signal.consistency import LowPass, hold
 from dmri7t.signal.harmonics import synthesize
 from dmri7t.signal.regrid import Regrid
@@ -87,25 +88,19 @@ def translate_shell(
     steps: int | None = None,
     samples: int | None = None,
     seed: int = 0,
-    upsampling: str = "model",
+    upsampling: Upsampling = "model",
 ) -> Estimate:
     """Run encode, diffuse, decode, super-resolve and harmonize, as the app does."""
     encoded = translator.encode(shell)
-    diffused = translator.diffuse(encoded, steps, samples, seed)
-    decoded = translator.decode(encoded, diffused, scan.brain.mask)
+    latents = translator.diffuse(encoded.latent, steps, samples, seed)
+    decoded = translator.decode(encoded, latents)
     return harmonized(translator, scan, shell, encoded, decoded, upsampling)
 
 
 def regress_shell(translator: Translator, scan: ShellScan, shell: Shell) -> Estimate:
     """Leave the diffusion out: the regression mean alone, then super-resolution."""
-    from dmri7t.models.box import Box
-    from dmri7t.models.inputs import from_root
-
     encoded = translator.encode(shell)
-    box = Box.around(scan.brain.mask, translator.multiple)
-    rish_3V = box.pick(from_root(encoded["mean"], translator.scale), scan.brain.mask)
-    decoded = {"rish": rish_3V[None], "estimate": rish_3V}
-    return harmonized(translator, scan, shell, encoded, decoded, "model")
+    return harmonized(translator, scan, shell, encoded, translator.decode(encoded, None), "model")
 
 
 def hold_shell(made: Estimate, scan: ShellScan, shell: Shell, fraction: float) -> Estimate:
@@ -125,23 +120,14 @@ def harmonized(
     translator: Translator,
     scan: ShellScan,
     shell: Shell,
-    encoded: dict[str, torch.Tensor],
-    decoded: dict[str, torch.Tensor],
-    upsampling: str,
+    encoded: Encoded,
+    decoded: Decoded,
+    upsampling: Upsampling,
 ) -> Estimate:
     """Bring decoded RISH to the output grid and scale the coefficients to it."""
-    generated = translator.super_resolve(
-        encoded,
-        decoded,
-        scan.brain.mask,
-        scan.brain.grid,
-        scan.brain_out.mask,
-        scan.brain_out.grid,
-        shell.description,
-        upsampling,
-    )
-    fine = generated["mean"]
+    generated = translator.super_resolve(encoded, decoded, scan.brain_out, upsampling)
+    fine = generated.mean_3V
     sh_CV = scan.regrid()(shell.sh_CV)
     n = shell.n_orders
     factor_LV, _ = scale_factors(rish(sh_CV)[:n], fine[:n])
-    return Estimate(fine, harmonize(sh_CV, factor_LV), generated["sd"])
+    return Estimate(fine, harmonize(sh_CV, factor_LV), generated.sd_3V)

@@ -13,6 +13,7 @@ from dmri7t.interfaces.base import StageInputSpec, StageInterface
 if TYPE_CHECKING:  # only what computes loads torch
     from torch import Tensor
 
+    from dmri7t.models.results import Encoded
     from dmri7t.models.translator import Translator
     from dmri7t.signal.shell import Shell
 
@@ -52,6 +53,17 @@ class ModelStage(StageInterface):
         return model
 
 
+def load_encoded(path: str, mask: str) -> Encoded:
+    """Read what :class:`Encode` wrote, and the brain that it goes with."""
+    from dmri7t.io.arrays import load_tensors
+    from dmri7t.io.maps import load_brain
+    from dmri7t.models.results import Encoded
+    from dmri7t.signal.describe import Description
+
+    tensors, record = load_tensors(path)
+    return Encoded.from_tensors(tensors, load_brain(mask), Description.from_dict(record))
+
+
 class EncodeInputSpec(ModelInputSpec):
     """Inputs of :class:`Encode`."""
 
@@ -80,9 +92,9 @@ class Encode(ModelStage):
         shell = load_shell(self.inputs.representation, load_brain(self.inputs.mask))
         encoded = model.encode(shell)
         path = os.path.join(runtime.cwd, "encoded.safetensors")
-        save_tensors(path, encoded, shell.description.as_dict())
+        save_tensors(path, encoded.tensors, shell.description.as_dict())
         self._results["encoded"] = path
-        self._compare(shell, encoded.get("code_distance"), runtime.cwd)
+        self._compare(shell, encoded.latent.distance if encoded.latent else None, runtime.cwd)
         return runtime
 
     def _compare(self, shell: Shell, code_distance: Tensor | None, folder: str) -> None:
@@ -123,16 +135,13 @@ class Diffuse(ModelStage):
 
     def _run_interface(self, runtime: Any) -> Any:
         from dmri7t.io.arrays import load_tensors, save_tensors
+        from dmri7t.models.results import Latent
 
-        encoded, _ = load_tensors(self.inputs.encoded)
-        diffused = self._model().diffuse(
-            encoded,
-            steps=self.inputs.sampler_steps,
-            samples=self.inputs.samples,
-            seed=self.inputs.random_seed,
-        )
+        inputs, model = self.inputs, self._model()
+        latent = Latent.from_tensors(load_tensors(inputs.encoded)[0])
+        latents = model.diffuse(latent, inputs.sampler_steps, inputs.samples, inputs.random_seed)
         path = os.path.join(runtime.cwd, "diffused.safetensors")
-        save_tensors(path, diffused, {})
+        save_tensors(path, {} if latents is None else {"latents": latents}, {})
         self._results["diffused"] = path
         return runtime
 
@@ -159,14 +168,14 @@ class Decode(ModelStage):
 
     def _run_interface(self, runtime: Any) -> Any:
         from dmri7t.io.arrays import load_tensors, save_tensors
-        from dmri7t.io.maps import load_mask
 
-        encoded, _ = load_tensors(self.inputs.encoded)
+        model = self._model()
+        encoded = load_encoded(self.inputs.encoded, self.inputs.mask)
         diffused, _ = load_tensors(self.inputs.diffused)
-        mask_XYZ, _ = load_mask(self.inputs.mask)
-        decoded = self._model().decode(encoded, diffused, mask_XYZ)
+        decoded = model.decode(encoded, diffused.get("latents"))
         path = os.path.join(runtime.cwd, "decoded.safetensors")
-        save_tensors(path, decoded, {})
+        tensors = {"samples": decoded.samples_S3V, "estimate": decoded.estimate_3V}
+        save_tensors(path, tensors, {})
         self._results["decoded"] = path
         return runtime
 
@@ -195,25 +204,17 @@ class SuperResolve(ModelStage):
 
     def _run_interface(self, runtime: Any) -> Any:
         from dmri7t.io.arrays import load_tensors, save_tensors
-        from dmri7t.io.maps import load_mask
-        from dmri7t.signal.describe import Description
+        from dmri7t.io.maps import load_brain
+        from dmri7t.models.results import Decoded
 
-        encoded, meta = load_tensors(self.inputs.encoded)
-        decoded, _ = load_tensors(self.inputs.decoded)
-        mask_XYZ, grid = load_mask(self.inputs.mask)
-        mask_out_XYZ, grid_out = load_mask(self.inputs.mask_out)
-        generated = self._model().super_resolve(
-            encoded,
-            decoded,
-            mask_XYZ,
-            grid,
-            mask_out_XYZ,
-            grid_out,
-            Description.from_dict(meta),
-            self.inputs.upsampling,
-        )
+        inputs, model = self.inputs, self._model()
+        encoded = load_encoded(inputs.encoded, inputs.mask)
+        tensors, _ = load_tensors(inputs.decoded)
+        decoded = Decoded(tensors["samples"], tensors["estimate"])
+        brain_out = load_brain(inputs.mask_out)
+        generated = model.super_resolve(encoded, decoded, brain_out, inputs.upsampling)
         path = os.path.join(runtime.cwd, "generated.safetensors")
-        said = {"samples": len(decoded["rish"]), "calibrated": self._model().calibrated}
-        save_tensors(path, generated, said)
+        record = {"samples": len(decoded.samples_S3V), "calibrated": model.calibrated}
+        save_tensors(path, {"mean": generated.mean_3V, "sd": generated.sd_3V}, record)
         self._results["generated"] = path
         return runtime

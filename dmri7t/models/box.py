@@ -3,58 +3,48 @@
 from __future__ import annotations
 
 import attrs
-import numpy as np
 import torch
 from torch.nn import functional
 
-from dmri7t.signal.grids import Grid
-from dmri7t.signal.resample import bounding_box, extend, interpolate
+from dmri7t.signal.resample import extend, interpolate
+from dmri7t.signal.shell import Brain
 
 MARGIN = 2
 """Voxels kept around the mask."""
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Box:
     """Part of an image that networks see: the mask's surroundings, padded to whole latents.
 
     Parameters
     ----------
-    start, stop : tuple of int (3,)
-        Within the image.
+    brain : Brain
+        The part; it has all voxels of the image's mask.
     pad : tuple of int (3,)
         Zeros added behind the last voxel of each axis.
     """
 
-    start: tuple[int, int, int]
-    stop: tuple[int, int, int]
+    brain: Brain
     pad: tuple[int, int, int]
 
     @classmethod
-    def around(cls, mask_XYZ: np.ndarray, multiple: int = 1) -> Box:
-        """Box around a mask whose edges are multiples of a number."""
-        start, stop = bounding_box(mask_XYZ, MARGIN)
-        x, y, z = (-(b - a) % multiple for a, b in zip(start, stop, strict=True))
-        return cls(start, stop, (x, y, z))
+    def around(cls, brain: Brain, multiple: int = 1) -> Box:
+        """Box around a brain whose edges are multiples of a number."""
+        part = brain.bounded(MARGIN)
+        x, y, z = (-n % multiple for n in part.mask.shape)
+        return cls(part, (x, y, z))
 
-    @property
-    def slices(self) -> tuple[slice, slice, slice]:
-        """Index of the part within the image."""
-        x, y, z = (slice(a, b) for a, b in zip(self.start, self.stop, strict=True))
-        return x, y, z
-
-    def place(self, values_TV: torch.Tensor, mask_XYZ: np.ndarray) -> torch.Tensor:
+    def place(self, values_TV: torch.Tensor) -> torch.Tensor:
         """Lay mask voxels (T, V) into the padded box, zero elsewhere: (T, x, y, z)."""
-        inside = torch.as_tensor(mask_XYZ[self.slices], device=values_TV.device)
-        volume = values_TV.new_zeros(values_TV.shape[0], *inside.shape)
-        volume[:, inside] = values_TV
-        return functional.pad(volume, [n for p in reversed(self.pad) for n in (0, p)])
+        return functional.pad(
+            self.brain.place(values_TV), [n for p in reversed(self.pad) for n in (0, p)]
+        )
 
-    def pick(self, volume: torch.Tensor, mask_XYZ: np.ndarray) -> torch.Tensor:
+    def pick(self, volume: torch.Tensor) -> torch.Tensor:
         """Take the mask voxels (..., V) out of a padded box (..., x, y, z)."""
-        inside = torch.as_tensor(mask_XYZ[self.slices], device=volume.device)
-        x, y, z = inside.shape
-        return volume[..., :x, :y, :z][..., inside]
+        x, y, z = self.brain.mask.shape
+        return self.brain.pick(volume[..., :x, :y, :z])
 
 
 class BoxSpline:
@@ -62,20 +52,13 @@ class BoxSpline:
 
     Parameters
     ----------
-    mask_XYZ : ndarray of bool
-        Of the input.
-    box, grid
-        Of the input.
-    box_out, grid_out
-        Of the output.
+    box, box_out : Box
+        Of the input and of the output.
     """
 
-    def __init__(
-        self, mask_XYZ: np.ndarray, box: Box, grid: Grid, box_out: Box, grid_out: Grid
-    ) -> None:
-        self.inside = mask_XYZ[box.slices]
-        self.source = grid.crop(box.start, box.stop)
-        self.target = grid_out.crop(box_out.start, box_out.stop)
+    def __init__(self, box: Box, box_out: Box) -> None:
+        self.inside = box.brain.mask
+        self.source, self.target = box.brain.grid, box_out.brain.grid
 
     def __call__(self, values_TV: torch.Tensor) -> torch.Tensor:
         """Take values (T, V) to the output's box, (T, X, Y, Z), none below zero."""

@@ -25,6 +25,7 @@ from dmri7t.errors import ModelError
 from dmri7t.models import inputs
 from dmri7t.models.box import Box
 from dmri7t.models.bundle import save_weights
+from dmri7t.models.plain import from_plain, to_plain
 from dmri7t.signal.describe import Description
 from dmri7t.signal.resample import apply_axes
 from dmri7t.signal.shell import Shell
@@ -58,7 +59,7 @@ RESEMBLES = {
     "slab": "empty slices",
     "void": "a signal void",
 }
-"""What a place looks most like, by the comparison that found it; empty: like nothing known."""
+"""What a place looks most like, by the comparison that is highest; empty: like nothing known."""
 
 FOUR_PI = 4 * np.pi
 
@@ -125,18 +126,17 @@ def cells_of(shell: Shell, code_distance: torch.Tensor | None = None) -> Cells:
     code_distance : Tensor (x, y, z), optional
         Of the 3T latents from their codes, see :meth:`dmri7t.models.translator.Translator.encode`.
     """
-    mask_XYZ, bval = shell.brain.mask, shell.description.bval
-    box = Box.around(mask_XYZ, CELL)
+    box = Box.around(shell.brain, CELL)
     maps = torch.cat([shell.rish_3V, shell.noise_3V, shell.coherent_9V, shell.loss_V[None]])
     maps = maps.cpu().float()
     ones = torch.ones(1, maps.shape[1])
-    pooled = functional.avg_pool3d(box.place(torch.cat([maps, ones]), mask_XYZ)[None], CELL)[0]
+    pooled = functional.avg_pool3d(box.place(torch.cat([maps, ones]))[None], CELL)[0]
     inside = pooled[-1] >= 0.5
     means = pooled[:-1] / pooled[-1].clamp_min(0.1)
     raw, noise, _, once, thrice, loss = means.split(3)
     x, y, z = (CELL * size for size in shell.description.voxel_sizes)
     steps = (x, y, z)
-    features = _local(raw, noise, once, thrice, bval)
+    features = _local(raw, noise, once, thrice, shell.description.bval)
     features = torch.cat([features, _brightness(noise, inside)[None]])
     base = features[[0, 2, 9]] * inside
     for mm in SCALES_MM:
@@ -156,8 +156,8 @@ def _local(
     """Features of each cell by itself, (9, x, y, z), of RISH (3, x, y, z)."""
 
     def diffusivity(r0: torch.Tensor) -> torch.Tensor:
-        found = -(r0.clamp_min(1e-6) / FOUR_PI).sqrt().log() / (bval / 1000)
-        return found.clamp(-1, 5)
+        md = -(r0.clamp_min(1e-6) / FOUR_PI).sqrt().log() / (bval / 1000)
+        return md.clamp(-1, 5)
 
     def anisotropy(values: torch.Tensor) -> torch.Tensor:
         return (values[1] / values[0].clamp_min(1e-4)).sqrt().clamp_max(3)
@@ -188,9 +188,9 @@ def _local(
 
 def _brightness(noise: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
     """Logarithm of the b0 over its median: the noise's share goes with its inverse square."""
-    found = -noise[1].clamp_min(1e-12).log() / 2
-    middle = found[inside].median() if inside.any() else found.new_zeros(())
-    return (found - middle).clamp(-3, 3)
+    b0 = -noise[1].clamp_min(1e-12).log() / 2
+    middle = b0[inside].median() if inside.any() else b0.new_zeros(())
+    return (b0 - middle).clamp(-3, 3)
 
 
 def _stretch(latents: torch.Tensor, shape: torch.Size) -> torch.Tensor:
@@ -252,8 +252,42 @@ class Compared:
 
     def record(self) -> dict[str, Any]:
         """Plain values, for files."""
-        found = {"score": self.score, "volume_ml": self.volume_ml, "flagged": self.flagged}
-        return {**found, "resembles": self.resembles}
+        return {
+            "score": self.score,
+            "volume_ml": self.volume_ml,
+            "flagged": self.flagged,
+            "resembles": self.resembles,
+        }
+
+
+@attrs.frozen(kw_only=True)
+class Threshold:
+    """What the largest value of a simulated scan seldom exceeds.
+
+    Parameters
+    ----------
+    location, scale : float
+        Of the Gumbel distribution of the largest value.
+    growth : float
+        Of the location with the logarithm of the number of cells.
+    cells : float
+        Number for which the location holds.
+    level : float
+        Of false alarms.
+    """
+
+    location: float
+    scale: float
+    growth: float
+    cells: float
+    level: float
+
+    def of(self, n_cells: int) -> float:
+        """What the largest of so many values exceeds at the level of false alarms."""
+        # the largest of k times as many values of one scan lies log(k) times its growth higher
+        further = self.growth * np.log(max(n_cells, 1) / self.cells)
+        alarm = -np.log(-np.log(1 - self.level))
+        return float(self.location + self.scale * alarm + further)
 
 
 @attrs.frozen(eq=False)
@@ -267,15 +301,13 @@ class Novelty:
         ``training_cells`` (K, F). Of the recognizer: ``input_mean`` and ``input_sd`` (F + C,),
         and ``weight0``, ``bias0`` and so on, whose last have a row for each kind of fault.
         ``context_mean`` and ``context_sd`` (C,) of both.
-    thresholds : dict
+    thresholds : dict of Threshold
         For distance, loss of slices and each kind of fault, by the names and in the order of
-        :data:`RESEMBLES`: ``location`` and ``scale`` of the Gumbel distribution of the largest
-        value in ``cells`` cells, its ``growth`` with the logarithm of their number, and the
-        ``level`` of false alarms.
+        :data:`RESEMBLES`.
     """
 
     tensors: dict[str, torch.Tensor]
-    thresholds: dict[str, dict[str, float]]
+    thresholds: dict[str, Threshold]
 
     @classmethod
     def load(cls, folder: str | Path) -> Novelty | None:
@@ -292,22 +324,25 @@ class Novelty:
         if not path.is_file():
             return None
         with safe_open(str(path), framework="pt") as file:
-            thresholds = json.loads(file.metadata()["thresholds"])
+            given = json.loads(file.metadata()["thresholds"])
             # not keys() of a dict: the file's own list of names
             names = list(file.keys())  # noqa: SIM118
             tensors = {name: file.get_tensor(name) for name in names}
-        known = len(tensors["expected"]) in (N_PLAIN, N_PLAIN + 1)
-        if not known or tuple(thresholds) != tuple(RESEMBLES):
+        fit = len(tensors["expected"]) in (N_PLAIN, N_PLAIN + 1)
+        if not fit or tuple(given) != tuple(RESEMBLES):
             raise ModelError(
                 f"{path}: fitted by another version of dmri7t, which compared otherwise; "
                 f"run: dmri7t-model calibrate {folder} --subjects 0 --share-subjects 0."
             )
+        thresholds = {name: from_plain(Threshold, row, name) for name, row in given.items()}
         return cls(tensors, thresholds)
 
     def save(self, folder: str | Path) -> None:
         """Write it into a model's folder; the bundle has to be written anew after that."""
         held = {name: tensor.float() for name, tensor in self.tensors.items()}
-        save_weights(Path(folder) / FILE, held, {"thresholds": json.dumps(self.thresholds)})
+        save_weights(
+            Path(folder) / FILE, held, {"thresholds": json.dumps(to_plain(self.thresholds))}
+        )
 
     @property
     def uses_codes(self) -> bool:
@@ -318,8 +353,7 @@ class Novelty:
         """Smoothed distance (n,) of every cell from the nearest training cell."""
         t = self.tensors
         whitened = whiten(cells.features, cells.context, t)
-        known = t["training_cells"]
-        nearest = [nearest_distance(part, known) for part in whitened.split(16384)]
+        nearest = [nearest_distance(x, t["training_cells"]) for x in whitened.split(16384)]
         return cells.smooth(torch.cat(nearest))
 
     def odds(self, cells: Cells) -> torch.Tensor:
@@ -338,34 +372,29 @@ class Novelty:
         """Distance, loss of slices and odds, (2 + K, n), in the order of the thresholds."""
         return torch.cat([self.distance(cells)[None], cells.loss[None], self.odds(cells)])
 
-    def found(self, cells: Cells) -> torch.Tensor:
-        """The same, each over its threshold."""
+    def over_thresholds(self, cells: Cells) -> torch.Tensor:
+        """The values (2 + K, n), each over its threshold."""
         n = cells.features.shape[1]
         limits = torch.tensor([self.threshold(name, n) for name in self.thresholds])
         return self.values(cells) / limits[:, None]
 
     def threshold(self, name: str, n_cells: int) -> float:
         """What the largest of ``n_cells`` values exceeds at the level of false alarms."""
-        fitted = self.thresholds[name]
-        # the largest of k times as many values of one scan lies log(k) times its growth higher
-        further = fitted["growth"] * np.log(max(n_cells, 1) / fitted["cells"])
-        alarm = -np.log(-np.log(1 - fitted["level"]))
-        return float(fitted["location"] + fitted["scale"] * alarm + further)
+        return self.thresholds[name].of(n_cells)
 
     def compare(self, shell: Shell, code_distance: torch.Tensor | None = None) -> Compared:
         """Compare a shell with the training data; inputs as of :func:`cells_of`."""
         cells = cells_of(shell, code_distance if self.uses_codes else None)
         if not cells.inside.any():
             return Compared(torch.zeros(shell.brain.n_voxels), 0.0, 0.0)
-        worst, kinds = self.found(cells).max(0)
+        worst, kinds = self.over_thresholds(cells).max(0)
         name = list(self.thresholds)[int(kinds[worst.argmax()])]
         kind = RESEMBLES[name] if worst.max() > 1 else ""
         # voxels of cells that are mostly outside take the value of the nearest one inside
         volume = _spread_out(cells.place(worst), cells.inside)
         for axis in range(3):
             volume = volume.repeat_interleave(CELL, axis)
-        mask_XYZ = shell.brain.mask
-        map_V = Box.around(mask_XYZ, CELL).pick(volume, mask_XYZ)
+        map_V = Box.around(shell.brain, CELL).pick(volume)
         voxel_ml = float(np.prod(shell.description.voxel_sizes)) / 1000
         above_ml = float((map_V > 1).sum()) * voxel_ml
         return Compared(map_V, float(worst.max()), above_ml, kind)
@@ -392,15 +421,15 @@ def whiten(
     """
     if context.ndim == 1:
         context = context[:, None]
-    known = (context - tensors["context_mean"][:, None]) / tensors["context_sd"][:, None]
-    known = torch.cat([torch.ones_like(known[:1]), known.clamp(-LIMIT, LIMIT)])
-    spread = (tensors["log_spread"] @ known).exp()
-    standard = ((features - tensors["expected"] @ known) / spread).clamp(-LIMIT, LIMIT)
+    standard = (context - tensors["context_mean"][:, None]) / tensors["context_sd"][:, None]
+    scan = torch.cat([torch.ones_like(standard[:1]), standard.clamp(-LIMIT, LIMIT)])
+    spread = (tensors["log_spread"] @ scan).exp()
+    standard = ((features - tensors["expected"] @ scan) / spread).clamp(-LIMIT, LIMIT)
     return standard.T @ tensors["whitening"]
 
 
-def nearest_distance(cells: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
-    """Euclidean distance (n,) of cells (n, F) from the nearest of known ones (K, F)."""
+def nearest_distance(cells: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+    """Euclidean distance (n,) of cells (n, F) from the nearest of others (K, F)."""
     # one product of matrices: four times faster than the differences themselves
-    product = torch.addmm(known.square().sum(1)[None], cells, known.T, alpha=-2)
+    product = torch.addmm(others.square().sum(1)[None], cells, others.T, alpha=-2)
     return (product.min(1).values + cells.square().sum(1)).clamp_min(0).sqrt()

@@ -13,7 +13,7 @@ from contextlib import nullcontext
 from copy import copy
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 import numpy as np
@@ -28,11 +28,13 @@ from dmri7t.models.bundle import check_bundle
 from dmri7t.models.config import LatentName, ModelConfig
 from dmri7t.models.layers import codebook, quantize
 from dmri7t.models.precision import cast, fast_cpu
+from dmri7t.models.results import Decoded, Encoded, Encoding, Generated, Latent
 from dmri7t.models.tiles import Tiler
 from dmri7t.models.uncertainty import TERMS, rish_sd, root_sd, terms
-from dmri7t.signal.describe import Description
-from dmri7t.signal.grids import Grid
-from dmri7t.signal.shell import Shell
+from dmri7t.signal.shell import Brain, Shell
+
+Upsampling = Literal["model", "bspline"]
+"""How the result comes to the output's grid."""
 
 
 def build_networks(config: ModelConfig) -> dict[str, nn.Module]:
@@ -68,7 +70,8 @@ class Translator:
             precision = "bfloat16" if fast else "float32"
         self.precision = precision
         self.networks = {
-            name: net.eval().to(self.device, memory_format=torch.channels_last_3d)
+            # torch takes a memory format, though its annotation does not say so
+            name: net.eval().to(self.device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
             for name, net in networks.items()
         }
         self.scale = torch.tensor(config.scale, device=self.device)
@@ -140,54 +143,51 @@ class Translator:
             return self.networks[name](x).float()
 
     @torch.inference_mode()
-    def encode(self, shell: Shell) -> dict[str, torch.Tensor]:
-        """Encode a shell.
-
-        Returns
-        -------
-        dict
-            latent (c, x, y, z) of the 3T VQ-VAE, code_distance (x, y, z) of what was encoded from
-            it, and condition (k, x, y, z) of the diffusion model, where there is one; mean
-            (3, X', Y', Z') in the padded box, as scaled roots, for all forms but the direct one;
-            noise (3, V).
-        """
-        numbers = inputs.conditions(shell.description)[None].to(self.device)
-        encoded = self.encode_stack(self.stack(shell), numbers)
-        return {name: value[0].cpu() for name, value in encoded.items()} | {
-            "noise": shell.noise_3V.cpu()
-        }
+    def encode(self, shell: Shell) -> Encoded:
+        """Encode a shell."""
+        numbers_BK = inputs.conditions(shell.description)[None].to(self.device)
+        encoding = self.encode_stack(self.stack(shell), numbers_BK)
+        mean, latent = encoding.mean, encoding.latent
+        if mean is not None:
+            mean = mean[0].cpu()
+        if latent is not None:
+            latent = latent.apply(lambda tensor: tensor[0].cpu())
+        return Encoded(shell.brain, shell.description, shell.noise_3V.cpu(), mean, latent)
 
     def stack(self, shell: Shell) -> torch.Tensor:
         """Features (1, 19, X, Y, Z) of a shell, in the padded box around its brain."""
-        box = Box.around(shell.brain.mask, self.multiple)
+        box = Box.around(shell.brain, self.multiple)
         maps = (shell.rish_3V, shell.noise_3V, shell.coherent_9V)
         on_device = [values.to(self.device, torch.float32) for values in maps]
         inside = torch.ones(1, shell.brain.n_voxels, device=self.device)
-        rish, noise, coherent, mask = (
-            box.place(values, shell.brain.mask) for values in (*on_device, inside)
-        )
+        rish, noise, coherent, mask = (box.place(values) for values in (*on_device, inside))
         return inputs.features(rish, noise, coherent, mask, self.scale)[None]
 
     def encode_stack(
-        self, stack: torch.Tensor, described: torch.Tensor, mean: torch.Tensor | None = None
-    ) -> dict[str, torch.Tensor]:
-        """Encode features (B, 19, X, Y, Z) and conditions (B, 10); training calls this too.
+        self, stack: torch.Tensor, numbers_BK: torch.Tensor, mean: torch.Tensor | None = None
+    ) -> Encoding:
+        """Encode a batch; training calls this too.
 
-        ``mean`` (B, 3, X, Y, Z) spares the regression where it is known.
+        Parameters
+        ----------
+        stack : Tensor (B, 19, X, Y, Z)
+            From :func:`dmri7t.models.inputs.features`.
+        numbers_BK : Tensor (B, 10)
+            From :func:`dmri7t.models.inputs.conditions`.
+        mean : Tensor (B, 3, X, Y, Z), optional
+            Spares the regression where it is known.
         """
+        if self.config.form == "direct":
+            codes, distance = self.quantized(stack)
+            return Encoding(None, Latent(codes, distance, codes[:, :0]))
         if not self.samples_drawn:
-            return {"mean": self.mean(stack, described)}
-        latent, distance = self.quantized(stack)
-        out = {"latent": latent, "code_distance": distance}
-        if self.config.form == "residual":
-            out["mean"] = self.mean(stack, described) if mean is None else mean
-            seen = torch.cat([inputs.compress(stack), out["mean"]], 1)
-            pooled = functional.avg_pool3d(seen, self.factor)
-            known = torch.cat([self.normalize(latent, "vqvae_3t"), pooled], 1)
-            out["condition"] = inputs.with_conditions(known, described)
-        else:
-            out["condition"] = latent[:, :0]
-        return out
+            return Encoding(self.mean(stack, numbers_BK), None)
+        codes, distance = self.quantized(stack)
+        mean = self.mean(stack, numbers_BK) if mean is None else mean
+        fine = torch.cat([inputs.compress(stack), mean], 1)
+        pooled = functional.avg_pool3d(fine, self.factor)
+        coarse = torch.cat([self.normalize(codes, "vqvae_3t"), pooled], 1)
+        return Encoding(mean, Latent(codes, distance, inputs.with_conditions(coarse, numbers_BK)))
 
     def quantized(self, stack: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Codes (B, c, x, y, z) of features (B, 19, X, Y, Z), and how far off each (B, x, y, z)."""
@@ -197,16 +197,16 @@ class Translator:
         latent = quantize(raw, codebook(encoder))
         return latent, (raw - latent).norm(dim=1)
 
-    def mean(self, stack: torch.Tensor, described: torch.Tensor) -> torch.Tensor:
+    def mean(self, stack: torch.Tensor, numbers_BK: torch.Tensor) -> torch.Tensor:
         """Regression mean (B, 3, X, Y, Z) as scaled roots, zero outside the mask.
 
         A head and its mirror image are equally likely; where the model's ``mirrors`` asks for it,
         the answers to both (along one, two or three axes) are averaged.
         """
-        return self.tiled(lambda part: self._mean(part, described), stack, self._reach("mean"))
+        return self.tiled(lambda part: self._mean(part, numbers_BK), stack, self._reach("mean"))
 
-    def _mean(self, stack: torch.Tensor, described: torch.Tensor) -> torch.Tensor:
-        seen = inputs.regression_input(stack, described, self.config.sees)
+    def _mean(self, stack: torch.Tensor, numbers_BK: torch.Tensor) -> torch.Tensor:
+        seen = inputs.regression_input(stack, numbers_BK, self.config.sees)
         axes = range(2, 2 + self.config.mirrors)
         answer = torch.zeros((), device=stack.device)
         turns = [turn for n in range(len(axes) + 1) for turn in combinations(axes, n)]
@@ -233,17 +233,17 @@ class Translator:
     @torch.inference_mode()
     def diffuse(
         self,
-        encoded: dict[str, torch.Tensor],
+        latent: Latent | None,
         steps: int | None = None,
         samples: int | None = None,
         seed: int = 0,
-    ) -> dict[str, torch.Tensor]:
+    ) -> torch.Tensor | None:
         """Sample 7T latents.
 
         Parameters
         ----------
-        encoded : dict
-            From :meth:`encode`.
+        latent : Latent, optional
+            Of an encoded shell.
         steps, samples : int, optional
             Default: what the model recommends.
         seed : int
@@ -251,28 +251,40 @@ class Translator:
 
         Returns
         -------
-        dict
-            latents (S, c, x, y, z); empty where the model has no diffusion.
+        Tensor (S, c, x, y, z), optional
+            None where the model is a regression: nothing is sampled.
+        """
+        settings = self.config.sampler
+        if settings is None or latent is None:
+            return None
+        steps = settings.steps if steps is None else steps
+        samples = settings.samples if samples is None else samples
+        batch = latent.apply(lambda tensor: tensor.to(self.device)[None])
+        shape = batch.codes.shape
+        drawn = [
+            self.sample(batch, steps, sampler.draw_noise(shape, seed, i).to(self.device))
+            for i in range(samples)
+        ]
+        return torch.cat(drawn).cpu()
+
+    def sample(self, latent: Latent, steps: int, noise: torch.Tensor) -> torch.Tensor:
+        """Sample 7T latents once for a batch; training calls this too.
+
+        Parameters
+        ----------
+        latent : Latent
+            Of a batch.
+        steps : int
+        noise : Tensor (B, c, x, y, z)
+
+        Raises
+        ------
+        ValueError
+            If the model is a regression.
         """
         settings = self.config.sampler
         if settings is None:
-            return {}
-        steps = settings.steps if steps is None else steps
-        samples = settings.samples if samples is None else samples
-        latent = encoded["latent"].to(self.device)[None]
-        condition = encoded["condition"].to(self.device)[None]
-        drawn = [
-            self.sample(latent, condition, steps, noise.to(self.device))
-            for noise in (sampler.draw_noise(latent.shape, seed, i) for i in range(samples))
-        ]
-        return {"latents": torch.cat(drawn).cpu()}
-
-    def sample(
-        self, latent: torch.Tensor, condition: torch.Tensor, steps: int, noise: torch.Tensor
-    ) -> torch.Tensor:
-        """Sample once for a batch of 3T latents; training calls this too."""
-        settings = self.config.sampler
-        assert settings is not None, "a regression draws no samples"
+            raise ValueError(f"{self.config.name}: a regression draws no samples")
         scheduler = sampler.make_scheduler(settings.scheduler)
         network = cast(self.networks["diffusion"], self._autocast)
         reach, part = self._reach("diffusion"), 1 / self.factor
@@ -280,41 +292,41 @@ class Translator:
         def answer(x: torch.Tensor, **known: torch.Tensor) -> torch.Tensor:
             return self.tiled(lambda tile: network(tile, **known), x, reach, part)
 
-        denoise = sampler.guided(answer, condition, settings.guidance)
+        denoise = sampler.guided(answer, latent.condition, settings.guidance)
         if settings.start == "inversion":
-            start = self.normalize(latent, "vqvae_7t")
+            start = self.normalize(latent.codes, "vqvae_7t")
             noise = sampler.invert_ddim(denoise, start, steps, scheduler)
         run = sampler.sample_flow if settings.scheduler == "flow" else sampler.sample_ddim
         return self._denormalize(run(denoise, noise * settings.temperature, steps, scheduler))
 
     @torch.inference_mode()
-    def decode(
-        self,
-        encoded: dict[str, torch.Tensor],
-        diffused: dict[str, torch.Tensor],
-        mask_XYZ: np.ndarray,
-    ) -> dict[str, torch.Tensor]:
+    def decode(self, encoded: Encoded, latents: torch.Tensor | None) -> Decoded:
         """Decode sampled latents to RISH on the 3T grid.
 
-        Returns
-        -------
-        dict
-            rish (S, 3, V), one set a sample, and estimate (3, V), which is made of all. A model
-            without diffusion gives its regression mean for both, S = 1.
+        Parameters
+        ----------
+        encoded : Encoded
+        latents : Tensor (S, c, x, y, z), optional
+            From :meth:`diffuse`. Without them the regression's mean is taken for both the
+            samples, of which there is one, and what is made of them.
+
+        Raises
+        ------
+        ValueError
+            If there is neither a mean nor a latent.
         """
-        box = Box.around(mask_XYZ, self.multiple)
-        mean = encoded["mean"].to(self.device)[None] if "mean" in encoded else None
-        if not self.samples_drawn:
-            roots, estimate = mean, mean[0]
-        else:
-            images = torch.cat(
-                [self.decode_latent(c[None].to(self.device)) for c in diffused["latents"]]
-            )
+        box = Box.around(encoded.brain, self.multiple)
+        mean = None if encoded.mean is None else encoded.mean.to(self.device)[None]
+        if latents is not None:
+            images = torch.cat([self.decode_latent(c[None].to(self.device)) for c in latents])
             roots = images.clamp_min(0) if mean is None else (mean + images).clamp_min(0)
             estimate = self.combine(images[:, None], mean)[0]
-        samples = [box.pick(inputs.from_root(r, self.scale), mask_XYZ).cpu() for r in roots]
-        best = box.pick(inputs.from_root(estimate, self.scale), mask_XYZ).cpu()
-        return {"rish": torch.stack(samples), "estimate": best}
+        elif mean is not None:
+            roots, estimate = mean, mean[0]
+        else:
+            raise ValueError(f"{self.config.name}: nothing to decode without samples")
+        samples = [box.pick(inputs.from_root(root, self.scale)).cpu() for root in roots]
+        return Decoded(torch.stack(samples), box.pick(inputs.from_root(estimate, self.scale)).cpu())
 
     def decode_latent(self, latent: torch.Tensor) -> torch.Tensor:
         """Decode latents (B, c, x, y, z) to what the 7T VQ-VAE carries, (B, 3, X, Y, Z)."""
@@ -343,66 +355,52 @@ class Translator:
         """
         if mean is None:
             return images.clamp_min(0).square().mean(0).sqrt()
-        gain = torch.tensor(self.config.shares.samples, device=mean.device)
-        return (mean + gain.view(3, 1, 1, 1) * images.mean(0)).clamp_min(0)
+        share = torch.tensor(self.config.shares.samples, device=mean.device)
+        return (mean + share.view(3, 1, 1, 1) * images.mean(0)).clamp_min(0)
 
     @torch.inference_mode()
     def super_resolve(
         self,
-        encoded: dict[str, torch.Tensor],
-        decoded: dict[str, torch.Tensor],
-        mask_XYZ: np.ndarray,
-        grid: Grid,
-        mask_out_XYZ: np.ndarray,
-        grid_out: Grid,
-        described: Description,
-        upsampling: str = "model",
-    ) -> dict[str, torch.Tensor]:
+        encoded: Encoded,
+        decoded: Decoded,
+        brain_out: Brain,
+        upsampling: Upsampling = "model",
+    ) -> Generated:
         """Bring decoded RISH to the output grid.
 
         Parameters
         ----------
-        encoded, decoded : dict
-            From the stages before.
-        mask_XYZ, grid
-            Of the input.
-        mask_out_XYZ, grid_out
+        encoded : Encoded
+        decoded : Decoded
+        brain_out : Brain
             Of the output.
-        described : Description
-            The shell in numbers.
         upsampling : {"model", "bspline"}
             bspline leaves the network out (the paper's ablation), as does a model without one.
-
-        Returns
-        -------
-        dict
-            mean: what is made of all samples; sd: the standard deviation of its error where
-            the model was calibrated, else the spread over samples (zero for one); (3, V').
         """
-        box = Box.around(mask_out_XYZ)
-        root, found = self.resolve(
-            encoded, decoded, mask_XYZ, grid, mask_out_XYZ, grid_out, described, upsampling
-        )
-        sd = found[TERMS.index("spread")].sqrt()
+        root, parts = self.resolve(encoded, decoded, brain_out, upsampling)
+        sd = parts[TERMS.index("spread")].sqrt()
         if self.config.calibration:
-            sd = root_sd(found, self.config.calibration.intervals.weights)
-        unit = self.scale.view(3, 1, 1, 1)
-        maps = {"mean": inputs.from_root(root, self.scale), "sd": rish_sd(root * unit, sd * unit)}
-        return {name: box.pick(values, mask_out_XYZ).cpu() for name, values in maps.items()}
+            sd = root_sd(parts, self.config.calibration.intervals.weights)
+        box, unit = Box.around(brain_out), self.scale.view(3, 1, 1, 1)
+        return Generated(
+            box.pick(inputs.from_root(root, self.scale)).cpu(),
+            box.pick(rish_sd(root * unit, sd * unit)).cpu(),
+        )
 
     @torch.inference_mode()
     def resolve(
         self,
-        encoded: dict[str, torch.Tensor],
-        decoded: dict[str, torch.Tensor],
-        mask_XYZ: np.ndarray,
-        grid: Grid,
-        mask_out_XYZ: np.ndarray,
-        grid_out: Grid,
-        described: Description,
-        upsampling: str = "model",
+        encoded: Encoded,
+        decoded: Decoded,
+        brain_out: Brain,
+        upsampling: Upsampling = "model",
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Bring decoded RISH to the output's box; calibration calls this too.
+
+        Parameters
+        ----------
+        encoded, decoded, brain_out, upsampling
+            As in :meth:`super_resolve`.
 
         Returns
         -------
@@ -411,21 +409,21 @@ class Translator:
         terms : Tensor (5, 3, X, Y, Z)
             See :func:`dmri7t.models.uncertainty.terms`.
         """
-        box, box_out = Box.around(mask_XYZ), Box.around(mask_out_XYZ)
-        fine = BoxSpline(mask_XYZ, box, grid, box_out, grid_out)
+        box, box_out = Box.around(encoded.brain), Box.around(brain_out)
+        fine = BoxSpline(box, box_out)
         unit = self.scale[:, None]
-        root = fine(decoded["estimate"].to(self.device).sqrt() / unit)
-        noise = fine(encoded["noise"].to(self.device).sqrt() / unit)
-        samples = decoded["rish"].to(self.device).sqrt() / unit
+        root = fine(decoded.estimate_3V.to(self.device).sqrt() / unit)
+        noise = fine(encoded.noise_3V.to(self.device).sqrt() / unit)
+        samples = decoded.samples_S3V.to(self.device).sqrt() / unit
         spread = torch.zeros_like(root)
         if len(samples) > 1:
             spread = fine(samples.std(0))
-        inside = torch.as_tensor(mask_out_XYZ[box_out.slices], device=self.device)
+        inside = torch.as_tensor(box_out.brain.mask, device=self.device)
         share = torch.tensor(self.config.shares.super_resolution, device=self.device)
         if upsampling == "model" and "super_resolution" in self.networks and share.any():
-            numbers = inputs.conditions(described)[None].to(self.device)
-            ratio = float(np.mean(grid_out.voxel_sizes / grid.voxel_sizes))
-            finer = self.refine(root, noise, inside, numbers, ratio)
+            numbers_BK = inputs.conditions(encoded.description)[None].to(self.device)
+            ratio = float(np.mean(brain_out.voxel_sizes / encoded.brain.voxel_sizes))
+            finer = self.refine(root, noise, inside, numbers_BK, ratio)
             root = torch.lerp(root, finer, share.view(3, 1, 1, 1))
         return root, terms(root, spread, noise, inside)
 
@@ -434,20 +432,20 @@ class Translator:
         root: torch.Tensor,
         noise: torch.Tensor,
         inside: torch.Tensor,
-        described: torch.Tensor,
+        numbers_BK: torch.Tensor,
         ratio: float,
     ) -> torch.Tensor:
         """Run the super-resolution network on up-sampled roots of one scan, (3, X, Y, Z).
 
         Parameters
         ----------
-        root, noise, inside, described, ratio
+        root, noise, inside, numbers_BK, ratio
             As in :func:`dmri7t.models.inputs.refinement_stack`, without the batch.
         """
 
         def finer(part: torch.Tensor) -> torch.Tensor:
             seen = (part[:, :3], part[:, 3:6], part[:, 6:])
-            stack = inputs.refinement_stack(*seen, described, [ratio])
+            stack = inputs.refinement_stack(*seen, numbers_BK, [ratio])
             return (seen[0] + self._run("super_resolution", stack)).clamp_min(0)
 
         seen = torch.cat([root, noise, inside.to(root)[None]])[None]

@@ -54,10 +54,9 @@ def test_its_latent_matters(translator, patch):
     scan = scan_of(patch)
     shell = scan.represent()
     encoded = translator.encode(shell)
-    diffused = translator.diffuse(encoded, samples=1)
-    own = translator.decode(encoded, diffused, scan.brain.mask)["rish"][0]
-    moved = {"latents": diffused["latents"].roll(5, 2)}
-    other = translator.decode(encoded, moved, scan.brain.mask)["rish"][0]
+    latents = translator.diffuse(encoded.latent, samples=1)
+    own = translator.decode(encoded, latents).samples_S3V[0]
+    other = translator.decode(encoded, latents.roll(5, 2)).samples_S3V[0]
     change = (own - other).square().mean(1).sqrt() / own.square().mean(1).sqrt()
     assert (change > 0.02).all(), change
 
@@ -66,14 +65,14 @@ def test_seed_decides_the_samples_and_the_orders_that_take_of_them(translator, p
     scan = scan_of(patch)
     encoded = translator.encode(scan.represent())
     first, again, other = (
-        translator.decode(encoded, translator.diffuse(encoded, 2, 1, seed), scan.brain.mask)
+        translator.decode(encoded, translator.diffuse(encoded.latent, 2, 1, seed))
         for seed in (0, 0, 1)
     )
-    for name in ("rish", "estimate"):
-        assert torch.equal(first[name], again[name])
-    assert not torch.allclose(first["rish"], other["rish"])
+    assert torch.equal(first.samples_S3V, again.samples_S3V)
+    assert torch.equal(first.estimate_3V, again.estimate_3V)
+    assert not torch.allclose(first.samples_S3V, other.samples_S3V)
     moved = [
-        not torch.equal(*pair) for pair in zip(first["estimate"], other["estimate"], strict=True)
+        not torch.equal(*pair) for pair in zip(first.estimate_3V, other.estimate_3V, strict=True)
     ]
     assert moved == [share > 0 for share in translator.config.shares.samples]
 

@@ -13,6 +13,7 @@ from dmri7t.models.novelty import (
     RESEMBLES,
     Cells,
     Novelty,
+    Threshold,
     cells_of,
     nearest_distance,
     surroundings,
@@ -68,7 +69,7 @@ def known_novelty(cells: Cells) -> Novelty:
         "weight0": torch.zeros(4, n + c),
         "bias0": torch.full((4,), -20.0),
     }
-    fitted = {"location": 1.0, "scale": 0.1, "growth": 0.05, "cells": 500, "level": 0.005}
+    fitted = Threshold(location=1.0, scale=0.1, growth=0.05, cells=500, level=0.005)
     return Novelty(tensors, dict.fromkeys(RESEMBLES, fitted))
 
 
@@ -199,7 +200,7 @@ def test_saved_in_a_model_it_is_checked_loaded_and_in_no_ones_way(mask, tiny_mod
     assert torch.equal(again.compare(shell).map_V, made.compare(shell).map_V)
     translator = Translator.load(folder)
     encoded = translator.encode(shell)
-    codes = encoded["code_distance"]
-    assert codes.shape == encoded["latent"].shape[1:] and (codes >= 0).all()
-    with_codes = cells_of(shell, codes)
+    distance = encoded.latent.distance
+    assert distance.shape == encoded.latent.codes.shape[1:] and (distance >= 0).all()
+    with_codes = cells_of(shell, distance)
     assert len(with_codes.features) == len(cells_of(shell).features) + 1

@@ -93,19 +93,16 @@ def stages(tiny_model):
     description = Description([2.0] * 3, 1000, 30, 0.04, 1.0, [0.0, 0.1, 0.2])
     shell = shell_with(rish, Brain(mask, grid), description)
     grid_out = refine(grid, 1.68)
-    mask_out = resample_mask(mask, grid, grid_out)
+    brain_out = Brain(resample_mask(mask, grid, grid_out), grid_out)
 
     def run(edge=None, prepare=lambda translator: None):
         translator = Translator.load(tiny_model, precision="float32")
         translator.tiled.edge = edge
         prepare(translator)
         encoded = translator.encode(shell)
-        diffused = translator.diffuse(encoded, 2, 1, 0)
-        decoded = translator.decode(encoded, diffused, mask)
-        fine = translator.super_resolve(
-            encoded, decoded, mask, grid, mask_out, grid_out, description
-        )
-        return translator, decoded["rish"], fine["mean"]
+        decoded = translator.decode(encoded, translator.diffuse(encoded.latent, 2, 1, 0))
+        fine = translator.super_resolve(encoded, decoded, brain_out)
+        return translator, decoded.samples_S3V, fine.mean_3V
 
     return run
 

@@ -16,6 +16,7 @@ from dmri7t.models.config import ModelConfig
 from dmri7t.models.fitted import Shares
 from dmri7t.models.layers import ChannelNorm, quantize
 from dmri7t.models.networks import DiffusionUNet, Networks, ResidualNet, UNet
+from dmri7t.models.results import Encoded
 from dmri7t.models.translator import Translator, build_networks
 from dmri7t.signal.describe import Description
 from dmri7t.signal.grids import Grid, refine
@@ -47,60 +48,54 @@ def translator(tiny_model):
 def translate(translator, scan, seed=0, samples=2, upsampling="model"):
     mask, grid = scan.brain.mask, scan.brain.grid
     grid_out = refine(grid, 1.68)
-    mask_out = resample_mask(mask, grid, grid_out)
+    brain_out = Brain(resample_mask(mask, grid, grid_out), grid_out)
     encoded = translator.encode(scan)
-    diffused = translator.diffuse(encoded, 2, samples, seed)
-    decoded = translator.decode(encoded, diffused, mask)
-    fine = translator.super_resolve(
-        encoded, decoded, mask, grid, mask_out, grid_out, DESCRIPTION, upsampling
-    )
-    return encoded, diffused, decoded, fine
+    latents = translator.diffuse(encoded.latent, 2, samples, seed)
+    decoded = translator.decode(encoded, latents)
+    fine = translator.super_resolve(encoded, decoded, brain_out, upsampling)
+    return encoded, latents, decoded, fine
 
 
 def test_shapes_and_values(translator, scan):
-    _, diffused, decoded, fine = translate(translator, scan)
-    assert decoded["rish"].shape == (2, 3, scan.brain.n_voxels)
-    assert len(diffused["latents"]) == 2
-    for values in (decoded["rish"], fine["mean"], fine["sd"]):
+    _, latents, decoded, fine = translate(translator, scan)
+    assert decoded.samples_S3V.shape == (2, 3, scan.brain.n_voxels)
+    assert len(latents) == 2
+    for values in (decoded.samples_S3V, fine.mean_3V, fine.sd_3V):
         assert torch.isfinite(values).all() and (values >= 0).all()
 
 
 def test_same_seed_same_bits_other_seed_other_image(translator, scan):
-    first, again, other = (translate(translator, scan, seed)[3]["mean"] for seed in (1, 1, 2))
+    first, again, other = (translate(translator, scan, seed)[3].mean_3V for seed in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
 
 def test_one_sample_has_no_spread_and_first_samples_do_not_depend_on_their_number(translator, scan):
     one, two = translate(translator, scan, samples=1), translate(translator, scan, samples=2)
-    assert torch.equal(one[1]["latents"][0], two[1]["latents"][0])
-    assert not one[3]["sd"].any() and two[3]["sd"].any()
+    assert torch.equal(one[1][0], two[1][0])
+    assert not one[3].sd_3V.any() and two[3].sd_3V.any()
 
 
 def test_latent_matters(translator, scan):
     """Another latent gives another image: the decoder cannot ignore it."""
-    mask = scan.brain.mask
-    encoded, diffused, decoded, _ = translate(translator, scan)
-    shifted = {"latents": diffused["latents"] + 3}
-    other = translator.decode(encoded, shifted, mask)
-    assert not torch.allclose(other["rish"], decoded["rish"])
+    encoded, latents, decoded, _ = translate(translator, scan)
+    other = translator.decode(encoded, latents + 3)
+    assert not torch.allclose(other.samples_S3V, decoded.samples_S3V)
 
 
 def test_bspline_leaves_the_network_out(translator, scan):
     model, spline = (translate(translator, scan, upsampling=u)[3] for u in ("model", "bspline"))
-    assert model["mean"].shape == spline["mean"].shape
+    assert model.mean_3V.shape == spline.mean_3V.shape
 
 
 def test_air_around_the_brain_changes_nothing(translator, scan):
     """No network normalises over the image."""
-    mask, padded = scan.brain.mask, np.pad(scan.brain.mask, 8)
+    padded = np.pad(scan.brain.mask, 8)
     large = Brain(padded, Grid(padded.shape, scan.brain.grid.affine))
     plain = translator.encode(scan)
     air = translator.encode(attrs.evolve(scan, brain=large))
-    box, box_air = (Box.around(m, translator.multiple) for m in (mask, padded))
-    torch.testing.assert_close(
-        box.pick(plain["mean"], mask), box_air.pick(air["mean"], padded), atol=1e-4, rtol=1e-4
-    )
+    box, box_air = (Box.around(b, translator.multiple) for b in (scan.brain, large))
+    torch.testing.assert_close(box.pick(plain.mean), box_air.pick(air.mean), atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("order", [0, 1, 2])
@@ -109,20 +104,19 @@ def test_no_share_leaves_the_regression_alone(translator, scan, order):
     samples = tuple(float(i != order) for i in range(3))
     translator = translator.evolve(shares=Shares(samples=samples))
     encoded, _, decoded, _ = translate(translator, scan)
-    mask = scan.brain.mask
-    box = Box.around(mask, translator.multiple)
-    mean = inputs.from_root(box.pick(encoded["mean"], mask)[..., None, None], translator.scale)
-    same = [torch.allclose(decoded["estimate"][i], mean[i, :, 0, 0], atol=1e-5) for i in range(3)]
+    box = Box.around(scan.brain, translator.multiple)
+    mean = inputs.from_root(box.pick(encoded.mean)[..., None, None], translator.scale)
+    same = [torch.allclose(decoded.estimate_3V[i], mean[i, :, 0, 0], atol=1e-5) for i in range(3)]
     assert same == [i == order for i in range(3)]
 
 
 @pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
 def test_of_the_super_resolution_each_order_takes_its_share(translator, scan, share, monkeypatch):
     """Beside a network that makes every root half as large again."""
-    spline = translate(translator, scan, upsampling="bspline")[3]["mean"].sqrt()
+    spline = translate(translator, scan, upsampling="bspline")[3].mean_3V.sqrt()
     translator = translator.evolve(shares=Shares(super_resolution=(1.0, share, 1.0)))
     monkeypatch.setattr(translator, "refine", lambda root, *_: 1.5 * root)
-    made = translate(translator, scan)[3]["mean"].sqrt()
+    made = translate(translator, scan)[3].mean_3V.sqrt()
     factors = torch.tensor([1.5, 1 + 0.5 * share, 1.5])[:, None]
     torch.testing.assert_close(made, factors * spline)
 
@@ -140,20 +134,31 @@ def test_a_regression_goes_through_all_stages(tmp_path, scan):
     )
     regression = Translator(config, build_networks(config), precision="float32")
     assert regression.multiple == 4
-    encoded, diffused, decoded, fine = translate(regression, scan)
-    assert diffused == {} and decoded["rish"].shape[0] == 1
-    assert torch.equal(decoded["rish"][0], decoded["estimate"])
-    assert torch.isfinite(fine["mean"]).all() and not fine["sd"].any()
+    encoded, latents, decoded, fine = translate(regression, scan)
+    assert encoded.latent is None and latents is None and len(decoded.samples_S3V) == 1
+    assert torch.equal(decoded.samples_S3V[0], decoded.estimate_3V)
+    assert torch.isfinite(fine.mean_3V).all() and not fine.sd_3V.any()
 
 
 def test_box_places_and_picks():
     mask = np.zeros((9, 10, 11), bool)
     mask[2:6, 3:8, 4:9] = True
-    box = Box.around(mask, 4)
+    box = Box.around(Brain(mask, Grid(mask.shape, np.eye(4))), 4)
     values = torch.rand(2, int(mask.sum()))
-    volume = box.place(values, mask)
+    volume = box.place(values)
     assert all(n % 4 == 0 for n in volume.shape[1:])
-    assert torch.equal(box.pick(volume, mask), values)
+    assert torch.equal(box.pick(volume), values)
+
+
+def test_what_was_encoded_goes_through_a_file_and_comes_back(translator, scan):
+    encoded = translator.encode(scan)
+    again = Encoded.from_tensors(encoded.tensors, encoded.brain, encoded.description)
+    assert all(torch.equal(v, again.tensors[k]) for k, v in encoded.tensors.items())
+    assert again.latent is not None and again.description == DESCRIPTION
+    alone = Encoded.from_tensors({"noise": encoded.noise_3V}, encoded.brain, DESCRIPTION)
+    assert alone.latent is None and alone.mean is None and set(alone.tensors) == {"noise"}
+    with pytest.raises(ValueError, match="tiny: nothing to decode without samples"):
+        translator.decode(alone, None)
 
 
 def test_network_answers_nothing_at_first():

@@ -40,10 +40,11 @@ class DiffusionStage(TrainingStage):
         translator = self.translator
         seven = encode(translator.networks["vqvae_7t"], image_7t(translator, batch))
         labels = torch.full((len(seven),), LABELS["7T"], device=seven.device)
-        encoded = translator.encode_stack(batch["stack"], batch["conditions"], batch.get("mean"))
+        encoding = translator.encode_stack(batch["stack"], batch["conditions"], batch.get("mean"))
+        assert encoding.latent is not None, "a regression has no diffusion stage"
         if translator.config.form == "residual":
-            return translator.normalize(seven, "vqvae_7t"), encoded["condition"], labels
-        three = encoded["latent"]
+            return translator.normalize(seven, "vqvae_7t"), encoding.latent.condition, labels
+        three = encoding.latent.codes
         clean = torch.cat([seven, three])
         labels = torch.cat([labels, torch.full_like(labels, LABELS["3T"])])
         return translator.normalize(clean, "vqvae_7t"), clean[:, :0], labels

@@ -79,15 +79,13 @@ class SuperResolutionStage(TrainingStage):
 
 def generate(translator: Translator, batch: Batch) -> torch.Tensor:
     """What trained stages make of a batch, as the app will: scaled roots (B, 3, X, Y, Z)."""
-    encoded = translator.encode_stack(batch["stack"], batch["conditions"], batch.get("mean"))
-    settings = translator.config.sampler
-    if settings is None:
-        return encoded["mean"]
+    encoding = translator.encode_stack(batch["stack"], batch["conditions"], batch.get("mean"))
+    mean, latent, settings = encoding.mean, encoding.latent, translator.config.sampler
+    if settings is None or latent is None:
+        assert mean is not None, "a model without latents is a regression"
+        return mean
     images = []
     for _ in range(settings.samples):
-        noise = torch.randn_like(encoded["latent"])
-        latent = translator.sample(encoded["latent"], encoded["condition"], settings.steps, noise)
-        images.append(translator.decode_latent(latent))
-    return translator.combine(torch.stack(images), encoded.get("mean")) * inputs.inside(
-        batch["stack"]
-    )
+        noise = torch.randn_like(latent.codes)
+        images.append(translator.decode_latent(translator.sample(latent, settings.steps, noise)))
+    return translator.combine(torch.stack(images), mean) * inputs.inside(batch["stack"])
