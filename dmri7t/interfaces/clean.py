@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,8 @@ class CleanScan(StageInterface):
         files = ScanFiles(inputs.dwi, inputs.bval, mask=optional(inputs.mask))
         record: dict[str, Any] = {"denoised": "MP-PCA" if inputs.denoise else "", "gibbs": False}
         with open_scan(files, inputs.b0_threshold, scratch=runtime.cwd) as scan:
-            volume, image = scan.volume, scan.image
+            image = scan.image
+            volume: Callable[[int], np.ndarray] = scan.volume
             if inputs.denoise:
                 volume, noise = denoise(volume, scan.n_volumes, scan.brain.mask)
                 record |= noise

@@ -47,7 +47,7 @@ class HarmonizeOutputSpec(TraitedSpec):
 
     dwi = File(exists=True, desc="(volumes, voxels) .npy on the output's grid")
     b0 = File(exists=True, desc="mean b0 on the output's grid")
-    figures = File(exists=True, desc="fractions bounded and values repaired, .json")
+    metrics = File(exists=True, desc="fractions bounded and values repaired, .json")
 
 
 class Harmonize(StageInterface):
@@ -87,13 +87,13 @@ class Harmonize(StageInterface):
         self._results = {
             "dwi": path,
             "b0": os.path.join(runtime.cwd, "b0.nii"),
-            "figures": os.path.join(runtime.cwd, "figures.json"),
+            "metrics": os.path.join(runtime.cwd, "metrics.json"),
         }
         b0_XYZ = brain_out.place(composition.b0_V[None])[0].numpy()
         save_map(self._results["b0"], b0_XYZ, brain_out.grid)
-        counts = {"bounded": composition.bounded, "output_negative": composition.negative}
-        with open(self._results["figures"], "w") as file:
-            json.dump(counts, file)
+        metrics = {"bounded": composition.bounded, "output_negative": composition.negative}
+        with open(self._results["metrics"], "w") as file:
+            json.dump(metrics, file)
         return runtime
 
     def _shells(self, brain: Brain) -> Iterator[TranslatedShell]:

@@ -1,15 +1,18 @@
-"""Tensor maps, and figures of quality."""
+"""Tensor maps, and quality metrics."""
 
 from __future__ import annotations
 
 import json
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from nipype.interfaces.base import File, InputMultiPath, TraitedSpec, traits
 
 from dmri7t.interfaces.base import StageInputSpec, StageInterface
+
+if TYPE_CHECKING:  # only what computes loads torch
+    from dmri7t.signal.consistency import Departure
 
 
 class FitTensorInputSpec(StageInputSpec):
@@ -101,7 +104,7 @@ class MeasureQualityInputSpec(StageInputSpec):
     mask = File(exists=True, mandatory=True, desc="brain mask on the input's grid")
     mask_out = File(exists=True, mandatory=True, desc="brain mask on the output's grid")
     checks = File(exists=True, mandatory=True, desc="repairs of the input, .json")
-    figures = File(exists=True, mandatory=True, desc="of harmonization, .json")
+    metrics = File(exists=True, mandatory=True, desc="of harmonization, .json")
     representations = InputMultiPath(
         File(exists=True), mandatory=True, desc="of the translated shells"
     )
@@ -118,7 +121,7 @@ class MeasureQualityInputSpec(StageInputSpec):
 class MeasureQualityOutputSpec(TraitedSpec):
     """Outputs of :class:`MeasureQuality`."""
 
-    quality = File(exists=True, desc="figures of quality, .json")
+    quality = File(exists=True, desc="quality metrics, .json")
     table = File(exists=True, desc="the same as a table, .tsv")
     departures = File(
         exists=True, desc="departures from the input in units of noise, by shell, .safetensors"
@@ -126,7 +129,7 @@ class MeasureQualityOutputSpec(TraitedSpec):
 
 
 class MeasureQuality(StageInterface):
-    """Gather figures of quality: noise, consistency, bounds, repairs, range of training."""
+    """Gather quality metrics: noise, consistency, bounds, repairs, range of training."""
 
     input_spec = MeasureQualityInputSpec
     output_spec = MeasureQualityOutputSpec
@@ -142,16 +145,19 @@ class MeasureQuality(StageInterface):
         mask_XYZ, grid = load_mask(inputs.mask)
         nmse, departures = self._compare()
         shells = self._shells()
-        for shell, found in zip(shells, departures, strict=True):
+        for shell, departure in zip(shells, departures, strict=True):
             shell["expected"] = self._expect(shell)
-            figures = ("difference", "noise", "beyond")
-            shell["consistency"] = {name: getattr(found, name) for name in figures}
+            shell["consistency"] = {
+                "difference": departure.difference,
+                "noise": departure.noise,
+                "beyond": departure.beyond,
+            }
         record = quality_record(
             groups={name: len(rows) for name, rows in inputs.groups.items()},
             shells=dict(zip(inputs.translated, shells, strict=True)),
             nmse=nmse,
             checks=_read_json(inputs.checks),
-            figures=_read_json(inputs.figures),
+            metrics=_read_json(inputs.metrics),
             voxel_sizes=grid.voxel_sizes.tolist(),
             ranges=inputs.ranges,
             reasons=inputs.reasons,
@@ -160,7 +166,7 @@ class MeasureQuality(StageInterface):
         names = {"quality": "json", "table": "tsv", "departures": "safetensors"}
         for name, ending in names.items():
             self._results[name] = os.path.join(runtime.cwd, f"{name}.{ending}")
-        maps = {str(place): found.map_LV for place, found in enumerate(departures)}
+        maps = {str(row): departure.map_LV for row, departure in enumerate(departures)}
         save_tensors(self._results["departures"], maps, {"shells": inputs.translated})
         with open(self._results["quality"], "w") as file:
             json.dump(record, file, indent=2)
@@ -168,8 +174,8 @@ class MeasureQuality(StageInterface):
             file.write(quality_table(record))
         return runtime
 
-    def _compare(self) -> tuple[dict, list]:
-        """NMSE of every group of volumes, and what of every translated shell departs."""
+    def _compare(self) -> tuple[dict[str, float], list[Departure]]:
+        """NMSE of every group of volumes, and how far every translated shell departs."""
         import torch
 
         from dmri7t.io.arrays import load_shell, open_array
@@ -188,7 +194,7 @@ class MeasureQuality(StageInterface):
         ]
         return compare_groups(scans, inputs.groups), departures
 
-    def _expect(self, shell: dict) -> dict[str, dict[str, float]]:
+    def _expect(self, shell: dict[str, Any]) -> dict[str, dict[str, float]]:
         """What the shell may gain: ratio, low and high, by map; empty without a forecast."""
         import attrs
 
@@ -198,10 +204,11 @@ class MeasureQuality(StageInterface):
         from dmri7t.signal.describe import Description
 
         fits = {n: from_plain(ForecastFit, fit) for n, fit in self.inputs.forecast.items()}
-        made = forecast(fits, Description.from_dict(shell))
-        return {name: attrs.asdict(value) for name, value in made.items()}
+        expected = forecast(fits, Description.from_dict(shell))
+        return {name: attrs.asdict(value) for name, value in expected.items()}
 
-    def _shells(self) -> list[dict]:
+    def _shells(self) -> list[dict[str, Any]]:
+        """What fit and comparison say of every translated shell."""
         from dmri7t.io.arrays import load_meta
 
         inputs = self.inputs
@@ -209,6 +216,6 @@ class MeasureQuality(StageInterface):
         return [{**load_meta(shell), "novelty": load_meta(novelty)} for shell, novelty in pairs]
 
 
-def _read_json(path: str) -> dict:
+def _read_json(path: str) -> dict[str, Any]:
     with open(path) as file:
         return json.load(file)

@@ -1,4 +1,4 @@
-"""Figures of quality by tissue."""
+"""Quality metrics by tissue."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import numpy as np
 from nipype.interfaces.base import File, InputMultiPath, TraitedSpec, traits
 
 from dmri7t.interfaces.base import StageInputSpec, StageInterface
+from dmri7t.signal.grids import Grid
 
 
 class MeasureTissuesInputSpec(StageInputSpec):
     """Inputs of :class:`MeasureTissues`."""
 
-    quality = File(exists=True, mandatory=True, desc="figures of quality, .json")
+    quality = File(exists=True, mandatory=True, desc="quality metrics, .json")
     segmentation = InputMultiPath(
         File(exists=True), mandatory=True, desc="labels, or probabilities of GM, WM and CSF"
     )
@@ -36,12 +37,12 @@ class MeasureTissuesInputSpec(StageInputSpec):
 class MeasureTissuesOutputSpec(TraitedSpec):
     """Outputs of :class:`MeasureTissues`."""
 
-    quality = File(exists=True, desc="figures of quality with those by tissue, .json")
+    quality = File(exists=True, desc="quality metrics with those by tissue, .json")
     table = File(exists=True, desc="the same as a table, .tsv")
 
 
 class MeasureTissues(StageInterface):
-    """Add FA, MD and NMSE by tissue to the figures of quality, or say why there are none."""
+    """Add FA, MD and NMSE by tissue to the quality metrics, or say why there are none."""
 
     input_spec = MeasureTissuesInputSpec
     output_spec = MeasureTissuesOutputSpec
@@ -94,7 +95,7 @@ class MeasureTissues(StageInterface):
             float(np.prod(brain.voxel_sizes)) / 1000,
         )
 
-    def _tissues(self) -> tuple[np.ndarray, Any]:
+    def _tissues(self) -> tuple[np.ndarray, Grid]:
         """Labels 1, 2, 3 for GM, WM, CSF, and their grid."""
         from dmri7t.io.maps import load_map
         from dmri7t.signal.spaces import from_labels, from_probabilities

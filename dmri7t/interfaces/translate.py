@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nipype.interfaces.base import File, TraitedSpec, traits
@@ -23,7 +24,7 @@ def _load_model(folder: str, sha256: str, device: str, precision: str) -> Transl
     """Load a model once a worker; the checksum tells another version in the same folder."""
     from dmri7t.models.translator import Translator
 
-    return Translator.load(folder, device=device, precision=precision)
+    return Translator.load(Path(folder), device=device, precision=precision)
 
 
 class ModelInputSpec(StageInputSpec):

@@ -54,7 +54,7 @@ def denoise(
     -------
     volume : callable
         Gives volume i without noise, (X, Y, Z) float32.
-    figures : dict
+    metrics : dict
         ``noise_sd``: median over the mask of the standard deviation of the noise that MP-PCA
         found; ``removed_sd``: root mean square over mask and volumes of what was taken out.
         Both in the units of the image.
@@ -88,7 +88,7 @@ def denoise(
     brain = mask_XYZ[box]
     removed = raw[brain] - clean[brain]
     sigma = sigma[brain]
-    figures = {
+    metrics = {
         "noise_sd": float(np.median(sigma[np.isfinite(sigma)])) if np.isfinite(sigma).any() else 0,
         "removed_sd": float(np.sqrt(np.mean(removed.astype(np.float64) ** 2))),
     }
@@ -100,7 +100,7 @@ def denoise(
         whole[box] = clean[..., index]
         return whole
 
-    return cleaned, figures
+    return cleaned, metrics
 
 
 def _grown(mask_XYZ: np.ndarray, voxels: int) -> np.ndarray:

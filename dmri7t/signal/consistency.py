@@ -153,7 +153,7 @@ class Departure:
     difference : list of float (L,)
         Energy of the difference over the energy of the input, not smoothed.
     noise : list of float (L,)
-        What the input's noise alone would make of that figure.
+        What the input's noise alone would make of that energy.
     beyond : list of float (L,)
         Fraction of the voxels whose smoothed difference is larger than noise makes it in
         :data:`CHANCE` of the cases.

@@ -1,4 +1,4 @@
-"""Figures of quality: repairs of the input, noise, and how far the output left the input."""
+"""Quality metrics: repairs of the input, noise, and how far the output left the input."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BEYOND = "outside the range of the model"
 """How the reason begins for which a shell of too high or low a b-value is interpolated only."""
 
 COMPARED = 16
-"""Volumes of a shell that are brought back and compared; more do not change the figure."""
+"""Volumes of a shell that are brought back and compared; more do not change the metric."""
 
 
 BY_TISSUE = ("volume_ml", "fa_native", "fa_7tlike", "md_native", "md_7tlike")
@@ -136,13 +136,13 @@ def quality_record(
     shells: dict[str, dict[str, Any]],
     nmse: dict[str, float],
     checks: dict[str, Any],
-    figures: dict[str, Any],
+    metrics: dict[str, Any],
     voxel_sizes: list[float],
     ranges: dict[str, Any],
     reasons: dict[str, str] | None = None,
     extent: list[str] | None = None,
 ) -> dict[str, Any]:
-    """Gather all figures of a scan.
+    """Gather all metrics of a scan.
 
     Parameters
     ----------
@@ -156,7 +156,7 @@ def quality_record(
         :class:`dmri7t.models.novelty.Compared`.
     nmse : dict
         From :func:`compare_groups`.
-    checks, figures : dict
+    checks, metrics : dict
         Repairs of the input, and ``cleaning`` where noise or ringing were taken out of it;
         fractions bounded and repairs of the output.
     voxel_sizes : list of float (3,)
@@ -172,11 +172,15 @@ def quality_record(
     for name, n_volumes in groups.items():
         if name == "b0":
             continue
-        row = {"name": name, "n_volumes": n_volumes, "translated": name in shells}
+        row: dict[str, Any] = {
+            "name": name,
+            "n_volumes": n_volumes,
+            "translated": name in shells,
+        }
         if name in shells:
             row |= shells[name]
             row["snr"] = 1 / max(row["sigma"], 1e-6)
-            row["bounded"] = figures["bounded"][list(shells).index(name)]
+            row["bounded"] = metrics["bounded"][list(shells).index(name)]
         elif reasons and name in reasons:
             row["reason"] = reasons[name]
         row["nmse"] = nmse[name]
@@ -199,7 +203,7 @@ def quality_record(
         "repaired": {
             "input_nonfinite": checks["nonfinite"],
             "input_negative": checks["negative"],
-            "output_negative": figures["output_negative"],
+            "output_negative": metrics["output_negative"],
         },
         "mask_volume_ml": checks["mask_volume_ml"],
         **({"cleaning": checks["cleaning"]} if "cleaning" in checks else {}),
@@ -224,7 +228,7 @@ def _unlike(row: dict[str, Any]) -> list[str]:
 
 
 def quality_table(record: dict[str, Any]) -> str:
-    """One row a group, and one a tissue, as TSV; n/a where a figure does not apply, as in BIDS."""
+    """One row a group, and one a tissue, as TSV; n/a where a metric does not apply, as in BIDS."""
     columns = ["group", "n_volumes", "translated", "bval", "sh_order", "snr", "nmse"]
     by_order = ("difference", "noise", "beyond", "bounded")
     columns += [f"{name}_r{order}" for name in by_order for order in ORDERS]
@@ -233,7 +237,7 @@ def quality_table(record: dict[str, Any]) -> str:
     b0 = {"name": "b0", "translated": False, **record["b0"]}
     for row in [b0, *record["shells"]]:
         found = {**row.get("consistency", {}), "bounded": row.get("bounded", [])}
-        figures = [v for name in by_order for v in _three(found.get(name, []))]
+        metrics = [v for name in by_order for v in _three(found.get(name, []))]
         values = [
             row["name"],
             row["n_volumes"],
@@ -242,7 +246,7 @@ def quality_table(record: dict[str, Any]) -> str:
             row.get("order"),
             row.get("snr"),
             row["nmse"],
-            *figures,
+            *metrics,
             *(row.get("novelty", {}).get(name) for name in ("score", "volume_ml")),
             record["flagged"] if row is b0 else bool(_unlike(row)),
             *[None] * len(BY_TISSUE),
@@ -255,7 +259,7 @@ def quality_table(record: dict[str, Any]) -> str:
 
 
 def _three(values: list[float]) -> list[float | None]:
-    """Figures of orders 0, 2, 4; None where an order was not fitted."""
+    """Metrics of orders 0, 2, 4; None where an order was not fitted."""
     return [*values, None, None, None][:3]
 
 

@@ -21,7 +21,7 @@ def tissue_rows(
     nmse: dict[str, float],
     millilitres: float,
 ) -> list[dict[str, Any]]:
-    """Figures of each tissue that the scan holds.
+    """Metrics of each tissue that the scan holds.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def misfit(rows: list[dict[str, Any]]) -> str:
     """Say that tissues are not where the labels have them; empty if they may be.
 
     Water diffuses most freely in CSF, and along fibres in white matter; where the input's own
-    figures say otherwise, the labels mean something else or lie elsewhere.
+    metrics say otherwise, the labels mean something else or lie elsewhere.
 
     Examples
     --------
@@ -105,7 +105,7 @@ def misfit(rows: list[dict[str, Any]]) -> str:
 def tissue_record(
     overlap: float, needed: float, rows: Callable[[], list[dict[str, Any]]], maker: str, source: str
 ) -> dict[str, Any]:
-    """Gather figures by tissue, or the sentence that says why there are none.
+    """Gather metrics by tissue, or the sentence that says why there are none.
 
     Parameters
     ----------
@@ -119,15 +119,15 @@ def tissue_record(
         Who made the tissues, and their BIDS URI.
     """
     record = {"source": source, "maker": maker, "dice": overlap, "dice_needed": needed}
-    figures: list[dict[str, Any]] = []
+    metrics: list[dict[str, Any]] = []
     if overlap < needed:
         why = (
             f"the brain masks of the scan and of {maker} overlap by {overlap:.2f} (Dice), and "
             f"{needed:g} is needed to believe that the two share a space"
         )
     else:
-        figures = rows()
-        why = misfit(figures)
+        metrics = rows()
+        why = misfit(metrics)
         why = f"the labels of {maker} do not fit this scan: {why}" if why else ""
-    left = f"No figures by tissue: {why}." if why else ""
-    return {**record, "left_out": left, "figures": [] if left else figures}
+    reason = f"No metrics by tissue: {why}." if why else ""
+    return {**record, "left_out": reason, "figures": [] if reason else metrics}

@@ -223,8 +223,8 @@ def test_harmonized_scan(chain):
     mask, _ = load_mask(chain["defined"].mask_out)
     assert dwi.shape == (18, mask.sum())
     assert np.isfinite(dwi).all() and dwi.min() >= 0
-    figures = json.loads(open(harmonized.figures).read())
-    assert len(figures["bounded"]) == 1 and len(figures["bounded"][0]) == 3
+    metrics = json.loads(open(harmonized.metrics).read())
+    assert len(metrics["bounded"]) == 1 and len(metrics["bounded"][0]) == 3
     # each b0 volume is kept as itself
     assert not np.allclose(dwi[0], dwi[1])
 

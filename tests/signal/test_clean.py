@@ -26,27 +26,27 @@ def phantom() -> tuple[np.ndarray, np.ndarray]:
 
 
 def cleaned(scan: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, dict]:
-    volume, figures = denoise(lambda i: scan[..., i], scan.shape[3], mask)
-    return np.stack([volume(i) for i in range(scan.shape[3])], -1), figures
+    volume, metrics = denoise(lambda i: scan[..., i], scan.shape[3], mask)
+    return np.stack([volume(i) for i in range(scan.shape[3])], -1), metrics
 
 
 def test_noise_goes_and_the_truth_stays(phantom):
     truth, mask = phantom
     noisy = truth + np.random.default_rng(1).normal(0, SD, truth.shape)
-    clean, figures = cleaned(noisy, mask)
+    clean, metrics = cleaned(noisy, mask)
     before, after = (np.sqrt(np.mean((x - truth)[mask] ** 2)) for x in (noisy, clean))
     assert before == pytest.approx(SD, rel=0.02) and after < 0.6 * before
     # what is left is no trend: the means of volumes are kept
     assert np.abs((clean - truth)[mask].mean(0)).max() < 3
-    assert figures["noise_sd"] == pytest.approx(SD, rel=0.1)
-    assert figures["removed_sd"] == pytest.approx(SD, rel=0.2)
+    assert metrics["noise_sd"] == pytest.approx(SD, rel=0.1)
+    assert metrics["removed_sd"] == pytest.approx(SD, rel=0.2)
 
 
 def test_without_noise_nothing_changes(phantom):
     truth, mask = phantom
-    clean, figures = cleaned(truth, mask)
+    clean, metrics = cleaned(truth, mask)
     assert np.abs(clean - truth).max() < 1e-3 * truth.max()
-    assert figures["removed_sd"] < 0.2
+    assert metrics["removed_sd"] < 0.2
 
 
 def test_outside_the_brain_the_scan_stays_as_it_is(phantom):

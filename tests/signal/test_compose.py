@@ -1,4 +1,4 @@
-"""The 7T-like signal, the grids it lies on, and the figures that are taken of it."""
+"""The 7T-like signal, the grids it lies on, and the metrics that are taken of it."""
 
 import attrs
 import numpy as np
@@ -196,7 +196,7 @@ def test_quality_record_and_table():
         },
         nmse={"b0": 0.001, "b1000": 0.01, "b3000": 0.002, "all": 0.004},
         checks={"nonfinite": 1, "negative": 2, "mask_volume_ml": 1400.0},
-        figures={"bounded": [[0.0, 0.1, 0.2]], "output_negative": 3},
+        metrics={"bounded": [[0.0, 0.1, 0.2]], "output_negative": 3},
         voxel_sizes=[2.0, 2.0, 6.0],
         ranges={"voxel_size_mm": [1, 3], "snr": [10, 40]},
     )
@@ -221,7 +221,7 @@ def small_record(novelty: dict, reason: str = "", extent: list[str] | None = Non
         shells={"b1000": shell},
         nmse={"b0": 0.001, "b1000": 0.01, "b3000": 0.002, "all": 0.004},
         checks={"nonfinite": 0, "negative": 0, "mask_volume_ml": 1400.0},
-        figures={"bounded": [[0.0, 0.1, 0.2]], "output_negative": 0},
+        metrics={"bounded": [[0.0, 0.1, 0.2]], "output_negative": 0},
         voxel_sizes=[2.0] * 3,
         ranges={},
         reasons={"b3000": reason},

@@ -121,7 +121,7 @@ def test_interpolation_departs_from_nothing(measured):
 
 
 def test_a_scan_without_its_noise_departs_as_noise_does(measured):
-    """The map is about 1, passes its limit as rarely as it says, and the figures meet."""
+    """The map is about 1, passes its limit as rarely as it says, and the metrics meet."""
     found = compared(measured, UP(measured[0]))
     np.testing.assert_allclose(found.difference, found.noise, rtol=0.12)
     np.testing.assert_allclose(found.map_LV.square().mean(1), 1, atol=0.25)

@@ -1,4 +1,4 @@
-"""Tissues on a scan's grid, and figures by tissue."""
+"""Tissues on a scan's grid, and metrics by tissue."""
 
 import numpy as np
 import pytest
@@ -91,7 +91,7 @@ def test_labels_of_another_order_are_found_out(scan):
     assert misfit(rows) == "mean diffusivity is not highest in CSF"
     record = tissue_record(0.95, MIN_DICE, lambda: rows, "fMRIPrep", "bids:fmriprep:x")
     assert record["figures"] == []
-    assert record["left_out"].startswith("No figures by tissue: the labels of fMRIPrep do not fit")
+    assert record["left_out"].startswith("No metrics by tissue: the labels of fMRIPrep do not fit")
 
 
 def test_a_tissue_that_is_not_there_is_named(scan):

@@ -63,8 +63,8 @@ def init_measure_wf(
         Brain mask on the output's grid.
     checks
         Repairs of the input.
-    figures
-        Metrics of harmonization.
+    metrics
+        Of harmonization.
     representations
         Of the translated shells.
     novelty
@@ -91,7 +91,7 @@ def init_measure_wf(
     """
     workflow = Workflow(name)
     calibration = model.calibration
-    compared = ["dwi", "dwi_out", "b0", "mask", "mask_out", "checks", "figures"]
+    compared = ["dwi", "dwi_out", "b0", "mask", "mask_out", "checks", "metrics"]
     compared += ["representations", "novelty"]
     fields = ["gradients", "generated", *compared, "segmentation", "anatomy_mask"]
     inputnode = Node(IdentityInterface(fields=fields), name="inputnode")

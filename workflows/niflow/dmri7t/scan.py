@@ -162,7 +162,7 @@ def init_scan_wf(plan: ScanPlan, model: ModelConfig, omp_nthreads: int = 1) -> W
             (
                 harmonize,
                 measure_wf,
-                [("dwi", "inputnode.dwi_out"), ("figures", "inputnode.figures")],
+                [("dwi", "inputnode.dwi_out"), ("metrics", "inputnode.metrics")],
             ),
             (harmonize, outputs_wf, _to("dwi", "b0")),
             (measure_wf, outputs_wf, handed_over),
