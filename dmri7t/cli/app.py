@@ -154,9 +154,9 @@ def run(args: argparse.Namespace) -> int:
         warm_up()
     with ThreadPoolExecutor(1) as beside:
         # names of derivatives are their makers', and HCP's folders are no BIDS
-        wanted = source.kind.validated
-        skipped = Validation("skipped" if wanted else "not run: the input is not raw")
-        look = validate_dataset if strict and wanted else lambda _: skipped
+        validated = source.kind.validated
+        skipped = Validation("skipped" if validated else "not run: the input is not raw")
+        look = validate_dataset if strict and validated else lambda _: skipped
         validating = beside.submit(look, args.bids_dir)
         allocation = choose_resources(args, plugin)
         settings, model = make_settings(args, allocation.device)

@@ -1,4 +1,4 @@
-"""The computing device, settled before anything runs."""
+"""The computing device, chosen before anything runs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SECONDS = 120
 
 
 def resolve_device(asked: str) -> str:
-    """Settle on cpu or cuda; another process looks, since this one never loads torch.
+    """Choose cpu or cuda; another process looks, since this one never loads torch.
 
     Raises
     ------
@@ -25,13 +25,13 @@ def resolve_device(asked: str) -> str:
     """
     if asked == "cpu":
         return "cpu"
-    found = _has_driver() and _torch_sees_cuda()
-    if asked == "cuda" and not found:
+    usable = _has_driver() and _torch_sees_cuda()
+    if asked == "cuda" and not usable:
         raise DeviceError(
             "--device cuda: torch sees no CUDA device here; run on a machine with a GPU and a CUDA "
             "build of torch, or use --device cpu."
         )
-    return "cuda" if found else "cpu"
+    return "cuda" if usable else "cpu"
 
 
 def _has_driver() -> bool:

@@ -42,9 +42,10 @@ def run_group(args: argparse.Namespace, labels: list[str]) -> int:
         complain(sentence)
     # so that an output of an earlier version stays valid
     write_ignored(out_dir)
-    found = len({scan.label for scan in group.scans})
+    n_participants = len({scan.label for scan in group.scans})
     n = len(group.scans)
-    say(f"{n} {'scan' if n == 1 else 'scans'}; {found} of {len(labels)} participants have results")
+    scans = f"{n} {'scan' if n == 1 else 'scans'}"
+    say(f"{scans}; {n_participants} of {len(labels)} participants have results")
     for path in write_group(group, out_dir, shlex.join(["dmri7t", *args.argv])):
         say(f"wrote: {path}")
     return 0

@@ -41,7 +41,7 @@ class Collect(StageInterface):
 
     def __init__(self, n_files: int = 1, **inputs: Any) -> None:
         super().__init__(**inputs)
-        self._names = [f"in{place}" for place in range(1, n_files + 1)]
+        self._names = [f"in{number}" for number in range(1, n_files + 1)]
         for name in self._names:
             # a copy of the interface forgets all that an added trait was, so it is any
             self.inputs.add_trait(name, traits.Any())
