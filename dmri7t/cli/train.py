@@ -104,11 +104,11 @@ def _own_data(args: argparse.Namespace, recipe: Recipe, team: Team) -> TrainingD
 
     families = read_families(args.participants) if args.participants else None
     sizes = recipe.data
-    how = Cutting(tuple(args.shells), sizes.patch, sizes.patches, args.seed)
-    data = load_pairs(args.pairs, _pool(args, "pairs"), how, families, args.fold, team)
+    cutting = Cutting(tuple(args.shells), sizes.patch, sizes.patches, args.seed)
+    data = load_pairs(args.pairs, _pool(args, "pairs"), cutting, families, args.fold, team)
     if not args.unpaired:
         return data
     pool = _pool(args, "unpaired")
-    paths, labels = load_unpaired(args.unpaired, pool, how, data.split, families, team)
+    paths, labels = load_unpaired(args.unpaired, pool, cutting, data.split, families, team)
     split = attrs.evolve(data.split, unpaired=tuple(labels))
     return attrs.evolve(data, unpaired=paths, split=split)

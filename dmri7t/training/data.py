@@ -116,7 +116,35 @@ def root_scale(items: Sequence[Item]) -> list[float]:
     return [float(s) for s in spread]
 
 
-class Patches(Dataset):
+@attrs.frozen
+class Turning:
+    """A way to mirror an example and to swap its axes; as it is made, as the example lies.
+
+    Parameters
+    ----------
+    axes : tuple of int
+        Which axes become the first, second and third.
+    flips : tuple of int
+        Axes, as they then are, that are mirrored.
+    """
+
+    axes: tuple[int, ...] = (0, 1, 2)
+    flips: tuple[int, ...] = ()
+
+    @classmethod
+    def draw(cls, generator: torch.Generator) -> Turning:
+        """One of the 48 ways at random."""
+        flips = torch.rand(3, generator=generator) < 0.5
+        axes = torch.randperm(3, generator=generator).tolist()
+        return cls(tuple(axes), tuple(a for a in range(3) if flips[a]))
+
+    def __call__(self, array: np.ndarray) -> torch.Tensor:
+        """Turn an array (C, X, Y, Z), as float32."""
+        volume = torch.from_numpy(np.ascontiguousarray(array)).float()
+        return volume.permute(0, *(a + 1 for a in self.axes)).flip([f + 1 for f in self.flips])
+
+
+class Patches(Dataset[Batch]):
     """Examples as float32 tensors, as they lie.
 
     Parameters
@@ -141,51 +169,58 @@ class Patches(Dataset):
     def __len__(self) -> int:
         return len(self.items)
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
+    def __getitem__(self, index: int) -> Batch:
         return self.draw(index)
 
-    def draw(self, index: int, generator: torch.Generator | None = None) -> dict[str, Any]:
-        """Give an example; a generator mirrors it and swaps its axes, and chooses the crop."""
+    def draw(self, index: int, generator: torch.Generator | None = None) -> Batch:
+        """Give an example; a generator mirrors it and swaps its axes, and chooses the crop.
+
+        Returns
+        -------
+        dict of Tensor
+            Roots in units of ``scale``; without the batch's axis. stack (19, X, Y, Z) and
+            conditions (10,), see :mod:`dmri7t.models.inputs`; paired: target (3, X, Y, Z), and
+            mean (3, X, Y, Z) where a regression was trained before; fine: fine_root, fine_noise
+            and fine_target (3, F, F, F), fine_mask (1, F, F, F), and ratio (), 7T over 3T voxel
+            size.
+        """
         item = self.items[index]
         example = item.example
-        axes, flips = _draw_turn(generator)
-
-        def load(array: np.ndarray) -> torch.Tensor:
-            volume = torch.from_numpy(np.ascontiguousarray(array)).float()
-            return volume.permute(0, *(a + 1 for a in axes)).flip([f + 1 for f in flips])
-
-        mask = load(example.mask[None])
+        turning = Turning() if generator is None else Turning.draw(generator)
+        unit = self.scale.view(3, 1, 1, 1)
+        mask = turning(example.mask[None])
         out = {
             "stack": inputs.features(
-                load(example.rish).square(),
-                load(example.noise).square(),
-                load(example.coherent).square(),
+                turning(example.rish).square(),
+                turning(example.noise).square(),
+                turning(example.coherent).square(),
                 mask,
                 self.scale,
             ),
-            "conditions": inputs.conditions(example.description.turned(axes)),
+            "conditions": inputs.conditions(example.description.turned(turning.axes)),
         }
         if self.paired:
-            out["target"] = load(example.target) / self.scale.view(3, 1, 1, 1) * mask
+            out["target"] = turning(example.target) / unit * mask
             if "mean" in item.images:
-                out["mean"] = load(np.load(item.images["mean"]))
+                out["mean"] = turning(np.load(item.images["mean"]))
         if self.fine:
-            generated = load(np.load(item.images["generated"]))
-            out |= self._fine(example, generated, load, mask, generator)
+            generated = turning(np.load(item.images["generated"]))
+            out |= self._fine(example, generated, turning, generator)
         return out
 
     def _fine(
         self,
         example: TrainingExample,
         generated: torch.Tensor,
-        load: Any,
-        mask: torch.Tensor,
+        turning: Turning,
         generator: torch.Generator | None,
-    ) -> dict[str, Any]:
+    ) -> Batch:
         """Up-sampled generated root, noise and the 7T target, cropped to ``fine`` voxels."""
-        target = load(example.target_high) / self.scale.view(3, 1, 1, 1)
-        inside = load(example.mask_high[None])
-        n, m = mask.shape[-1], target.shape[-1]
+        unit = self.scale.view(3, 1, 1, 1)
+        target = turning(example.target_high) / unit
+        inside = turning(example.mask_high[None])
+        # examples are cubes
+        n, m = len(example.mask), len(example.mask_high)
         ratio = float(example.ratio)
         size = min(self.fine, m)
         corner = [(m - size) // 2] * 3
@@ -196,26 +231,18 @@ class Patches(Dataset):
             spline_matrix(n, (np.arange(m) - (m - 1) / 2) * ratio + (n - 1) / 2)[c : c + size]
             for c in corner
         ]
-        noise = load(example.noise) / self.scale.view(3, 1, 1, 1)
+        noise = turning(example.noise) / unit
         fine = apply_axes(torch.cat([generated, noise]), matrices).clamp_min(0)
         return {
             "fine_root": fine[:3],
             "fine_noise": fine[3:],
             "fine_mask": inside[crop],
             "fine_target": target[crop] * inside[crop],
-            "ratio": ratio,
+            "ratio": torch.tensor(ratio, dtype=torch.float64),
         }
 
 
-def _draw_turn(generator: torch.Generator | None) -> tuple[list[int], list[int]]:
-    if generator is None:
-        return [0, 1, 2], []
-    flips = torch.rand(3, generator=generator) < 0.5
-    axes = torch.randperm(3, generator=generator).tolist()
-    return axes, [a for a in range(3) if flips[a]]
-
-
-class Stream(Dataset):
+class Stream(Dataset[Batch]):
     """An endless row of turned examples, all of them once in every epoch.
 
     Parameters
@@ -239,7 +266,7 @@ class Stream(Dataset):
             self._order = (epoch, order)
         return self._order[1][within]
 
-    def __getitem__(self, position: int) -> dict[str, Any]:
+    def __getitem__(self, position: int) -> Batch:
         generator = torch.Generator().manual_seed(derive_seed(self.seed, "turn", position))
         return self.patches.draw(self.example_at(position), generator)
 

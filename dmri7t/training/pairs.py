@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,20 +23,28 @@ from dmri7t.io.opened import open_checked
 from dmri7t.io.scan import Scan
 from dmri7t.io.source import open_dataset
 from dmri7t.models.fitted import SplitRecord
+from dmri7t.models.plain import to_plain
 from dmri7t.signal.gradients import ShellVolumes
 from dmri7t.signal.grids import Grid
 from dmri7t.signal.resample import box_slices, extend, interpolate, resample_mask
 from dmri7t.signal.shell import Brain, Shell
 from dmri7t.training.data import TrainingData, derive_seed
 from dmri7t.training.example import TrainingExample
+from dmri7t.training.settings import PATCH, PATCHES
 from dmri7t.training.splits import split_subjects, strangers
 from dmri7t.training.team import Team
 
 SAME_SHELL = 100.0
 """Furthest that b-values (s/mm2) of what counts as one shell may lie apart."""
 
+ORIGIN = "cut.json"
+"""What a subject's examples were cut from, beside them."""
+
 FIELDS = ("3T", "7T")
 """Sessions of a BIDS data set, and HCP's two fields."""
+
+Cut = Callable[[str, np.random.Generator], Iterator[TrainingExample]]
+"""Gives the examples of a subject by its label."""
 
 
 def common_shells(
@@ -87,39 +95,39 @@ class Cutting:
     patches : int
         Examples of one subject and shell.
     seed : int
-        Of the places; it and the subject's label decide them.
+        Where examples lie is drawn from it and the subject's label.
     """
 
     shells: tuple[float, ...] = ()
-    patch: int = 32
-    patches: int = 24
+    patch: int = PATCH
+    patches: int = PATCHES
     seed: int = 0
 
     def boxes(
         self, mask: np.ndarray, rng: np.random.Generator
     ) -> Iterator[tuple[slice, slice, slice]]:
         """Yield boxes around voxels of a mask; none if the image is smaller than a box."""
-        shape, places = np.array(mask.shape), np.argwhere(mask)
+        shape, centres = np.array(mask.shape), np.argwhere(mask)
         if (shape < self.patch).any():
             return
-        for centre in places[rng.integers(len(places), size=self.patches)]:
+        for centre in centres[rng.integers(len(centres), size=self.patches)]:
             start = np.clip(centre - self.patch // 2, 0, shape - self.patch)
             yield box_slices(start.tolist(), (start + self.patch).tolist())
 
 
 def cut_pair(
-    three: Scan, seven: Scan, how: Cutting, rng: np.random.Generator
+    three: Scan, seven: Scan, cutting: Cutting, rng: np.random.Generator
 ) -> Iterator[TrainingExample]:
     """Cut examples from the shells that two scans share, shell by shell."""
     with open_checked(three) as low, open_checked(seven) as high:
-        for shell, other in common_shells(low.shells, high.shells, how.shells):
+        for shell, other in common_shells(low.shells, high.shells, cutting.shells):
             three_tesla = Shell.from_signal(low.measured(shell))
             seven_tesla = Shell.from_signal(high.measured(other))
-            yield from pair_examples(three_tesla, seven_tesla, how, rng)
+            yield from pair_examples(three_tesla, seven_tesla, cutting, rng)
 
 
 def pair_examples(
-    low: Shell, high: Shell, how: Cutting, rng: np.random.Generator
+    low: Shell, high: Shell, cutting: Cutting, rng: np.random.Generator
 ) -> Iterator[TrainingExample]:
     """Cut examples from one shell of a pair.
 
@@ -127,9 +135,9 @@ def pair_examples(
     ----------
     low, high : Shell
         3T and 7T.
-    how : Cutting
+    cutting : Cutting
     rng : Generator
-        Chooses the places.
+        Chooses where examples lie.
     """
     target = extend(high.debiased_3V, high.brain.mask)
     ratio = float(np.mean(high.brain.voxel_sizes / low.brain.voxel_sizes))
@@ -138,7 +146,7 @@ def pair_examples(
         interpolated = interpolate(target, high.brain.grid, brain.grid)
         return interpolated.clamp_min(0) * torch.from_numpy(brain.mask)
 
-    for box in how.boxes(low.brain.mask, rng):
+    for box in cutting.boxes(low.brain.mask, rng):
         part = low.crop(box)
         grid = concentric(part.brain.grid, ratio)
         fine = Brain(resample_mask(high.brain.mask, high.brain.grid, grid), grid)
@@ -146,14 +154,14 @@ def pair_examples(
         yield TrainingExample.from_shell(part, *targets, fine.mask, ratio)
 
 
-def cut_single(scan: Scan, how: Cutting, rng: np.random.Generator) -> Iterator[TrainingExample]:
+def cut_single(scan: Scan, cutting: Cutting, rng: np.random.Generator) -> Iterator[TrainingExample]:
     """Cut examples without a 7T side: their targets are empty."""
     nothing, no_mask = torch.zeros(3, 0, 0, 0), np.zeros((0, 0, 0), bool)
     with open_checked(scan) as low:
         for volumes in low.shells:
-            if _is_wanted(volumes, how.shells):
+            if _is_wanted(volumes, cutting.shells):
                 shell = Shell.from_signal(low.measured(volumes))
-                for box in how.boxes(shell.brain.mask, rng):
+                for box in cutting.boxes(shell.brain.mask, rng):
                     part = shell.crop(box)
                     yield TrainingExample.from_shell(part, nothing, nothing, no_mask, np.nan)
 
@@ -171,7 +179,7 @@ def concentric(grid: Grid, ratio: float) -> Grid:
 def load_pairs(
     root: Path,
     pool: Path,
-    how: Cutting,
+    cutting: Cutting,
     families: dict[str, str] | None = None,
     fold: str = "",
     team: Team | None = None,
@@ -184,7 +192,7 @@ def load_pairs(
         BIDS data set with sessions 3T and 7T, or HCP's folders.
     pool : Path
         Where examples are kept; those that are there already are used again.
-    how : Cutting
+    cutting : Cutting
         Its seed decides the split too.
     families : dict, optional
         Family by subject; relatives stay together.
@@ -205,18 +213,18 @@ def load_pairs(
             f"{root}: {len(both)} subjects with both a 3T and a 7T scan (ses-3T and ses-7T, or "
             "T1w/Diffusion and T1w/Diffusion_7T); training needs two at least."
         )
-    left = [label for label in source.labels if label not in both]
-    if left and team.leads:
-        print(f"[pairs] left, without both fields: {', '.join(left)}", flush=True)
-    split = split_subjects(both, how.seed, families, fold)
+    skipped = [label for label in source.labels if label not in both]
+    if skipped and team.leads:
+        print(f"[pairs] skipped, without both fields: {', '.join(skipped)}", flush=True)
+    split = split_subjects(both, cutting.seed, families, fold)
     wanted = [*split.training, *split.validation]
 
     def cut(label: str, rng: np.random.Generator) -> Iterator[TrainingExample]:
         three, seven = (scans[label][field] for field in FIELDS)
-        return cut_pair(three, seven, how, rng)
+        return cut_pair(three, seven, cutting, rng)
 
     sources = {label: [scans[label][field] for field in FIELDS] for label in wanted}
-    cuts = _fill(pool, sources, how, cut, team)
+    cuts = _fill(pool, sources, cutting, cut, team)
     training, validation = (
         [p for label in part for p in cuts[label]] for part in (split.training, split.validation)
     )
@@ -224,7 +232,7 @@ def load_pairs(
         if not paths:
             raise InputError(
                 f"{root}: no subject for {name} has 3T and 7T scans that share a b-value and are "
-                f"{how.patch} voxels wide; training needs two subjects at least that do."
+                f"{cutting.patch} voxels wide; training needs two subjects at least that do."
             )
     return TrainingData(training, validation, f"pairs of {root.resolve().name}", split)
 
@@ -232,7 +240,7 @@ def load_pairs(
 def load_unpaired(
     root: Path,
     pool: Path,
-    how: Cutting,
+    cutting: Cutting,
     split: SplitRecord | None = None,
     families: dict[str, str] | None = None,
     team: Team | None = None,
@@ -244,7 +252,7 @@ def load_unpaired(
 
     Parameters
     ----------
-    root, pool, how, families, team
+    root, pool, cutting, families, team
         As for :func:`load_pairs`.
     split : SplitRecord, optional
         Of the pairs.
@@ -262,12 +270,12 @@ def load_unpaired(
     """
     source, team = open_dataset(root), team or Team()
     split = split or SplitRecord(training=(), validation=())
-    known = {*split.training, *split.validation, *split.test}
-    rest = [label for label in source.labels if label not in known]
+    paired = {*split.training, *split.validation, *split.test}
+    rest = [label for label in source.labels if label not in paired]
     labels = strangers(rest, [*split.validation, *split.test], families)
-    left = sorted(set(source.labels) - set(labels))
-    if left and team.leads:
-        print(f"[unpaired] left, among the pairs or related: {', '.join(left)}", flush=True)
+    skipped = sorted(set(source.labels) - set(labels))
+    if skipped and team.leads:
+        print(f"[unpaired] skipped, among the pairs or related: {', '.join(skipped)}", flush=True)
     scans = {
         label: [scan for name, scan in source.by_session(label).items() if name != "7T"]
         for label in labels
@@ -275,50 +283,50 @@ def load_unpaired(
 
     def cut(label: str, rng: np.random.Generator) -> Iterator[TrainingExample]:
         for scan in scans[label]:
-            yield from cut_single(scan, how, rng)
+            yield from cut_single(scan, cutting, rng)
 
-    cuts = _fill(pool, {label: s for label, s in scans.items() if s}, how, cut, team)
+    cuts = _fill(pool, {label: s for label, s in scans.items() if s}, cutting, cut, team)
     used = [label for label in labels if cuts.get(label)]
     if not used:
         raise InputError(
-            f"{root}: no 3T scan of a subject outside the pairs that is {how.patch} voxels wide; "
+            f"{root}: no 3T scan of a subject outside the pairs is {cutting.patch} voxels wide; "
             "leave --unpaired out, or give other scans."
         )
     return [path for label in used for path in cuts[label]], used
 
 
 def _fill(
-    pool: Path, sources: dict[str, list[Scan]], how: Cutting, cut: Any, team: Team
+    pool: Path, sources: dict[str, list[Scan]], cutting: Cutting, cut: Cut, team: Team
 ) -> dict[str, list[Path]]:
     """Cut what the pool lacks, each process its share; return the examples of every subject."""
     for label in team.share(list(sources)):
         folder = pool / label
-        told = _tell(sources[label], how)
-        if _told(folder) == told:
+        origin = _origin(sources[label], cutting)
+        if _read_origin(folder) == origin:
             continue
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         count = 0
-        for example in cut(label, np.random.default_rng(derive_seed(how.seed, label))):
+        for example in cut(label, np.random.default_rng(derive_seed(cutting.seed, label))):
             example.save(folder / f"{count:04d}.npz")
             count += 1
         # written last: a pool that was cut short is cut again
-        write_whole(folder / "cut.json", json.dumps(told, indent=2) + "\n")
+        write_whole(folder / ORIGIN, json.dumps(origin, indent=2) + "\n")
         print(f"[{pool.name}] {label}: {count} examples", flush=True)
     team.wait()
     return {label: sorted((pool / label).glob("[0-9]*.npz")) for label in sources}
 
 
-def _tell(scans: list[Scan], how: Cutting) -> dict[str, Any]:
-    """Say what the examples of a subject are cut from, and how."""
+def _origin(scans: list[Scan], cutting: Cutting) -> dict[str, Any]:
+    """What the examples of a subject are cut from, and how."""
     files = [path for s in scans for path in (s.dwi, s.bval, s.bvec, s.mask) if path is not None]
     stats = [path.stat() for path in files if path.exists()]
     seen = [[p.name, s.st_size, s.st_mtime_ns] for p, s in zip(files, stats, strict=False)]
-    return {"files": seen, **json.loads(json.dumps(attrs.asdict(how)))}
+    return {"files": seen, **to_plain(cutting)}
 
 
-def _told(folder: Path) -> dict[str, Any] | None:
+def _read_origin(folder: Path) -> Any:
     try:
-        return json.loads((folder / "cut.json").read_text())
+        return json.loads((folder / ORIGIN).read_text())
     except (OSError, ValueError):
         return None

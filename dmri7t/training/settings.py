@@ -15,6 +15,13 @@ NetworkName = Literal["mean", "vqvae_3t", "vqvae_7t", "diffusion", "super_resolu
 """What a network is for."""
 
 
+PATCH = 32
+"""Edge of an example of own scans, 3T voxels."""
+
+PATCHES = 24
+"""Examples of each shell of own scans."""
+
+
 @attrs.frozen(kw_only=True)
 class DataSettings:
     """Which examples are simulated, and how many are cut from a lab's own scans.
@@ -35,8 +42,8 @@ class DataSettings:
     first_seed: int = attrs.field(validator=ge(0))
     validation_seeds: int = attrs.field(validator=ge(1))
     first_validation_seed: int = attrs.field(validator=ge(0))
-    patch: int = attrs.field(default=32, validator=ge(8))
-    patches: int = attrs.field(default=24, validator=ge(1))
+    patch: int = attrs.field(default=PATCH, validator=ge(8))
+    patches: int = attrs.field(default=PATCHES, validator=ge(1))
 
 
 @attrs.frozen(kw_only=True)

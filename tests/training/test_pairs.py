@@ -136,7 +136,7 @@ def test_bids_pairs_and_lone_scans(tmp_path, capsys):
     main(["simulate", str(tmp_path / "bids"), *alone, *SIZES])
     data = load_pairs(tmp_path / "bids", tmp_path / "pool", HOW)
     assert len(data.training) == len(data.validation) == 4
-    assert "left, without both fields: sim002000" in capsys.readouterr().out
+    assert "skipped, without both fields: sim002000" in capsys.readouterr().out
     _, labels = load_unpaired(tmp_path / "bids", tmp_path / "alone", HOW, data.split)
     assert labels == ["sim002000"]
 
