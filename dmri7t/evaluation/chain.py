@@ -103,15 +103,15 @@ def regress_shell(translator: Translator, scan: ShellScan, shell: Shell) -> Esti
     return harmonized(translator, scan, shell, encoded, translator.decode(encoded, None), "model")
 
 
-def hold_shell(made: Estimate, scan: ShellScan, shell: Shell, fraction: float) -> Estimate:
+def hold_shell(estimate: Estimate, scan: ShellScan, shell: Shell, fraction: float) -> Estimate:
     """Hold an estimate to the scan at low spatial frequencies, as ``--consistency`` does."""
     regrid = scan.regrid()
     lowpass = LowPass(scan.brain_out, scan.brain.voxel_sizes, fraction)
     b0_V = floor_b0(regrid(scan.b0_V[None])[0])
-    sh_CV = hold(made.sh_CV, regrid(shell.sh_CV), b0_V, lowpass)
-    held_LV, before_LV = rish(sh_CV)[:3], rish(made.sh_CV)[:3]
+    sh_CV = hold(estimate.sh_CV, regrid(shell.sh_CV), b0_V, lowpass)
+    held_LV, before_LV = rish(sh_CV)[:3], rish(estimate.sh_CV)[:3]
     # what the coefficients cannot show (bounds, orders that were not fitted) stays as it was
-    rish_3V = made.rish_3V.clone()
+    rish_3V = estimate.rish_3V.clone()
     rish_3V[: len(held_LV)] = (rish_3V[: len(held_LV)] + held_LV - before_LV).clamp_min(0)
     return Estimate(rish_3V, sh_CV)
 

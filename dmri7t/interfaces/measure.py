@@ -13,6 +13,7 @@ from dmri7t.interfaces.base import StageInputSpec, StageInterface
 
 if TYPE_CHECKING:  # only what computes loads torch
     from dmri7t.signal.consistency import Departure
+    from dmri7t.signal.shell import Brain
 
 
 class FitTensorInputSpec(StageInputSpec):
@@ -136,32 +137,35 @@ class MeasureQuality(StageInterface):
 
     def _run_interface(self, runtime: Any) -> Any:
         from dmri7t.io.arrays import save_tensors
-        from dmri7t.io.maps import load_mask
+        from dmri7t.io.maps import load_brain
         from dmri7t.signal.extent import extent_sentences
-        from dmri7t.signal.quality import quality_record, quality_table
+        from dmri7t.signal.quality import Group, quality_record, quality_table
 
         self._pin_threads()
         inputs = self.inputs
-        mask_XYZ, grid = load_mask(inputs.mask)
-        nmse, departures = self._compare()
+        brain = load_brain(inputs.mask)
+        nmse, departures = self._compare(brain)
         shells = self._shells()
-        for shell, departure in zip(shells, departures, strict=True):
+        metrics = _read_json(inputs.metrics)
+        for shell, departure, bounded in zip(shells, departures, metrics["bounded"], strict=True):
             shell["expected"] = self._expect(shell)
             shell["consistency"] = {
                 "difference": departure.difference,
                 "noise": departure.noise,
                 "beyond": departure.beyond,
             }
+            shell["bounded"] = bounded
+        translated = dict(zip(inputs.translated, shells, strict=True))
         record = quality_record(
-            groups={name: len(rows) for name, rows in inputs.groups.items()},
-            shells=dict(zip(inputs.translated, shells, strict=True)),
-            nmse=nmse,
-            checks=_read_json(inputs.checks),
-            metrics=_read_json(inputs.metrics),
-            voxel_sizes=grid.voxel_sizes.tolist(),
-            ranges=inputs.ranges,
-            reasons=inputs.reasons,
-            extent=extent_sentences(mask_XYZ, grid.voxel_sizes),
+            [
+                Group(name, len(rows), translated.get(name, {}), inputs.reasons.get(name, ""))
+                for name, rows in inputs.groups.items()
+            ],
+            nmse,
+            {**_read_json(inputs.checks), "output_negative": metrics["output_negative"]},
+            brain.voxel_sizes.tolist(),
+            inputs.ranges,
+            extent_sentences(brain.mask, brain.voxel_sizes),
         )
         names = {"quality": "json", "table": "tsv", "departures": "safetensors"}
         for name, ending in names.items():
@@ -174,7 +178,7 @@ class MeasureQuality(StageInterface):
             file.write(quality_table(record))
         return runtime
 
-    def _compare(self) -> tuple[dict[str, float], list[Departure]]:
+    def _compare(self, brain: Brain) -> tuple[dict[str, float], list[Departure]]:
         """NMSE of every group of volumes, and how far every translated shell departs."""
         import torch
 
@@ -184,7 +188,6 @@ class MeasureQuality(StageInterface):
         from dmri7t.signal.quality import compare_groups
 
         inputs = self.inputs
-        brain = load_brain(inputs.mask)
         dwi_NV, out_NV = (torch.from_numpy(open_array(p)) for p in (inputs.dwi, inputs.dwi_out))
         scans = BeforeAfter(dwi_NV, out_NV, Back(load_brain(inputs.mask_out), brain))
         b0_V = load_in(inputs.b0, brain)

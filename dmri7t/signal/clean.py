@@ -83,8 +83,8 @@ def denoise(
         # voxels that no patch covers are divided by zero; they are left out right below
         warnings.simplefilter("ignore")
         clean, sigma = mppca(raw, mask=inside, patch_radius=radius, return_sigma=True)
-    known = inside & np.isfinite(clean).all(-1)
-    clean[~known] = raw[~known]
+    covered = inside & np.isfinite(clean).all(-1)
+    clean[~covered] = raw[~covered]
     brain = mask_XYZ[box]
     removed = raw[brain] - clean[brain]
     sigma = sigma[brain]

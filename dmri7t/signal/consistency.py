@@ -244,9 +244,9 @@ def in_noise(
 
     weight_V = smoothed(torch.ones_like(change_CV[:1]), kernels)[0]
     energy_LV = rish(smoothed(change_CV, kernels) / weight_V)
-    left_LV = smoothed(noise_LV, [kernel**2 for kernel in kernels]) / weight_V.square()
+    remaining_LV = smoothed(noise_LV, [kernel**2 for kernel in kernels]) / weight_V.square()
     kept = math.prod(_kept_noise(rho) for rho in correlation)
-    return (energy_LV / (left_LV * kept).clamp_min(1e-20)).sqrt()
+    return (energy_LV / (remaining_LV * kept).clamp_min(1e-20)).sqrt()
 
 
 def _gaussian(n: int) -> np.ndarray:
@@ -348,18 +348,18 @@ class LowPass:
         diagonal.
         """
         rest = sums.double() * self._scale
-        found, way = torch.zeros_like(rest), rest
+        knots, direction = torch.zeros_like(rest), rest
         power_T = begun_T = _power(rest)
         for _ in range(MOST_STEPS):
             if bool((power_T <= TOLERANCE**2 * begun_T).all()):
                 break
-            turned = self._apply(way * self._scale) * self._scale
-            length = power_T / (way * turned).sum((1, 2, 3)).clamp_min(1e-300)
-            found = found + length[:, None, None, None] * way
+            turned = self._apply(direction * self._scale) * self._scale
+            length = power_T / (direction * turned).sum((1, 2, 3)).clamp_min(1e-300)
+            knots = knots + length[:, None, None, None] * direction
             rest = rest - length[:, None, None, None] * turned
             last_T, power_T = power_T, _power(rest)
-            way = rest + (power_T / last_T.clamp_min(1e-300))[:, None, None, None] * way
-        return found * self._scale
+            direction = rest + (power_T / last_T.clamp_min(1e-300))[:, None, None, None] * direction
+        return knots * self._scale
 
     def _apply(self, knots: torch.Tensor) -> torch.Tensor:
         """Multiply by the matrix of the normal equations: a knot meets its 26 neighbours."""
@@ -402,8 +402,8 @@ def _gram(
 def _tents(n: int, spacing: float) -> np.ndarray:
     """Linear interpolation from knots that lie ``spacing`` samples apart to n samples."""
     n_knots = math.ceil((n - 1) / spacing - 1e-6) + 1
-    places = np.arange(n) / spacing
-    return linear_matrix(n_knots, places + ((n_knots - 1) - places[-1]) / 2)
+    along = np.arange(n) / spacing
+    return linear_matrix(n_knots, along + ((n_knots - 1) - along[-1]) / 2)
 
 
 def hold(

@@ -104,7 +104,7 @@ class ShellVolumes:
     bval : float
         Mean b-value of the volumes, s/mm2.
     indices : tuple of int
-        Their places in the scan.
+        Their positions in the scan.
     """
 
     bval: float
@@ -198,9 +198,9 @@ def split_directions(directions_N3: np.ndarray) -> tuple[list[int], list[int]]:
         # what each direction feels of the first half and of the second
         felt = np.stack([force @ (side == h) for h in (0, 1)])
         first, second = np.flatnonzero(side == 0), np.flatnonzero(side == 1)
-        gain = (felt[1] - felt[0])[first][:, None] + (felt[0] - felt[1])[second][None]
+        change = (felt[1] - felt[0])[first][:, None] + (felt[0] - felt[1])[second][None]
         # the two no longer feel each other as counted
-        change = gain - 2 * force[np.ix_(first, second)]
+        change = change - 2 * force[np.ix_(first, second)]
         i, j = np.unravel_index(np.argmin(change), change.shape)
         if change[i, j] > -1e-9:
             return first.tolist(), second.tolist()

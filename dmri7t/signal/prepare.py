@@ -67,13 +67,13 @@ def mask_volumes(
     """
     # nibabel's arrays lie in Fortran order: pick along their memory, then bring to C order
     flipped = np.asfortranarray(mask_XYZ)
-    places = np.flatnonzero(flipped.ravel(order="F"))
-    x, y, z = np.unravel_index(places, mask_XYZ.shape, order="F")
+    positions = np.flatnonzero(flipped.ravel(order="F"))
+    x, y, z = np.unravel_index(positions, mask_XYZ.shape, order="F")
     to_c_order = np.argsort(np.ravel_multi_index((x, y, z), mask_XYZ.shape), kind="stable")
-    places = places[to_c_order]
+    positions = positions[to_c_order]
     nonfinite = negative = 0
     for row in range(len(out_NV)):
-        values = np.asarray(volume(row)).ravel(order="F")[places]
+        values = np.asarray(volume(row)).ravel(order="F")[positions]
         out_NV[row], bad, below = repair(values)
         nonfinite += bad
         negative += below

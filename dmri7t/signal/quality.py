@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import attrs
 import numpy as np
 import torch
 
@@ -67,8 +69,8 @@ def evenly(indices: list[int], n: int = COMPARED) -> list[int]:
     """
     if len(indices) <= n:
         return list(indices)
-    places = np.linspace(0, len(indices) - 1, n).round().astype(int)
-    return [indices[i] for i in places]
+    positions = np.linspace(0, len(indices) - 1, n).round().astype(int)
+    return [indices[i] for i in positions]
 
 
 def compare_groups(scans: BeforeAfter, groups: dict[str, list[int]]) -> dict[str, float]:
@@ -101,14 +103,14 @@ def compare_groups(scans: BeforeAfter, groups: dict[str, list[int]]) -> dict[str
     return nmse
 
 
-def outside_training(ranges: dict[str, Any], found: dict[str, list[float]]) -> list[str]:
+def outside_training(ranges: dict[str, Any], values: dict[str, list[float]]) -> list[str]:
     """Say in plain sentences where a scan lies outside what a model was trained on.
 
     Parameters
     ----------
     ranges : dict
         Lowest and highest value by name, as in a model's config.
-    found : dict
+    values : dict
         Values of the scan by the same names.
 
     Examples
@@ -117,12 +119,12 @@ def outside_training(ranges: dict[str, Any], found: dict[str, list[float]]) -> l
     ['b-value 5000 s/mm2 lies outside the range of training (700 to 3000).']
     """
     sentences = []
-    for name, values in found.items():
+    for name, of_scan in values.items():
         if name not in ranges:
             continue
         low, high = ranges[name]
         label, unit = WORDS.get(name, (name, ""))
-        for value in sorted(set(values)):
+        for value in sorted(set(of_scan)):
             if not low * (1 - SLACK) <= value <= high * (1 + SLACK):
                 sentences.append(
                     f"{label} {value:.4g}{unit} lies outside the range of training "
@@ -131,79 +133,88 @@ def outside_training(ranges: dict[str, Any], found: dict[str, list[float]]) -> l
     return sentences
 
 
+@attrs.frozen
+class Group:
+    """Volumes of one b-value, and what became of them.
+
+    Parameters
+    ----------
+    name : str
+        ``b0``, or the shell's.
+    n_volumes : int
+    shell : dict
+        Of a translated shell what its fit says: bval, n_directions, order, laplace_beltrami,
+        gain, sigma (over the b0); ``consistency``: difference, noise and beyond by order, see
+        :class:`dmri7t.signal.consistency.Departure`; ``bounded``: the fraction of voxels whose
+        ratio met a bound, by order; ``novelty``: score, volume_ml and flagged, empty where the
+        model cannot tell, see :class:`dmri7t.models.novelty.Compared`. Empty for all others.
+    reason : str
+        Why a shell was interpolated only.
+    """
+
+    name: str
+    n_volumes: int
+    shell: dict[str, Any] = attrs.field(factory=dict)
+    reason: str = ""
+
+    def row(self, nmse: float) -> dict[str, Any]:
+        """What the record says of a shell."""
+        row = {"name": self.name, "n_volumes": self.n_volumes, "translated": bool(self.shell)}
+        if self.shell:
+            row |= {**self.shell, "snr": 1 / max(self.shell["sigma"], 1e-6)}
+        elif self.reason:
+            row["reason"] = self.reason
+        return {**row, "nmse": nmse}
+
+
 def quality_record(
-    groups: dict[str, int],
-    shells: dict[str, dict[str, Any]],
+    groups: Sequence[Group],
     nmse: dict[str, float],
     checks: dict[str, Any],
-    metrics: dict[str, Any],
-    voxel_sizes: list[float],
+    voxel_sizes: Sequence[float],
     ranges: dict[str, Any],
-    reasons: dict[str, str] | None = None,
-    extent: list[str] | None = None,
+    extent: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Gather all metrics of a scan.
 
     Parameters
     ----------
-    groups : dict
-        Volumes of b0 and of every shell.
-    shells : dict
-        What the fit says of every translated shell: bval, n_directions, order,
-        laplace_beltrami, gain, sigma (over the b0), and consistency: difference, noise and
-        beyond by order, see :class:`dmri7t.signal.consistency.Departure`; and novelty: score,
-        volume_ml and flagged, empty where the model cannot tell, see
-        :class:`dmri7t.models.novelty.Compared`.
+    groups : sequence of Group
+        The b0s first.
     nmse : dict
         From :func:`compare_groups`.
-    checks, metrics : dict
-        Repairs of the input, and ``cleaning`` where noise or ringing were taken out of it;
-        fractions bounded and repairs of the output.
-    voxel_sizes : list of float (3,)
+    checks : dict
+        Repairs of the input, ``nonfinite`` and ``negative``, and of the output,
+        ``output_negative``; ``mask_volume_ml``; ``cleaning`` where noise or ringing were taken
+        out of the input.
+    voxel_sizes : sequence of float (3,)
         Of the input, mm.
     ranges : dict
         Of the model's training.
-    reasons : dict, optional
-        Why the other shells were interpolated only, by name.
-    extent : list of str, optional
+    extent : sequence of str
         Sentences of :func:`dmri7t.signal.extent.extent_sentences`.
     """
-    rows = []
-    for name, n_volumes in groups.items():
-        if name == "b0":
-            continue
-        row: dict[str, Any] = {
-            "name": name,
-            "n_volumes": n_volumes,
-            "translated": name in shells,
-        }
-        if name in shells:
-            row |= shells[name]
-            row["snr"] = 1 / max(row["sigma"], 1e-6)
-            row["bounded"] = metrics["bounded"][list(shells).index(name)]
-        elif reasons and name in reasons:
-            row["reason"] = reasons[name]
-        row["nmse"] = nmse[name]
-        rows.append(row)
+    b0, *shells = groups
+    rows = [shell.row(nmse[shell.name]) for shell in shells]
     translated = [row for row in rows if row["translated"]]
-    found = {
+    values = {
         "voxel_size_mm": [round(mm, 3) for mm in voxel_sizes],
         "bval": [row["bval"] for row in translated],
         "n_directions": [row["n_directions"] for row in translated],
         "snr": [round(row["snr"], 1) for row in translated],
     }
-    outside = outside_training(ranges, found)
+    outside = outside_training(ranges, values)
     outside += [sentence for row in rows for sentence in _unlike(row)]
-    outside += extent or []
+    outside += extent
     return {
-        "b0": {"n_volumes": groups["b0"], "nmse": nmse["b0"]},
+        "b0": {"n_volumes": b0.n_volumes, "nmse": nmse[b0.name]},
         "shells": rows,
         "snr": min(row["snr"] for row in translated),
         "nmse": nmse,
         "repaired": {
             "input_nonfinite": checks["nonfinite"],
             "input_negative": checks["negative"],
-            "output_negative": metrics["output_negative"],
+            "output_negative": checks["output_negative"],
         },
         "mask_volume_ml": checks["mask_volume_ml"],
         **({"cleaning": checks["cleaning"]} if "cleaning" in checks else {}),
@@ -215,12 +226,12 @@ def quality_record(
 
 def _unlike(row: dict[str, Any]) -> list[str]:
     """Sentences about a shell whose voxels, or whose b-value, are not like those of training."""
-    found = row.get("novelty", {})
-    if found.get("flagged"):
-        likest = f"; most like {found['resembles']}" if found.get("resembles") else ""
+    novelty = row.get("novelty", {})
+    if novelty.get("flagged"):
+        likest = f"; most like {novelty['resembles']}" if novelty.get("resembles") else ""
         return [
-            f"{row['name']}: {found['volume_ml']:.1f} ml of the brain are not like the training "
-            f"data (up to {found['score']:.2f} times the threshold, which 1 of 100 simulated "
+            f"{row['name']}: {novelty['volume_ml']:.1f} ml of the brain are not like the training "
+            f"data (up to {novelty['score']:.2f} times the threshold, which 1 of 100 simulated "
             f"scans exceeds{likest})."
         ]
     reason = row.get("reason", "")
@@ -236,8 +247,8 @@ def quality_table(record: dict[str, Any]) -> str:
     lines = ["\t".join(columns)]
     b0 = {"name": "b0", "translated": False, **record["b0"]}
     for row in [b0, *record["shells"]]:
-        found = {**row.get("consistency", {}), "bounded": row.get("bounded", [])}
-        metrics = [v for name in by_order for v in _three(found.get(name, []))]
+        of_row = {**row.get("consistency", {}), "bounded": row.get("bounded", [])}
+        metrics = [v for name in by_order for v in _three(of_row.get(name, []))]
         values = [
             row["name"],
             row["n_volumes"],
@@ -252,9 +263,9 @@ def quality_table(record: dict[str, Any]) -> str:
             *[None] * len(BY_TISSUE),
         ]
         lines.append("\t".join(_cell(value) for value in values))
-    for row in record.get("tissues", {}).get("figures", []):
-        known = {"group": row["name"], **row}
-        lines.append("\t".join(_cell(known.get(column)) for column in columns))
+    for row in record.get("tissues", {}).get("metrics", []):
+        tissue = {"group": row["name"], **row}
+        lines.append("\t".join(_cell(tissue.get(column)) for column in columns))
     return "\n".join(lines) + "\n"
 
 

@@ -128,8 +128,8 @@ def nearest_in_mask(mask_XYZ: np.ndarray) -> np.ndarray:
     mask_XYZ = np.asarray(mask_XYZ, bool)
     rank = np.zeros(mask_XYZ.shape, np.int64)
     rank[mask_XYZ] = np.arange(int(mask_XYZ.sum()))
-    where = distance_transform_edt(~mask_XYZ, return_distances=False, return_indices=True)
-    return rank[tuple(where)]
+    nearest = distance_transform_edt(~mask_XYZ, return_distances=False, return_indices=True)
+    return rank[tuple(nearest)]
 
 
 def resample_mask(mask_XYZ: np.ndarray, source: Grid, target: Grid) -> np.ndarray:

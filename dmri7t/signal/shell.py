@@ -105,9 +105,9 @@ class Brain:
 
 def _check_shapes(shapes: dict[str, tuple[tuple[int, ...], tuple[int, ...]]]) -> None:
     """Refuse arrays whose shape is not the expected one, each by its name."""
-    for name, (found, expected) in shapes.items():
-        if tuple(found) != expected:
-            raise ValueError(f"{name}: of shape {tuple(found)}, expected {expected}")
+    for name, (given, expected) in shapes.items():
+        if tuple(given) != expected:
+            raise ValueError(f"{name}: of shape {tuple(given)}, expected {expected}")
 
 
 @attrs.frozen(eq=False)

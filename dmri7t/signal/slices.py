@@ -38,9 +38,9 @@ def slice_loss(signal_NV: torch.Tensor, mask_XYZ: np.ndarray) -> torch.Tensor:
     Tensor (V,)
         From 0 to 1.
     """
-    places = np.nonzero(mask_XYZ)
+    indices = np.nonzero(mask_XYZ)
     volumes = signal_NV.cpu().numpy()
-    loss_3V = [_loss(volumes, at, n)[at] for at, n in zip(places, mask_XYZ.shape, strict=True)]
+    loss_3V = [_loss(volumes, at, n)[at] for at, n in zip(indices, mask_XYZ.shape, strict=True)]
     return torch.from_numpy(np.max(loss_3V, 0)).to(signal_NV)
 
 
@@ -51,11 +51,11 @@ def _loss(volumes: np.ndarray, at_V: np.ndarray, n: int) -> np.ndarray:
     usual = np.quantile(sums, 0.75, axis=0)
     # slices that are empty in all volumes are another fault, and have nothing to lose
     count = np.bincount(at_V, minlength=n)
-    known = (count >= max(FEW, PART * count.max(initial=0))) & (usual > 0)
+    judged = (count >= max(FEW, PART * count.max(initial=0))) & (usual > 0)
     loss = np.zeros(n)
-    if known.any():
-        share = sums[:, known] / usual[known]
+    if judged.any():
+        share = sums[:, judged] / usual[judged]
         around = median_filter(share, (1, 2 * REACH + 1), mode="nearest")
-        left = np.divide(share, around, out=np.ones_like(share), where=around > 0)
-        loss[known] = (1 - left).max(0).clip(0)
+        kept = np.divide(share, around, out=np.ones_like(share), where=around > 0)
+        loss[judged] = (1 - kept).max(0).clip(0)
     return loss

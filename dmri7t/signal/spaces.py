@@ -62,8 +62,8 @@ def from_labels(values_XYZ: np.ndarray, labels: tuple[int, ...]) -> np.ndarray:
     [0, 3, 1, 2, 0]
     """
     values = np.asarray(values_XYZ).round().astype(int)
-    places = [values == label for label in labels]
-    return np.select(places, range(1, len(labels) + 1), 0).astype(np.uint8)
+    tissues = [values == label for label in labels]
+    return np.select(tissues, range(1, len(labels) + 1), 0).astype(np.uint8)
 
 
 def from_probabilities(maps_TXYZ: np.ndarray) -> np.ndarray:

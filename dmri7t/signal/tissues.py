@@ -46,9 +46,9 @@ def tissue_rows(
         if not (here.any() and there.any()):
             continue
         means = {
-            f"{map_}_{when}": float(maps[map_][where].double().mean())
+            f"{map_}_{when}": float(maps[map_][inside].double().mean())
             for map_ in ("fa", "md")
-            for when, maps, where in (("native", native, here), ("7tlike", generated, there))
+            for when, maps, inside in (("native", native, here), ("7tlike", generated, there))
         }
         volume = float(here.sum()) * millilitres
         rows.append({"name": name, "volume_ml": volume, **means, "nmse": nmse[name]})
@@ -91,13 +91,13 @@ def misfit(rows: list[dict[str, Any]]) -> str:
     >>> misfit(rows)
     'mean diffusivity is not highest in CSF'
     """
-    found = {row["name"]: row for row in rows}
-    missing = [name for name in TISSUES if name not in found]
+    by_name = {row["name"]: row for row in rows}
+    missing = [name for name in TISSUES if name not in by_name]
     if missing:
         return f"no voxel of the scan is {' or '.join(missing)}"
-    if max(found, key=lambda name: found[name]["md_native"]) != "CSF":
+    if max(by_name, key=lambda name: by_name[name]["md_native"]) != "CSF":
         return "mean diffusivity is not highest in CSF"
-    if found["WM"]["fa_native"] <= found["GM"]["fa_native"]:
+    if by_name["WM"]["fa_native"] <= by_name["GM"]["fa_native"]:
         return "anisotropy is not higher in white matter than in grey"
     return ""
 
@@ -130,4 +130,4 @@ def tissue_record(
         why = misfit(metrics)
         why = f"the labels of {maker} do not fit this scan: {why}" if why else ""
     reason = f"No metrics by tissue: {why}." if why else ""
-    return {**record, "left_out": reason, "figures": [] if reason else metrics}
+    return {**record, "left_out": reason, "metrics": [] if reason else metrics}

@@ -119,10 +119,10 @@ def by_tissue(run: SimpleNamespace, stem: str) -> dict:
     return read_json(run.out / f"{stem}_desc-quality_dwi.json").get("tissues", {})
 
 
-def check_figures(tissues: dict) -> None:
+def check_metrics(tissues: dict) -> None:
     """FA and MD of the examples' head: free water, fibres, and neither."""
     assert tissues["left_out"] == "" and tissues["dice"] > 0.9
-    rows = {row["name"]: row for row in tissues["figures"]}
+    rows = {row["name"]: row for row in tissues["metrics"]}
     assert list(rows) == ["GM", "WM", "CSF"]
     assert rows["GM"]["md_native"] == pytest.approx(0.85e-3, rel=0.15)
     assert rows["WM"]["md_native"] == pytest.approx((3 * 0.35e-3 + 1.3e-3) / 3, rel=0.15)
@@ -131,10 +131,10 @@ def check_figures(tissues: dict) -> None:
     assert all(0 < row["nmse"] < 1 and row["fa_7tlike"] > 0 for row in rows.values())
 
 
-def test_figures_by_tissue_where_the_spaces_are_the_same(fmriprep):
+def test_metrics_by_tissue_where_the_spaces_are_the_same(fmriprep):
     stem = "sub-same/ses-a/dwi/sub-same_ses-a"
     tissues = by_tissue(fmriprep, stem)
-    check_figures(tissues)
+    check_metrics(tissues)
     assert tissues["source"] == "bids:fmriprep:sub-same/anat/sub-same_dseg.nii.gz"
     links = read_json(fmriprep.out / "dataset_description.json")["DatasetLinks"]
     assert links.keys() == {"raw", "fmriprep"}
@@ -143,17 +143,17 @@ def test_figures_by_tissue_where_the_spaces_are_the_same(fmriprep):
     assert [row[0] for row in rows] == ["b0", "b1000", "GM", "WM", "CSF"]
     assert {len(row) for row in rows} == {len(head)}
     white = dict(zip(head, rows[3], strict=True))
-    figures = tissues["figures"][1]
-    assert float(white["fa_native"]) == pytest.approx(figures["fa_native"], rel=1e-4)
+    metrics = tissues["metrics"][1]
+    assert float(white["fa_native"]) == pytest.approx(metrics["fa_native"], rel=1e-4)
     assert white["n_volumes"] == "n/a"
     page = (fmriprep.out / "sub-same.html").read_text()
     assert "By tissue" in page and "It was not corrected for motion and distortion" in page
     assert "none is known of before them" in page
 
 
-def test_another_space_gives_a_sentence_and_no_figures(fmriprep):
+def test_another_space_gives_a_sentence_and_no_metrics(fmriprep):
     tissues = by_tissue(fmriprep, "sub-elsewhere/dwi/sub-elsewhere")
-    assert tissues["figures"] == [] and tissues["dice"] < tissues["dice_needed"]
+    assert tissues["metrics"] == [] and tissues["dice"] < tissues["dice_needed"]
     assert tissues["left_out"] in (fmriprep.out / "sub-elsewhere.html").read_text()
 
 
@@ -167,7 +167,7 @@ def test_tissues_are_never_required(fmriprep):
 def test_tissues_of_qsiprep_are_used_as_it_labels_them(qsiprep):
     for acquisition in ("lps", "ras"):
         tissues = by_tissue(qsiprep, f"sub-01/dwi/sub-01_acq-{acquisition}_space-ACPC")
-        check_figures(tissues)
+        check_metrics(tissues)
         assert tissues["maker"] == "QSIPrep"
     # the head of the oblique scan is a larger one
     assert by_tissue(qsiprep, "sub-01/dwi/sub-01_acq-oblique_space-ACPC")["left_out"]

@@ -11,7 +11,14 @@ from dmri7t.signal.compose import Composer, TranslatedShell
 from dmri7t.signal.consistency import BeforeAfter, LowPass
 from dmri7t.signal.grids import Grid, refine, voxel_coordinates
 from dmri7t.signal.prepare import find_brain, mask_volumes, mean_volume
-from dmri7t.signal.quality import compare_groups, evenly, quality_record, quality_table, repair
+from dmri7t.signal.quality import (
+    Group,
+    compare_groups,
+    evenly,
+    quality_record,
+    quality_table,
+    repair,
+)
 from dmri7t.signal.regrid import Regrid
 from dmri7t.signal.represent import floor_b0
 from dmri7t.signal.resample import resample_mask
@@ -181,22 +188,23 @@ def test_given_mask_loses_voxels_without_signal():
     assert found.sum() == b0.sum()
 
 
+SHELL = {
+    "bval": 1000.0,
+    "n_directions": 30,
+    "order": 4,
+    "sigma": 0.05,
+    "laplace_beltrami": 0.006,
+    "gain": [1, 0.9, 0.5],
+    "bounded": [0.0, 0.1, 0.2],
+}
+NMSE = {"b0": 0.001, "b1000": 0.01, "b3000": 0.002, "all": 0.004}
+
+
 def test_quality_record_and_table():
     record = quality_record(
-        groups={"b0": 2, "b1000": 30, "b3000": 6},
-        shells={
-            "b1000": {
-                "bval": 1000.0,
-                "n_directions": 30,
-                "order": 4,
-                "sigma": 0.05,
-                "laplace_beltrami": 0.006,
-                "gain": [1, 0.9, 0.5],
-            }
-        },
-        nmse={"b0": 0.001, "b1000": 0.01, "b3000": 0.002, "all": 0.004},
-        checks={"nonfinite": 1, "negative": 2, "mask_volume_ml": 1400.0},
-        metrics={"bounded": [[0.0, 0.1, 0.2]], "output_negative": 3},
+        [Group("b0", 2), Group("b1000", 30, SHELL), Group("b3000", 6)],
+        nmse=NMSE,
+        checks={"nonfinite": 1, "negative": 2, "output_negative": 3, "mask_volume_ml": 1400.0},
         voxel_sizes=[2.0, 2.0, 6.0],
         ranges={"voxel_size_mm": [1, 3], "snr": [10, 40]},
     )
@@ -214,17 +222,14 @@ def test_quality_record_and_table():
     assert shell["novelty"] == "n/a"
 
 
-def small_record(novelty: dict, reason: str = "", extent: list[str] | None = None) -> dict:
-    shell = {"bval": 1000.0, "n_directions": 30, "order": 4, "sigma": 0.05, "novelty": novelty}
+def small_record(novelty: dict, reason: str = "", extent: tuple[str, ...] = ()) -> dict:
+    shell = Group("b1000", 30, {**SHELL, "novelty": novelty})
     return quality_record(
-        groups={"b0": 2, "b1000": 30, "b3000": 6},
-        shells={"b1000": shell},
-        nmse={"b0": 0.001, "b1000": 0.01, "b3000": 0.002, "all": 0.004},
-        checks={"nonfinite": 0, "negative": 0, "mask_volume_ml": 1400.0},
-        metrics={"bounded": [[0.0, 0.1, 0.2]], "output_negative": 0},
+        [Group("b0", 2), shell, Group("b3000", 6, reason=reason)],
+        nmse=NMSE,
+        checks={"nonfinite": 0, "negative": 0, "output_negative": 0, "mask_volume_ml": 1400.0},
         voxel_sizes=[2.0] * 3,
         ranges={},
-        reasons={"b3000": reason},
         extent=extent,
     )
 
@@ -243,4 +248,6 @@ def test_what_is_unlike_training_is_flagged_and_said():
     record = small_record(ordinary, beyond)
     assert record["outside_training"] == [f"b3000: {beyond}."] and record["flagged"]
     assert not small_record(ordinary, "not named by --shells")["flagged"]
-    assert small_record(ordinary, extent=["half a brain."])["outside_training"] == ["half a brain."]
+    assert small_record(ordinary, extent=("half a brain.",))["outside_training"] == [
+        "half a brain."
+    ]

@@ -90,7 +90,7 @@ def test_labels_of_another_order_are_found_out(scan):
     )
     assert misfit(rows) == "mean diffusivity is not highest in CSF"
     record = tissue_record(0.95, MIN_DICE, lambda: rows, "fMRIPrep", "bids:fmriprep:x")
-    assert record["figures"] == []
+    assert record["metrics"] == []
     assert record["left_out"].startswith("No metrics by tissue: the labels of fMRIPrep do not fit")
 
 
@@ -104,5 +104,5 @@ def test_another_space_is_not_looked_at():
         raise AssertionError
 
     record = tissue_record(MIN_DICE - 0.01, MIN_DICE, never, "fMRIPrep", "bids:fmriprep:x")
-    assert record["figures"] == [] and "overlap by 0.89" in record["left_out"]
+    assert record["metrics"] == [] and "overlap by 0.89" in record["left_out"]
     assert record["dice_needed"] == MIN_DICE
