@@ -19,6 +19,7 @@ class RepresentInputSpec(StageInputSpec):
     indices = traits.List(traits.Int, mandatory=True, desc="volumes of the shell in the scan")
     bval = traits.Float(mandatory=True, desc="b-value of the shell, s/mm2")
     n_b0 = traits.Int(mandatory=True, desc="b0 volumes that the mean is made of")
+    b0_indices = traits.List(traits.Int, desc="b0 volumes in the scan, where they tell the noise")
     b0 = File(exists=True, mandatory=True, desc="mean b0")
     mask = File(exists=True, mandatory=True, desc="brain mask")
     sh_order = traits.Int(desc="highest order; default: from the number of directions")
@@ -47,14 +48,16 @@ class Represent(StageInterface):
         self._pin_threads()
         inputs = self.inputs
         brain, rows = load_brain(inputs.mask), list(inputs.indices)
+        # of the mapped scan, these rows alone are read
+        dwi_NV, b0_rows = open_array(inputs.dwi), list(inputs.b0_indices)
         measured = ShellSignal(
-            # of the mapped scan, these rows alone are read
-            signal_NV=torch.from_numpy(np.asarray(open_array(inputs.dwi)[rows])),
+            signal_NV=torch.from_numpy(np.asarray(dwi_NV[rows])),
             b0_V=load_in(inputs.b0, brain),
             directions_N3=np.load(inputs.gradients)["directions"][rows],
             bval=inputs.bval,
             n_b0=inputs.n_b0,
             brain=brain,
+            b0s_MV=torch.from_numpy(np.asarray(dwi_NV[b0_rows])) if b0_rows else None,
         )
         order, penalty = optional(inputs.sh_order), optional(inputs.laplace_beltrami)
         path = os.path.join(runtime.cwd, "representation.safetensors")

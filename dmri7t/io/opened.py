@@ -21,7 +21,14 @@ from dmri7t.io.images import open_volumes
 from dmri7t.io.maps import load_mask
 from dmri7t.io.orientation import Turn, turn_to
 from dmri7t.io.scan import Scan, ScanFiles
-from dmri7t.signal.gradients import B0_THRESHOLD, GradientTable, ShellVolumes, find_shells
+from dmri7t.signal.gradients import (
+    B0_THRESHOLD,
+    MIN_DIRECTIONS,
+    GradientTable,
+    ShellVolumes,
+    count_distinct,
+    find_shells,
+)
 from dmri7t.signal.grids import Grid
 from dmri7t.signal.prepare import find_brain, mask_volumes, mean_volume
 from dmri7t.signal.shell import Brain, ShellSignal
@@ -114,13 +121,16 @@ class OpenScan:
             Whose voxels are read; by default those of this scan's own.
         """
         brain = self.brain if brain is None else brain
+        directions_N3 = self.table.directions[list(volumes.indices)]
+        few = count_distinct(directions_N3) <= MIN_DIRECTIONS
         return ShellSignal(
             signal_NV=self.read(volumes.indices, brain),
             b0_V=torch.from_numpy(self.b0[brain.mask]),
-            directions_N3=self.table.directions[list(volumes.indices)],
+            directions_N3=directions_N3,
             bval=volumes.bval,
             n_b0=self.n_b0,
             brain=brain,
+            b0s_MV=self.read(self.b0_indices, brain) if few and self.n_b0 > 1 else None,
         )
 
     def read(self, indices: Sequence[int], brain: Brain | None = None) -> torch.Tensor:

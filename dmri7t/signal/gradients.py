@@ -175,6 +175,24 @@ def count_distinct(directions_N3: np.ndarray, degrees: float = 2.0) -> int:
     return int((~np.tril(near, -1).any(1)).sum())
 
 
+def group_directions(directions_N3: np.ndarray, degrees: float = 2.0) -> list[list[int]]:
+    """Rows that measure one direction, each with the first to which it is near.
+
+    Examples
+    --------
+    >>> group_directions([[1, 0, 0], [0, 1, 0], [-1, 0, 0]])
+    [[0, 2], [1]]
+    """
+    vectors = np.asarray(directions_N3, float)
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    near = np.abs(unit @ unit.T) > np.cos(np.deg2rad(degrees))
+    groups: dict[int, list[int]] = {}
+    for row, nearest in enumerate(near):
+        first = next((i for i in groups if nearest[i]), row)
+        groups.setdefault(first, []).append(row)
+    return list(groups.values())
+
+
 def split_directions(directions_N3: np.ndarray) -> tuple[list[int], list[int]]:
     """Part directions into two halves that are spread well, each by itself.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from dmri7t.signal.harmonics import FitPlan, fit
+from dmri7t.signal.harmonics import FitPlan
 
 B0_FLOOR = 0.25
 """Lowest b0 that is divided by, as a fraction of the median b0 in the mask."""
@@ -48,29 +48,3 @@ def residual_sigma(normalized_NV: torch.Tensor, b0_V: torch.Tensor, plan: FitPla
     # the median of chi-square with k degrees of freedom is about k (1 - 2 / 9 k)^3
     median_to_mean = (1 - 2 / (9 * max(plan.residual_dof, 1.0))) ** 3
     return float((power_V.median() / median_to_mean).sqrt())
-
-
-def fit_shell(
-    signal_NV: torch.Tensor, b0_V: torch.Tensor, plan: FitPlan
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Fit harmonics to one shell, and tell its noise from what they leave.
-
-    Parameters
-    ----------
-    signal_NV : Tensor (N, V)
-        In units of the scanner.
-    b0_V : Tensor (V,)
-        Mean b0.
-    plan : FitPlan
-
-    Returns
-    -------
-    sh_CV : Tensor (C, V)
-        Gain-corrected coefficients of S / S0.
-    sigma_V : Tensor (V,)
-        Standard deviation of the noise over the b0.
-    """
-    normalized_NV = normalize(signal_NV, b0_V)
-    sh_CV = fit(normalized_NV, plan)
-    sigma = residual_sigma(normalized_NV, b0_V, plan)
-    return sh_CV, (sigma / floor_b0(b0_V)).clamp_max(1.0)

@@ -10,9 +10,10 @@ from numpy.typing import ArrayLike
 from dmri7t.signal.coherence import N_COHERENT, coherent_rish, residual_correlation
 from dmri7t.signal.describe import Description, direction_spread
 from dmri7t.signal.grids import Grid
-from dmri7t.signal.harmonics import FitPlan, plan_fit
+from dmri7t.signal.harmonics import FitPlan, fit, plan_fit
+from dmri7t.signal.noise import few_directions_noise, is_ample
 from dmri7t.signal.orders import ORDERS
-from dmri7t.signal.represent import fit_shell
+from dmri7t.signal.represent import floor_b0, normalize, residual_sigma
 from dmri7t.signal.resample import bounding_box, box_slices
 from dmri7t.signal.rish import debias, model_rows, noise_share, rish
 from dmri7t.signal.slices import slice_loss
@@ -127,6 +128,9 @@ class ShellSignal:
     n_b0 : int
         How many b0 volumes the mean is made of: its own noise is part of sigma.
     brain : Brain
+    b0s_MV : Tensor (M, V), optional
+        The b0s one by one, where there are several; they tell the noise of shells whose directions
+        are too few to do so.
 
     Raises
     ------
@@ -140,6 +144,7 @@ class ShellSignal:
     bval: float
     n_b0: int
     brain: Brain
+    b0s_MV: torch.Tensor | None = None
 
     def __attrs_post_init__(self) -> None:
         n, n_voxels = len(self.directions_N3), self.brain.n_voxels
@@ -150,6 +155,23 @@ class ShellSignal:
                 "directions": (self.directions_N3.shape, (n, 3)),
             }
         )
+
+    def noise(self, normalized_NV: torch.Tensor, plan: FitPlan) -> float:
+        """Standard deviation of the noise in units of the scanner.
+
+        Parameters
+        ----------
+        normalized_NV : Tensor (N, V)
+            See :func:`dmri7t.signal.represent.normalize`.
+        plan : FitPlan
+        """
+        if not is_ample(plan):
+            sigma = few_directions_noise(
+                self.signal_NV, self.directions_N3, self.brain.mask, self.b0s_MV
+            )
+            if np.isfinite(sigma):
+                return sigma
+        return residual_sigma(normalized_NV, self.b0_V, plan)
 
 
 @attrs.frozen(eq=False)
@@ -226,7 +248,10 @@ class Shell:
         """
         brain, signal_NV = measured.brain, measured.signal_NV
         plan = plan_fit(measured.directions_N3, order, laplace_beltrami)
-        sh_CV, sigma_V = fit_shell(signal_NV, measured.b0_V, plan)
+        normalized_NV = normalize(signal_NV, measured.b0_V)
+        sh_CV = fit(normalized_NV, plan)
+        sigma = measured.noise(normalized_NV, plan)
+        sigma_V = (sigma / floor_b0(measured.b0_V)).clamp_max(1.0)
         rish_LV = rish(sh_CV)
         # noise of the divisor scales all coefficients of a voxel together: relative variance
         # sigma^2 / n_b0 of every R_l's amplitude, and as much again of its expectation

@@ -11,7 +11,7 @@ from dmri7t.interfaces.represent import Represent
 from dmri7t.interfaces.translate import Decode, Diffuse, Encode, SuperResolve
 from dmri7t.models.config import ModelConfig
 from dmri7t.settings import Settings
-from dmri7t.signal.gradients import ShellVolumes
+from dmri7t.signal.gradients import MIN_DIRECTIONS, ShellVolumes
 from niflow.dmri7t.plan import ScanPlan
 
 REPRESENTATION = (
@@ -99,6 +99,8 @@ def _represent_node(plan: ScanPlan, shell: ShellVolumes, omp_nthreads: int) -> N
         n_procs=omp_nthreads,
         mem_gb=0.5 + plan.gigabytes(2 * len(shell) + 60),
     )
+    if plan.directions[shell.name] <= MIN_DIRECTIONS and len(plan.b0) > 1:
+        represent.inputs.b0_indices = list(plan.b0)
     # what is left out, the fit chooses by the number of directions
     if plan.settings.sh_order is not None:
         represent.inputs.sh_order = plan.settings.sh_order
