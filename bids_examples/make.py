@@ -138,6 +138,8 @@ def write_scan(root: Path, scan: dict[str, Any], seed: int) -> None:
     if layout != "hcp":
         sidecar = {"EchoTime": 0.08, "RepetitionTime": 5.0, "MagneticFieldStrength": 3}
         stem.with_name(stem.name + ".json").write_text(json.dumps(sidecar, indent=2) + "\n")
+    if "mask" in scan:
+        _mask(root / scan["mask"], scan["shape"], affine)
     if layout == "qsiprep":
         _beside_qsiprep(stem, scan, image, table)
     if layout == "hcp":
@@ -149,6 +151,7 @@ def write_scan(root: Path, scan: dict[str, Any], seed: int) -> None:
 
 def _mask(path: Path, shape: list[int], affine: np.ndarray) -> None:
     inside = tissues(positions(shape, affine, field_of_view(shape, affine))) > 0
+    path.parent.mkdir(parents=True, exist_ok=True)
     nibabel.save(nibabel.Nifti1Image(inside.astype(np.uint8), affine), path)
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from dmri7t.cli.parser import build_parser
+from dmri7t.cli.scans import make_query
 from dmri7t.io.scan import Candidate
-from dmri7t.io.search import Query
 from dmri7t.io.source import Source, open_source
 
 MAKE = Path(__file__).parents[1] / "bids_examples" / "make.py"
@@ -32,4 +32,4 @@ def candidates_of(skeleton: dict[str, Any], root: Path) -> tuple[Source, list[Ca
     args = build_parser().parse_args(argv)
     source = open_source(root, args.input_type, dict(args.derivatives))
     labels = [source.kind.label(name) for name in args.participant_label] or [*source.folders]
-    return source, source.find(Query(labels))
+    return source, source.find(make_query(args, labels))

@@ -162,6 +162,14 @@ def _which_scans(group: argparse._ArgumentGroup) -> None:
     add("--bids-database-dir", type=Path, metavar="DIR", help="keep pybids' index here")
     add("--skip-bids-validation", action="store_true", help="do not check the data set first")
     add(
+        "--brain-mask",
+        default="",
+        metavar="PATH",
+        help="brain masks, on the scans' own grids, instead of those beside the scans: a path in "
+        "which {sub}, {ses} and other entities stand for those of the scan, and * for any "
+        "letters; none: find brains anew",
+    )
+    add(
         "--b0-threshold",
         type=_above_zero,
         default=_DEFAULTS["b0_threshold"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from dmri7t.errors import InputError
 from dmri7t.execution.status import RunStatus
 from dmri7t.io.checks import check_scan
 from dmri7t.io.dataset import Validation
-from dmri7t.io.scan import Scan
+from dmri7t.io.scan import Candidate, Scan
 from dmri7t.io.search import Query
 from dmri7t.io.source import Source, remarks
 
@@ -60,6 +61,24 @@ def read_filters(path: Path | None) -> dict[str, Any]:
     return filters
 
 
+def make_query(args: argparse.Namespace, labels: Sequence[str]) -> Query:
+    """What the command line asks for, of some participants.
+
+    Raises
+    ------
+    InputError
+        If the file of filters cannot be used.
+    """
+    return Query(
+        labels,
+        args.session_id,
+        read_filters(args.bids_filter_file),
+        args.bids_database_dir,
+        args.b0_threshold,
+        args.brain_mask,
+    )
+
+
 def usable_scans(
     args: argparse.Namespace,
     source: Source,
@@ -85,9 +104,7 @@ def usable_scans(
     list of Scan
         All that can be used, whatever became of the participant's others.
     """
-    filters = read_filters(args.bids_filter_file)
-    query = Query(labels, args.session_id, filters, args.bids_database_dir, args.b0_threshold)
-    candidates = source.find(query)
+    candidates = source.find(make_query(args, labels))
     scans = [c.scan for c in candidates if c.scan is not None]
     flaws = find_flaws(source, scans, validation, args.b0_threshold)
     say("Candidate scans:")
@@ -98,7 +115,8 @@ def usable_scans(
         elif candidate.path in flaws:
             say(f"  skipped  {name}: cannot be used: {flaws[candidate.path]}")
         else:
-            say(f"  taken    {name}: a diffusion series with gradients that fit")
+            mask = _mask(source, candidate)
+            say(f"  taken    {name}: a diffusion series with gradients that fit{mask}")
     usable = [scan for scan in scans if scan.dwi not in flaws]
     for remark in remarks(source, usable):
         say(f"  {remark}")
@@ -110,6 +128,12 @@ def usable_scans(
             reason = f"{source.folders[label]}: no diffusion scan to take"
             status.fail_before(label, f"{reason}; see above why its images were skipped")
     return usable
+
+
+def _mask(source: Source, candidate: Candidate) -> str:
+    """Say which brain mask a scan has; empty if none."""
+    scan = candidate.scan
+    return f", brain mask {source.relative_name(scan.mask)}" if scan and scan.mask else ""
 
 
 def find_flaws(

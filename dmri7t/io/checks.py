@@ -53,6 +53,11 @@ def check_scan(scan: Scan, b0_threshold: float = B0_THRESHOLD) -> None:
         affine = load_image(scan.dwi).affine
         check_agreement(scan.bval, scan.bvec, scan.grad_b, affine, b0_threshold)
     if scan.mask is not None:
+        if not scan.mask.is_file():
+            raise InputError(
+                f"{scan.mask}: missing; the brain mask belongs beside the scan: copy it there, or "
+                "give one with --brain-mask."
+            )
         check_same_grid(scan.mask, scan.dwi)
 
 

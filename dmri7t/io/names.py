@@ -7,6 +7,15 @@ from pathlib import Path
 
 IMAGE_ENDINGS = (".nii.gz", ".nii")
 
+LONG_NAMES = {
+    "sub": "subject",
+    "ses": "session",
+    "acq": "acquisition",
+    "dir": "direction",
+    "rec": "reconstruction",
+}
+"""pybids' names of entities, where they differ from those in the names of files."""
+
 
 def split_name(path: Path) -> dict[str, str]:
     """Entities of a file's name, as written and in their order.

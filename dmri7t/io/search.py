@@ -14,18 +14,9 @@ import attrs
 
 from dmri7t.errors import InputError
 from dmri7t.io.gradients import read_bvals
-from dmri7t.io.names import IMAGE_ENDINGS, applicable, split_name
+from dmri7t.io.names import IMAGE_ENDINGS, LONG_NAMES, applicable, split_name
 from dmri7t.io.scan import Scan
 from dmri7t.signal.gradients import B0_THRESHOLD
-
-LONG_NAMES = {
-    "sub": "subject",
-    "ses": "session",
-    "acq": "acquisition",
-    "dir": "direction",
-    "rec": "reconstruction",
-}
-"""pybids' names of entities, where they differ from those in the names of files."""
 
 OTHER_FOLDERS = (
     "anat|func|fmap|perf|eeg|meg|ieeg|pet|micr|beh|motion|nirs|mrs|figures|log|logs|xfm|transforms"
@@ -50,6 +41,9 @@ class Query:
         Folder for pybids' index. It is used again as long as the names of the files are the same.
     b0_threshold : float
         Series with nothing above this b-value (s/mm2) are skipped.
+    brain_mask : str
+        Which brain masks are used instead of those beside the scans, see
+        :func:`dmri7t.io.masks.mask_named`; ``"none"``: none.
     """
 
     participants: Sequence[str]
@@ -57,6 +51,7 @@ class Query:
     filters: Mapping[str, Any] = attrs.Factory(dict)
     database: Path | None = None
     b0_threshold: float = B0_THRESHOLD
+    brain_mask: str = ""
 
     def why_skipped(self, entities: Mapping[str, Any]) -> str:
         """Reason to skip an image by the entities of its name; empty if there is none.

@@ -12,6 +12,7 @@ from dmri7t.errors import InputError
 from dmri7t.io.anatomy import FMRIPREP, Program, find_anatomy
 from dmri7t.io.dataset import check_dataset, makers
 from dmri7t.io.kinds.registry import KINDS, Kind, kind_named, programs, recognise
+from dmri7t.io.masks import with_masks
 from dmri7t.io.scan import Candidate, Scan
 from dmri7t.io.search import Query
 
@@ -62,6 +63,7 @@ class Source:
             candidates = [Candidate(c.path, c.reason or reason) for c in candidates]
         for kind in replacing:
             candidates += kind.find(self.derivatives[kind.name], query)
+        candidates = with_masks(candidates, query.brain_mask)
         return [self._with_anatomy(candidate) for candidate in candidates]
 
     def scans(self, label: str) -> list[Scan]:
@@ -118,7 +120,9 @@ class Source:
         for name, folder in self.derivatives.items():
             if folder in path.parents:
                 return f"{name}: {path.relative_to(folder).as_posix()}"
-        return path.relative_to(self.root).as_posix()
+        # what the user names may lie anywhere
+        inside = self.root in path.parents
+        return path.relative_to(self.root).as_posix() if inside else str(path)
 
     def without_folders(self, text: str) -> str:
         """Take the data sets' folders out of a sentence: where they lie is no one's concern."""

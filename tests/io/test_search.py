@@ -25,6 +25,9 @@ def found(root, **how):
     return {str(c.path.relative_to(root)): c for c in KINDS["raw"].find(root, Query(labels, **how))}
 
 
+ENDING = "_desc-7Tlike_dwi.nii.gz"
+
+
 def stems(candidates):
     return sorted(
         re.sub(r"_dwi\.nii(\.gz)?$", "", name) for name, c in candidates.items() if c.taken
@@ -46,6 +49,9 @@ def test_good_example_is_taken_and_skipped_as_its_skeleton_says(name, tmp_path):
         _, link, name = candidate.scan.uri.split(":", 2)
         assert source.links[link] / name == candidate.path
         assert candidate.scan.sidecar["MagneticFieldStrength"] == 3
+        if "masks" in skeleton:
+            stem = str(output_path(Path(), candidate.scan, "dwi")).removesuffix(ENDING)
+            assert candidate.scan.mask == tmp_path / skeleton["masks"][stem]
     names = {source.relative_name(c.path): c.reason for c in candidates if not c.taken}
     skipped = {n if n.endswith("data.nii.gz") else n.rsplit("_", 1)[0]: r for n, r in names.items()}
     assert skipped.keys() == skeleton.get("skips", {}).keys()

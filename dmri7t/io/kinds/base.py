@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import attrs
+
 from dmri7t.errors import InputError
 from dmri7t.io.anatomy import Program
 from dmri7t.io.dataset import check_dataset, participant_labels
+from dmri7t.io.masks import mask_beside
 from dmri7t.io.scan import Candidate, Scan
 from dmri7t.io.search import BidsIndex, Query
 
@@ -163,8 +166,8 @@ class Kind:
         return ""
 
     def complete(self, scan: Scan) -> Scan:
-        """Add to a scan what lies beside it."""
-        return scan
+        """Add to a scan what lies beside it: its brain mask, if there is one."""
+        return attrs.evolve(scan, mask=mask_beside(scan.dwi))
 
     def by_session(self, folder: Path) -> dict[str, Scan]:
         """First scan of each session of a participant, "" where there are none.

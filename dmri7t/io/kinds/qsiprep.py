@@ -71,13 +71,9 @@ so the scan is skipped and the line says what to do. Names of results keep ``spa
         return f"not the final series of QSIPrep, which has desc-{SERIES} in its name"
 
     def complete(self, scan: Scan) -> Scan:
-        """Add QSIPrep's brain mask; that one is missing is the scan's flaw."""
+        """Add QSIPrep's brain mask; the checks say where it is missing."""
         stem = scan.dwi.name.split(f"_desc-{SERIES}_")[0]
-        mask = scan.dwi.with_name(f"{stem}_desc-brain_mask.nii.gz")
-        if mask.is_file():
-            return attrs.evolve(scan, mask=mask)
-        flaw = f"{mask}: missing; QSIPrep writes the brain mask beside the scan: copy it there."
-        return attrs.evolve(scan, flaw=scan.flaw or flaw)
+        return attrs.evolve(scan, mask=scan.dwi.with_name(f"{stem}_desc-brain_mask.nii.gz"))
 
 
 def looks_like_qsiprep(root: Path) -> bool:
