@@ -35,9 +35,9 @@ def kill_when_logged(lines: int, log: Path, *arguments: str | Path) -> None:
 
 
 @pytest.mark.slow
-def test_killed_in_two_stages_it_ends_in_the_same_bytes(straight, tmp_path):
+def test_killed_in_three_stages_it_ends_in_the_same_bytes(straight, tmp_path):
     arguments = (straight / "tiny.toml", tmp_path / "model", "--pool", straight / "pool")
-    for stage, lines in (("vqvae_3t", 3), ("diffusion", 3)):
+    for stage, lines in (("vqvae_3t", 3), ("diffusion", 3), ("super_resolution", 2)):
         work = tmp_path / "model" / "training"
         kill_when_logged(lines, work / stage / "log.jsonl", *arguments)
         assert (work / stage / "last.ckpt").exists() and not (

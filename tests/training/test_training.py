@@ -118,6 +118,23 @@ def test_the_mean_learns(data, tmp_path):
     assert after < before - 0.3
 
 
+def test_bfloat16_learns_the_same_but_for_rounding(data, tmp_path):
+    trained = {}
+    for precision in ("float32", "bfloat16"):
+        training = Training(short("default"), tmp_path / precision, data, threads=1)
+        training.translator.precision = precision
+        # a codebook's distances need more digits
+        assert not training.stage("vqvae_3t").mixed
+        stage = training.stage("mean")
+        before = torch.cat([p.detach().flatten() for p in stage.network.parameters()]).clone()
+        training.train(stage)
+        trained[precision] = torch.cat([p.detach().flatten() for p in stage.network.parameters()])
+        assert stage.mixed == (precision == "bfloat16")
+    assert trained["bfloat16"].dtype == torch.float32
+    rounding = (trained["bfloat16"] - trained["float32"]).norm()
+    assert 0 < rounding < 0.5 * (trained["float32"] - before).norm()
+
+
 def test_a_step_that_would_spoil_the_weights_is_refused(examples, tmp_path):
     spoilt = [attrs.evolve(e, rish=np.full_like(e.rish, np.inf)) for e in examples]
     data = TrainingData(spoilt, examples[:2], SIMULATED)

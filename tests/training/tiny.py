@@ -92,7 +92,7 @@ save_every = 2
 validate_every = 5
 
 [stages.super_resolution]
-steps = 10
+steps = 30
 batch = 2
 learning_rate = 1e-3
 examples = 4
