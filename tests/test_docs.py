@@ -52,6 +52,13 @@ def test_outputs_names_every_file(built: Path) -> None:
     assert not {o.suffix for o in OUTPUTS.values() if o.suffix not in page}
 
 
+def test_evaluation_names_every_row(built: Path) -> None:
+    from dmri7t.evaluation.methods import described_rows
+
+    page = text(built / "evaluation.html")
+    assert not {name for name, _ in described_rows() if name not in page}
+
+
 def test_training_shows_the_recipes(built: Path) -> None:
     page = text(built / "training.html")
     assert "[stages.diffusion]" in page and 'start = "inversion"' in page

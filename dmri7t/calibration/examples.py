@@ -143,7 +143,7 @@ def put_fault(name: str, volumes: Volumes, seed: int) -> Volumes:
         return faults.empty_slab(volumes, max(middle - 2, 0), 4)
     if name == "slices":
         n = len(volumes.signal)
-        hit = rng.permutation(n)[: max(3, n // 5)]
+        hit = rng.permutation(n)[: max(3, n // 5)].tolist()
         return faults.lose_slices(volumes, hit, range(max(middle - 2, 0), middle + 2))
     lesion: Lesion = LESIONS[name]
     # of some places, the one where most of the ball lies in the brain

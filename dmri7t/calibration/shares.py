@@ -7,6 +7,7 @@ explain counts as no improvement: what costs time and adds detail has to earn it
 
 from __future__ import annotations
 
+import attrs
 import numpy as np
 
 from dmri7t.evaluation.case import MAPS, Case
@@ -51,17 +52,19 @@ def fit_shares(translator: Translator, seeds: range) -> Shares:
 def choose_shares(change_N2TL: np.ndarray) -> Shares:
     """Choose the best shares by what changed on N subjects; see :func:`fit_shares`."""
     n = len(change_N2TL)
-    samples, super_resolution = (
-        [best_share(change_NT) for change_NT in np.moveaxis(kind_NTL, 2, 0)]
-        for kind_NTL in np.moveaxis(change_N2TL, 1, 0)
-    )
+    samples, super_resolution = (_best_shares(kind) for kind in np.moveaxis(change_N2TL, 1, 0))
     fit = ShareFit(
         subjects=n,
         tried=TRIED,
         change=_share_change(change_N2TL.mean(0)),
         standard_error=_share_change(_standard_error(change_N2TL)) if n > 1 else None,
     )
-    return Shares(samples=tuple(samples), super_resolution=tuple(super_resolution), fit=fit)
+    return Shares(samples=samples, super_resolution=super_resolution, fit=fit)
+
+
+def _best_shares(change_NTL: np.ndarray) -> Triple:
+    r0, r2, r4 = (best_share(change_NT) for change_NT in np.moveaxis(change_NTL, 2, 0))
+    return r0, r2, r4
 
 
 def _share_change(change_2TL: np.ndarray) -> ShareChange:
@@ -85,21 +88,21 @@ def _changes(translator: Translator, case: Case, seed: int) -> np.ndarray:
     encoded = translator.encode(shell)
     latents = translator.diffuse(encoded.latent, seed=seed)
 
-    def errors(samples: Triple, super_resolution: Triple) -> np.ndarray:
-        shares = Shares(samples=samples, super_resolution=super_resolution)
+    def errors(shares: Shares) -> np.ndarray:
         model = translator.evolve(shares=shares)
         decoded = model.decode(encoded, latents)
-        made = harmonized(model, scan, shell, encoded, decoded, "model")
-        metrics = case.metrics(case.maps(made), truth)
+        generated = model.super_resolve(encoded, decoded, scan.brain_out)
+        metrics = case.metrics(case.maps(harmonized(generated, scan, shell)), truth)
         return np.log([metrics[f"NMSE {name}"] for name in MAPS])
 
-    without = errors(NONE, NONE)
+    none = Shares(samples=NONE, super_resolution=NONE)
+    without = errors(none)
     change = np.zeros((2, len(TRIED), 3))
     for row, share in enumerate(TRIED):
         for order in range(3):
             alone = tuple(share * (n == order) for n in range(3))
-            for kind, shares in enumerate(((alone, NONE), (NONE, alone))):
-                difference = errors(*shares) - without
+            for kind, name in enumerate(("samples", "super_resolution")):
+                difference = errors(attrs.evolve(none, **{name: alone})) - without
                 # RISH of an order, and what a user reads off all of them
                 change[kind, row, order] = difference[[order, -1]].mean()
     return change

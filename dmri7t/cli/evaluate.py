@@ -121,13 +121,14 @@ def _on_simulated(args: argparse.Namespace, shown: Shown) -> tuple[pd.DataFrame,
 
 
 def _on_degraded(args: argparse.Namespace, shown: Shown) -> tuple[pd.DataFrame, list[str]]:
-    from dmri7t.evaluation.degraded import FACTORS, degraded_cases
+    from dmri7t.evaluation.degraded import CROPS, Degradation, degraded_cases
     from dmri7t.evaluation.measure import run_methods
 
     methods = _methods(args)
-    cases = degraded_cases(
-        args.degrade, args.factors or FACTORS, args.noise_factor, args.seed, args.truth
-    )
+    degradations = [
+        Degradation(crop, args.noise_factor, args.seed) for crop in args.factors or CROPS
+    ]
+    cases = degraded_cases(args.degrade, degradations, args.truth)
     notes = [
         "Real scans: half of the directions of a shell, its k-space cropped, restored to the "
         "scan's own grid and compared with the other half. The reference has noise of its own, "

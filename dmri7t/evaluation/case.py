@@ -7,11 +7,12 @@ import numpy as np
 import torch
 
 from dmri7t.evaluation.chain import Estimate, ShellScan
+from dmri7t.models.fitted import MapName
 from dmri7t.signal.harmonics import synthesize
 from dmri7t.signal.metrics import nmse, ssim
 from dmri7t.signal.resample import bounding_box
 
-MAPS = ("R0", "R2", "R4", "FA")
+MAPS: tuple[MapName, ...] = ("R0", "R2", "R4", "FA")
 """Features that are compared."""
 
 DWI = "DWI"

@@ -6,7 +6,7 @@ import attrs
 import numpy as np
 import torch
 
-from dmri7t.models.results import Decoded, Encoded
+from dmri7t.models.results import Generated
 from dmri7t.models.translator import Translator, Upsampling
 from dmri7t.signal.consistency import LowPass, hold
 from dmri7t.signal.harmonics import synthesize
@@ -81,26 +81,42 @@ def interpolate_shell(scan: ShellScan, shell: Shell) -> Estimate:
     return Estimate(regrid(shell.debiased_3V).clamp_min(0), regrid(shell.sh_CV))
 
 
+@attrs.frozen
+class Sampling:
+    """How latents are sampled.
+
+    Parameters
+    ----------
+    steps, samples : int, optional
+        Default: the model's own.
+    seed : int
+    """
+
+    steps: int | None = None
+    samples: int | None = None
+    seed: int = 0
+
+
 def translate_shell(
     translator: Translator,
     scan: ShellScan,
     shell: Shell,
-    steps: int | None = None,
-    samples: int | None = None,
-    seed: int = 0,
+    sampling: Sampling = Sampling(),
     upsampling: Upsampling = "model",
 ) -> Estimate:
     """Run encode, diffuse, decode, super-resolve and harmonize, as the app does."""
     encoded = translator.encode(shell)
-    latents = translator.diffuse(encoded.latent, steps, samples, seed)
-    decoded = translator.decode(encoded, latents)
-    return harmonized(translator, scan, shell, encoded, decoded, upsampling)
+    asked = (sampling.steps, sampling.samples, sampling.seed)
+    decoded = translator.decode(encoded, translator.diffuse(encoded.latent, *asked))
+    generated = translator.super_resolve(encoded, decoded, scan.brain_out, upsampling)
+    return harmonized(generated, scan, shell)
 
 
 def regress_shell(translator: Translator, scan: ShellScan, shell: Shell) -> Estimate:
     """Leave the diffusion out: the regression mean alone, then super-resolution."""
     encoded = translator.encode(shell)
-    return harmonized(translator, scan, shell, encoded, translator.decode(encoded, None), "model")
+    decoded = translator.decode(encoded, None)
+    return harmonized(translator.super_resolve(encoded, decoded, scan.brain_out), scan, shell)
 
 
 def hold_shell(estimate: Estimate, scan: ShellScan, shell: Shell, fraction: float) -> Estimate:
@@ -116,16 +132,8 @@ def hold_shell(estimate: Estimate, scan: ShellScan, shell: Shell, fraction: floa
     return Estimate(rish_3V, sh_CV)
 
 
-def harmonized(
-    translator: Translator,
-    scan: ShellScan,
-    shell: Shell,
-    encoded: Encoded,
-    decoded: Decoded,
-    upsampling: Upsampling,
-) -> Estimate:
-    """Bring decoded RISH to the output grid and scale the coefficients to it."""
-    generated = translator.super_resolve(encoded, decoded, scan.brain_out, upsampling)
+def harmonized(generated: Generated, scan: ShellScan, shell: Shell) -> Estimate:
+    """Scale the scan's coefficients, on the output grid, to generated RISH."""
     fine = generated.mean_3V
     sh_CV = scan.regrid()(shell.sh_CV)
     n = shell.n_orders

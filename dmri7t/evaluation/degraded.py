@@ -23,9 +23,9 @@ from dmri7t.signal.grids import Grid
 from dmri7t.signal.prepare import find_brain
 from dmri7t.signal.represent import normalize
 from dmri7t.signal.resample import extend
-from dmri7t.signal.shell import Brain, Shell
+from dmri7t.signal.shell import Brain, Shell, ShellSignal
 
-FACTORS = (1.19, 1.5)
+CROPS = (1.19, 1.5)
 """By how much k-space is cropped along each axis; 1.25 over 1.05 is 1.19."""
 
 FEWEST = 6
@@ -60,11 +60,99 @@ def coarser(grid: Grid, factor: float) -> Grid:
     return Grid(shape, affine)
 
 
+@attrs.frozen
+class Degradation:
+    """What is done to one half of a shell's directions.
+
+    Parameters
+    ----------
+    crop : float
+        By how much k-space is cropped along each axis.
+    noise : float
+        Noise over the half's own; 1 adds none.
+    seed : int
+        Of the added noise.
+    """
+
+    crop: float
+    noise: float = 1.0
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        """For the tables."""
+        words = f"{self.crop:g} times coarser"
+        return words + (f", {self.noise:g} times the noise" if self.noise > 1 else "")
+
+    def apply(self, half: Half, volumes: torch.Tensor) -> ShellScan:
+        """Degrade a half.
+
+        Parameters
+        ----------
+        half : Half
+        volumes : Tensor (B + N, X, Y, Z)
+            Its b0s and its shell, continued outside the brain.
+        """
+        measured, n_b0 = half.measured, half.measured.n_b0
+        grid = coarser(measured.brain.grid, self.crop)
+        cropped = crop_kspace(volumes, grid.shape).clamp_min(0)
+        mask = torch.from_numpy(measured.brain.mask[None]).float()
+        within = crop_kspace(mask, grid.shape)[0] > 0.5
+        mean_b0 = cropped[:n_b0].mean(0).numpy()
+        brain = Brain(find_brain(mean_b0, grid.voxel_sizes, within.numpy()), grid)
+        cropped_NV = brain.pick(cropped)
+        b0_V = cropped_NV[:n_b0].mean(0)
+        coarse = attrs.evolve(measured, signal_NV=cropped_NV[n_b0:], b0_V=b0_V, brain=brain)
+        scan = ShellScan.of(coarse, measured.brain)
+        if self.noise <= 1:
+            return scan
+        sigma = float((scan.represent().sigma_V * scan.b0_V.clamp_min(1e-9)).median())
+        generator = torch.Generator().manual_seed(self.seed)
+        added = sigma * (self.noise**2 - 1) ** 0.5
+
+        def noisy(values: torch.Tensor) -> torch.Tensor:
+            parts = [added * torch.randn(values.shape, generator=generator) for _ in range(2)]
+            return torch.hypot(values + parts[0], parts[1])
+
+        b0_V = noisy(cropped_NV[:n_b0]).mean(0)
+        return attrs.evolve(scan, signal_NV=noisy(scan.signal_NV), b0_V=b0_V)
+
+
+@attrs.frozen(eq=False)
+class Half:
+    """One half of a shell's directions.
+
+    Parameters
+    ----------
+    opened : OpenScan
+    b0 : tuple of int
+        Volumes of its mean b0.
+    shell : ShellVolumes
+    measured : ShellSignal
+        Of these.
+    """
+
+    opened: OpenScan
+    b0: tuple[int, ...]
+    shell: ShellVolumes
+    measured: ShellSignal
+
+    @classmethod
+    def read(cls, opened: OpenScan, b0: Sequence[int], shell: Sequence[int]) -> Half:
+        """Read the volumes of a half."""
+        volumes = ShellVolumes(float(np.median(opened.table.bvals[list(shell)])), tuple(shell))
+        b0_V = opened.read(list(b0)).mean(0)
+        measured = attrs.evolve(opened.measured(volumes), b0_V=b0_V, n_b0=len(b0))
+        return cls(opened, tuple(b0), volumes, measured)
+
+    def volumes(self) -> torch.Tensor:
+        """Volumes (B + N, X, Y, Z) continued smoothly outside the brain, so that nothing rings."""
+        return extend(self.opened.read([*self.b0, *self.shell.indices]), self.opened.brain.mask)
+
+
 def degraded_cases(
     root: Path,
-    factors: Sequence[float] = FACTORS,
-    noise_factor: float = 1.0,
-    seed: int = 0,
+    degradations: Sequence[Degradation] = tuple(map(Degradation, CROPS)),
     truth: Path | None = None,
 ) -> Iterator[Case]:
     """Cases of all scans of a BIDS data set, with halves that are large enough.
@@ -72,12 +160,7 @@ def degraded_cases(
     Parameters
     ----------
     root : Path
-    factors : sequence of float
-        By how much k-space is cropped along each axis.
-    noise_factor : float
-        Noise of the degraded half over its own; 1 adds none.
-    seed : int
-        Of the added noise.
+    degradations : sequence of Degradation
     truth : Path, optional
         The same (simulated) heads without noise: what a perfect answer scores is measured too.
     """
@@ -86,104 +169,46 @@ def degraded_cases(
         for scan in source.scans(label):
             with open_checked(scan) as opened:
                 for shell in opened.shells:
-                    first, second = split_directions(opened.table.directions[list(shell.indices)])
-                    if len(second) < FEWEST:
+                    halves = split_directions(opened.table.directions[list(shell.indices)])
+                    if len(halves[1]) < FEWEST:
                         print(
                             f"[evaluate] {scan.stem} {shell.name}: skipped, {len(shell)} "
                             f"directions make no two halves of {FEWEST}",
                             flush=True,
                         )
                         continue
-                    halves = [[shell.indices[i] for i in half] for half in (first, second)]
-                    perfect = truth and perfect_answer(truth, label, scan.stem, opened, shell)
-                    yield from (
-                        attrs.evolve(case, perfect=perfect)
-                        for case in _cases(
-                            scan.stem, opened, shell.name, halves, factors, noise_factor, seed
+                    perfect = None
+                    if truth:
+                        perfect = perfect_answer(truth, label, scan.stem, opened, shell)
+                    for case in _cases(*_halves(opened, shell, halves), degradations):
+                        yield attrs.evolve(
+                            case, subject=scan.stem, shell=shell.name, perfect=perfect
                         )
-                    )
 
 
-def _cases(
-    stem: str,
-    opened: OpenScan,
-    shell: str,
-    halves: list[list[int]],
-    factors: Sequence[float],
-    noise_factor: float,
-    seed: int,
-) -> Iterator[Case]:
+def _halves(
+    opened: OpenScan, shell: ShellVolumes, halves: Sequence[Sequence[int]]
+) -> tuple[Half, Half]:
+    """Both halves of a shell; one b0 alone is shared, as the tables' notes say."""
+    b0 = opened.b0_indices
+    b0_halves = (b0[0::2], b0[1::2]) if len(b0) > 1 else (b0, b0)
+    first, second = (
+        Half.read(opened, indices, [shell.indices[i] for i in half])
+        for indices, half in zip(b0_halves, halves, strict=True)
+    )
+    return first, second
+
+
+def _cases(given: Half, kept: Half, degradations: Sequence[Degradation]) -> Iterator[Case]:
+    """One half degraded in several ways, against the other as it was measured."""
     from scipy.ndimage import binary_erosion
 
-    b0s = opened.b0_indices
-    # one b0 alone is shared by both halves: the tables' notes say so
-    b0_halves = [list(b0s[0::2]), list(b0s[1::2])] if len(b0s) > 1 else [list(b0s)] * 2
-    truth, orders, held_out = _reference(opened, halves[1], b0_halves[1])
-    counted = binary_erosion(opened.brain.mask)
-    volumes = _volumes(opened, [*b0_halves[0], *halves[0]])
-    for factor in factors:
-        scan = _degrade(opened, volumes, len(b0_halves[0]), halves[0], factor, noise_factor, seed)
-        shown = min(orders, scan.represent().n_orders)
-        name = f"{factor:g} times coarser" + (
-            f", {noise_factor:g} times the noise" if noise_factor > 1 else ""
-        )
-        yield Case(stem, shell, scan, truth, counted, shown, name, held_out)
-
-
-def _reference(opened: OpenScan, half: list[int], b0s: list[int]) -> tuple[Estimate, int, HeldOut]:
-    """Of the half that is kept: debiased RISH and coefficients, its orders, the signals."""
-    measured = attrs.evolve(
-        opened.measured(_half(opened, half)), b0_V=opened.read(b0s).mean(0), n_b0=len(b0s)
-    )
+    measured = kept.measured
     shell = Shell.from_signal(measured)
     held_out = HeldOut(normalize(measured.signal_NV, measured.b0_V), measured.directions_N3)
-    return Estimate.measured(shell), shell.n_orders, held_out
-
-
-def _half(opened: OpenScan, half: list[int]) -> ShellVolumes:
-    """Some volumes of a shell as a shell of their own."""
-    return ShellVolumes(float(np.median(opened.table.bvals[half])), tuple(half))
-
-
-def _volumes(opened: OpenScan, indices: list[int]) -> torch.Tensor:
-    """Volumes (N, X, Y, Z) continued smoothly outside the brain, so that nothing rings."""
-    return extend(opened.read(indices), opened.brain.mask)
-
-
-def _degrade(
-    opened: OpenScan,
-    volumes: torch.Tensor,
-    n_b0: int,
-    half: list[int],
-    factor: float,
-    noise_factor: float,
-    seed: int,
-) -> ShellScan:
-    """Crop k-space of a half's volumes (b0s first), and add noise."""
-    grid = coarser(opened.grid, factor)
-    cropped = crop_kspace(volumes, grid.shape).clamp_min(0)
-    within = crop_kspace(torch.from_numpy(opened.brain.mask[None]).float(), grid.shape)[0] > 0.5
-    mask = find_brain(cropped[:n_b0].mean(0).numpy(), grid.voxel_sizes, within.numpy())
-    brain = Brain(mask, grid)
-    cropped_NV = brain.pick(cropped)
-    scan = ShellScan(
-        signal_NV=cropped_NV[n_b0:],
-        b0_V=cropped_NV[:n_b0].mean(0),
-        directions_N3=opened.table.directions[half],
-        bval=_half(opened, half).bval,
-        n_b0=n_b0,
-        brain=brain,
-        brain_out=opened.brain,
-    )
-    if noise_factor <= 1:
-        return scan
-    sigma = float((scan.represent().sigma_V * scan.b0_V.clamp_min(1e-9)).median())
-    generator = torch.Generator().manual_seed(seed)
-    added = sigma * (noise_factor**2 - 1) ** 0.5
-
-    def noisy(values: torch.Tensor) -> torch.Tensor:
-        parts = [added * torch.randn(values.shape, generator=generator) for _ in range(2)]
-        return torch.hypot(values + parts[0], parts[1])
-
-    b0_V = noisy(cropped_NV[:n_b0]).mean(0)
-    return attrs.evolve(scan, signal_NV=noisy(scan.signal_NV), b0_V=b0_V)
+    truth, counted = Estimate.measured(shell), binary_erosion(measured.brain.mask)
+    volumes = given.volumes()
+    for degradation in degradations:
+        scan = degradation.apply(given, volumes)
+        orders = min(shell.n_orders, scan.represent().n_orders)
+        yield Case("", "", scan, truth, counted, orders, degradation.name, held_out)

@@ -1,8 +1,13 @@
-"""The rows of the tables: interpolation, linear scaling, and every model in its forms."""
+"""The rows of the tables: interpolation, linear scaling, and every model in its forms.
+
+A row more is an entry more of :func:`plain_methods` or :data:`MODEL_ROWS`: the tables, the picture,
+the models' cards and the documentation take them from here.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 import attrs
 import torch
@@ -11,6 +16,7 @@ from dmri7t.errors import ModelError
 from dmri7t.evaluation.case import Case
 from dmri7t.evaluation.chain import (
     Estimate,
+    Sampling,
     ShellScan,
     hold_shell,
     interpolate_shell,
@@ -38,10 +44,40 @@ class Method:
     name : str
     make : callable
         Takes a scan, its shell and a seed; gives an Estimate.
+    meaning : str
+        For the documentation, in reStructuredText.
     """
 
     name: str
     make: Callable[[ShellScan, Shell, int], Estimate]
+    meaning: str = ""
+
+
+@attrs.frozen(eq=False)
+class ModelRow:
+    """A row that models of some kind have.
+
+    Parameters
+    ----------
+    title : str
+        Of the row, in which MODEL stands for the model's name.
+    applies : callable
+        Whether a model has this row.
+    make : callable
+        Takes a model, a scan, its shell and a seed; gives an Estimate.
+    meaning : str
+        For the documentation, in reStructuredText.
+    """
+
+    title: str
+    applies: Callable[[Translator], bool]
+    make: Callable[[Translator, ShellScan, Shell, int], Estimate]
+    meaning: str
+
+    def of(self, translator: Translator) -> Method:
+        """The row of one model."""
+        name = self.title.replace("MODEL", translator.config.name)
+        return Method(name, partial(self.make, translator), self.meaning)
 
 
 def fit_linear(cases: Iterable[Case]) -> torch.Tensor:
@@ -80,19 +116,110 @@ def scale_linearly(scan: ShellScan, shell: Shell, factor_3: torch.Tensor) -> Est
 
 
 def plain_methods(factor_3: torch.Tensor) -> list[Method]:
-    """What needs no network."""
+    """Rows that need no network.
+
+    Parameters
+    ----------
+    factor_3 : Tensor (3,)
+        Of the linear scaling, from :func:`fit_linear`.
+    """
     return [
-        Method("interpolation", lambda scan, shell, seed: interpolate_shell(scan, shell)),
-        Method("linear", lambda scan, shell, seed: scale_linearly(scan, shell, factor_3)),
+        Method(
+            "interpolation",
+            lambda scan, shell, seed: interpolate_shell(scan, shell),
+            "cubic B-splines of the 3T scan's RISH, with the gain of its fit corrected and its "
+            "noise debiased",
+        ),
+        Method(
+            "linear",
+            lambda scan, shell, seed: scale_linearly(scan, shell, factor_3),
+            "that, times one factor an order, fitted by least squares to training subjects",
+        ),
     ]
 
 
-def model_methods(translator: Translator, sweep: bool = False) -> list[Method]:
-    """Rows of one model.
+def _as_run(translator: Translator, scan: ShellScan, shell: Shell, seed: int) -> Estimate:
+    return translate_shell(translator, scan, shell, Sampling(seed=seed))
 
-    The paper's form gives ``ldm-ft`` and ``ldm-ft-sr``, or ``ldm`` where its 7T VQ-VAE was not
-    fine-tuned; the default's form its regression alone, a B-spline in place of its
-    super-resolution, and the result held to the scan by ``--consistency``, too.
+
+def _by_spline(translator: Translator, scan: ShellScan, shell: Shell, seed: int) -> Estimate:
+    return translate_shell(translator, scan, shell, Sampling(seed=seed), upsampling="bspline")
+
+
+def _regressed(translator: Translator, scan: ShellScan, shell: Shell, seed: int) -> Estimate:
+    return regress_shell(translator, scan, shell)
+
+
+def _held(translator: Translator, scan: ShellScan, shell: Shell, seed: int) -> Estimate:
+    return hold_shell(_as_run(translator, scan, shell, seed), scan, shell, CONSISTENCY)
+
+
+def _direct(translator: Translator, tuned: bool) -> bool:
+    """Whether a model is of the paper's form, with its 7T VQ-VAE fine-tuned or not."""
+    return translator.config.form == "direct" and _fine_tuned(translator) == tuned
+
+
+def _resolves(translator: Translator) -> bool:
+    return "super_resolution" in translator.networks
+
+
+MODEL_ROWS = (
+    ModelRow(
+        "MODEL",
+        lambda model: model.config.form != "direct",
+        _as_run,
+        "a model by its own name, as the app runs it: ``default`` ships, ``cnn`` and ``gan`` are "
+        "regressions from RISH alone, by the recipes of these names",
+    ),
+    ModelRow(
+        "MODEL, B-spline",
+        lambda model: model.config.form == "residual",
+        _by_spline,
+        "a B-spline in place of its super-resolution network",
+    ),
+    ModelRow(
+        "MODEL, regression alone",
+        lambda model: model.config.form == "residual",
+        _regressed,
+        "its regression, without diffusion",
+    ),
+    ModelRow(
+        "MODEL, held",
+        lambda model: model.config.form == "residual",
+        _held,
+        "its result held to the scan at low spatial frequencies (``--consistency``)",
+    ),
+    ModelRow(
+        "ldm",
+        lambda model: _direct(model, tuned=False),
+        _by_spline,
+        "the paper's latent diffusion without fine-tuning of the 7T VQ-VAE, by the recipe of this "
+        "name, with a B-spline",
+    ),
+    ModelRow(
+        "ldm-sr",
+        lambda model: _direct(model, tuned=False) and _resolves(model),
+        _as_run,
+        "the same with the super-resolution network",
+    ),
+    ModelRow(
+        "ldm-ft",
+        lambda model: _direct(model, tuned=True),
+        _by_spline,
+        "with fine-tuning, by the recipe ``zhu2024``, and a B-spline",
+    ),
+    ModelRow(
+        "ldm-ft-sr",
+        lambda model: _direct(model, tuned=True) and _resolves(model),
+        _as_run,
+        "with fine-tuning and the super-resolution network",
+    ),
+)
+"""Rows of models, in the order of the tables."""
+
+
+def model_methods(translator: Translator, sweep: bool = False) -> list[Method]:
+    """Rows of one model: those of :data:`MODEL_ROWS` that it has.
 
     Parameters
     ----------
@@ -100,47 +227,24 @@ def model_methods(translator: Translator, sweep: bool = False) -> list[Method]:
     sweep : bool
         Whether numbers of steps and samples are compared as well.
     """
-    name, form = translator.config.name, translator.config.form
-    resolves = "super_resolution" in translator.networks
-    if form == "direct":
-        tuned = _fine_tuned(translator)
-        base = "ldm-ft" if tuned else "ldm"
-        rows = [_row(translator, base, upsampling="bspline")]
-        if resolves:
-            rows.append(_row(translator, f"{base}-sr"))
-        name = rows[-1].name
-    else:
-        rows = [_row(translator, name)]
-    if form == "residual":
-        rows.append(_row(translator, f"{name}, B-spline", upsampling="bspline"))
-        rows.append(
-            Method(
-                f"{name}, regression alone",
-                lambda scan, shell, seed: regress_shell(translator, scan, shell),
-            )
-        )
-        rows.append(
-            Method(
-                f"{name}, held",
-                lambda scan, shell, seed: hold_shell(
-                    translate_shell(translator, scan, shell, seed=seed), scan, shell, CONSISTENCY
-                ),
-            )
-        )
+    methods = [row.of(translator) for row in MODEL_ROWS if row.applies(translator)]
     if sweep and translator.samples_drawn:
-        rows += [
-            _row(translator, f"{name}, {steps} steps, {words}", steps=steps, samples=samples)
-            for steps in SWEEP
-            for samples, words in ((1, "one sample"), (AVERAGED, f"mean of {AVERAGED}"))
-        ]
-    return rows
+        # of the whole model: the paper's form grows from row to row
+        whole = methods[-1 if translator.config.form == "direct" else 0].name
+        for steps in SWEEP:
+            for samples, words in ((1, "one sample"), (AVERAGED, f"mean of {AVERAGED}")):
+                make = _sampled(translator, steps, samples)
+                methods.append(Method(f"{whole}, {steps} steps, {words}", make))
+    return methods
 
 
-def _row(translator: Translator, name: str, **settings: object) -> Method:
-    return Method(
-        name,
-        lambda scan, shell, seed: translate_shell(translator, scan, shell, seed=seed, **settings),
-    )
+def _sampled(
+    translator: Translator, steps: int, samples: int
+) -> Callable[[ShellScan, Shell, int], Estimate]:
+    def make(scan: ShellScan, shell: Shell, seed: int) -> Estimate:
+        return translate_shell(translator, scan, shell, Sampling(steps, samples, seed))
+
+    return make
 
 
 def _fine_tuned(translator: Translator) -> bool:
@@ -174,3 +278,9 @@ def all_methods(
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ModelError(f"two models give the row {twice[0]}; give each a name of its own.")
     return methods
+
+
+def described_rows() -> list[tuple[str, str]]:
+    """Name and meaning of every row, for the documentation; MODEL stands for a model's name."""
+    plain = [(method.name, method.meaning) for method in plain_methods(torch.ones(3))]
+    return plain + [(row.title, row.meaning) for row in MODEL_ROWS]

@@ -83,7 +83,8 @@ def draw(shown: Shown, path: Path) -> None:
 def _box(sheet: np.ndarray) -> tuple[slice, slice]:
     """What holds the counted voxels of a slice."""
     edges = [np.flatnonzero(sheet.any(1 - axis)) for axis in (0, 1)]
-    return tuple(slice(max(e[0] - 1, 0), e[-1] + 2) for e in edges)
+    rows, columns = (slice(max(e[0] - 1, 0), e[-1] + 2) for e in edges)
+    return rows, columns
 
 
 def _cut(

@@ -35,8 +35,8 @@ def record_metrics(folder: Path, table: pd.DataFrame, command: str) -> None:
 def _spreads(table: pd.DataFrame) -> dict[str, dict[MapName, Spread]]:
     """Mean and standard deviation by method and map; one subject has no deviation."""
     rows: dict[str, dict[MapName, Spread]] = {}
-    for row in table.itertuples():
-        sd = round(float(row.sd), 5) if np.isfinite(row.sd) else None
-        spread = Spread(mean=round(float(row.mean), 5), sd=sd)
-        rows.setdefault(row.method, {})[row.map] = spread
+    columns = (table[name].tolist() for name in ("method", "map", "mean", "sd"))
+    for method, name, mean, sd in zip(*columns, strict=True):
+        spread = Spread(mean=round(mean, 5), sd=round(sd, 5) if np.isfinite(sd) else None)
+        rows.setdefault(method, {})[name] = spread
     return rows

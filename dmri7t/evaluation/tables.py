@@ -71,9 +71,8 @@ def _grid(table: pd.DataFrame, title: str, spread: bool) -> str:
 def write_tables(rows: pd.DataFrame, folder: Path, notes: list[str]) -> pd.DataFrame:
     """Write table.tsv, subjects.tsv and table.md; return the summary."""
     table = summarize(rows)
-    form = {"sep": "\t", "index": False, "float_format": "%.5f"}
     for name, frame in (("subjects", rows.dropna(axis=1, how="all")), ("table", table)):
         with whole_file(folder / f"{name}.tsv") as part:
-            frame.to_csv(part, **form)
+            frame.to_csv(part, sep="\t", index=False, float_format="%.5f")
     write_whole(folder / "table.md", markdown(table, notes))
     return table

@@ -146,6 +146,16 @@ class InputKinds(_FromText):
             yield from (*kind.usage.splitlines(), "")
 
 
+class EvaluationRows(_FromText):
+    """Rows of the tables of evaluation."""
+
+    def text(self) -> Iterator[str]:
+        from dmri7t.evaluation.methods import described_rows
+
+        rows = ([_code(name), meaning] for name, meaning in described_rows())
+        yield from table(["row", "what it is"], rows)
+
+
 class ShippedModels(_FromText):
     """A part for every model in the zoo."""
 
@@ -235,6 +245,7 @@ def setup(app: Any) -> dict[str, Any]:
     for name, directive in (
         ("command-options", CommandOptions),
         ("outputs-table", OutputsTable),
+        ("evaluation-rows", EvaluationRows),
         ("input-kinds", InputKinds),
         ("shipped-models", ShippedModels),
         ("measurements", Measurements),

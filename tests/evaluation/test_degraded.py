@@ -10,7 +10,7 @@ from dmri7t.cli.model import main
 from dmri7t.errors import InputError
 from dmri7t.evaluation.case import metrics_of
 from dmri7t.evaluation.chain import Estimate, interpolate_shell
-from dmri7t.evaluation.degraded import coarser, crop_kspace, degraded_cases
+from dmri7t.evaluation.degraded import Degradation, coarser, crop_kspace, degraded_cases
 from dmri7t.signal.grids import Grid
 
 
@@ -50,7 +50,7 @@ def scans(tmp_path_factory):
 
 
 def test_nothing_degraded_and_no_noise_is_no_error(scans):
-    case = next(degraded_cases(scans / "quiet", factors=(1.0,)))
+    case = next(degraded_cases(scans / "quiet", [Degradation(1.0)]))
     metrics = metrics_of(interpolate_shell(case.scan, case.scan.represent()), case)
     assert case.orders == 3
     # two halves of the directions see orders above 4 in another way: not quite zero
@@ -61,7 +61,7 @@ def test_signals_of_directions_that_were_held_out(scans):
     """Nothing at all has an error of one; what was measured, little more than its noise."""
     errors = {}
     for name in ("quiet", "loud"):
-        case = next(degraded_cases(scans / name, factors=(1.0,)))
+        case = next(degraded_cases(scans / name, [Degradation(1.0)]))
         answer = interpolate_shell(case.scan, case.scan.represent())
         nothing = Estimate(0 * answer.rish_3V, 0 * answer.sh_CV)
         assert case.signal_metrics(nothing)["NMSE DWI"] == pytest.approx(1, abs=1e-6)
@@ -71,12 +71,12 @@ def test_signals_of_directions_that_were_held_out(scans):
 
 def test_the_truth_scores_better_than_what_is_measured(scans):
     """The loud scan's heads are the quiet one's: a perfect answer is known."""
-    case = next(degraded_cases(scans / "loud", factors=(1.5,), truth=scans / "quiet"))
+    case = next(degraded_cases(scans / "loud", [Degradation(1.5)], truth=scans / "quiet"))
     measured = interpolate_shell(case.scan, case.scan.represent())
     right, plain = (metrics_of(e, case) | case.signal_metrics(e) for e in (case.perfect, measured))
     for name in ("NMSE R0", "NMSE R2", "NMSE DWI"):
         assert right[name] < 0.7 * plain[name], name
-    itself = next(degraded_cases(scans / "quiet", factors=(1.5,), truth=scans / "quiet"))
+    itself = next(degraded_cases(scans / "quiet", [Degradation(1.5)], truth=scans / "quiet"))
     assert metrics_of(itself.perfect, itself)["NMSE R2"] < 0.01
 
 
@@ -94,8 +94,8 @@ def test_a_truth_of_other_heads_is_refused(scans, tmp_path):
 
 def test_coarser_and_noisier_scans_are_farther_from_the_other_half(scans):
     errors = []
-    for factor, noise in ((1.0, 1.0), (1.5, 1.0), (1.5, 3.0)):
-        case = next(degraded_cases(scans / "loud", factors=(factor,), noise_factor=noise))
+    for crop, noise in ((1.0, 1.0), (1.5, 1.0), (1.5, 3.0)):
+        case = next(degraded_cases(scans / "loud", [Degradation(crop, noise)]))
         estimate = interpolate_shell(case.scan, case.scan.represent())
         errors.append(metrics_of(estimate, case)["NMSE R2"])
     assert errors[0] < errors[1] < errors[2]

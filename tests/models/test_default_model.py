@@ -8,7 +8,7 @@ import torch
 
 from dmri7t.calibration.examples import compared_with, put_fault, volumes_of
 from dmri7t.evaluation.case import metrics_of
-from dmri7t.evaluation.chain import interpolate_shell, translate_shell
+from dmri7t.evaluation.chain import Sampling, interpolate_shell, translate_shell
 from dmri7t.evaluation.simulated import draw_blocks, scan_of, simulated_cases
 from dmri7t.models.bundle import check_bundle, resolve_model
 from dmri7t.models.novelty import Novelty
@@ -79,7 +79,7 @@ def test_seed_decides_the_samples_and_the_orders_that_take_of_them(translator, p
 
 def test_answer_is_finite(translator, patch):
     scan = scan_of(patch)
-    made = translate_shell(translator, scan, scan.represent(), 2, 2)
+    made = translate_shell(translator, scan, scan.represent(), Sampling(2, 2))
     assert np.isfinite(made.rish_3V.numpy()).all() and np.isfinite(made.sh_CV.numpy()).all()
     assert (made.sd_3V >= 0).all() and (made.sd_3V.mean(1) > 0).all()
 

@@ -71,8 +71,8 @@ def cut(scan: ShellScan, size: int) -> Iterator[ShellScan]:
         brain = scan.brain.crop(box)
         if brain.mask.mean() > FULL:
             inside = brain.pick(number[box])
-            values = {"signal_NV": scan.signal_NV[:, inside], "b0_V": scan.b0_V[inside]}
-            yield attrs.evolve(scan, **values, brain=brain, brain_out=brain)
+            signal_NV, b0_V = scan.signal_NV[:, inside], scan.b0_V[inside]
+            yield attrs.evolve(scan, signal_NV=signal_NV, b0_V=b0_V, brain=brain, brain_out=brain)
 
 
 def protocol_of(
@@ -93,15 +93,15 @@ def protocol_of(
     rng : Generator
     """
     drawn = draw_protocol(rng)
-    known = {
-        "snr": snr,
-        "echo_time": sidecar.get("EchoTime"),
-        "repetition_time": sidecar.get("RepetitionTime"),
-    }
-    known = {name: float(value) for name, value in known.items() if value}
+    low = attrs.evolve(
+        drawn.low,
+        snr=float(snr or drawn.low.snr),
+        echo_time=float(sidecar.get("EchoTime") or drawn.low.echo_time),
+        repetition_time=float(sidecar.get("RepetitionTime") or drawn.low.repetition_time),
+    )
     return attrs.evolve(
         drawn,
-        low=attrs.evolve(drawn.low, **known),
+        low=low,
         voxel_sizes=scan.brain.voxel_sizes,
         bval=scan.bval,
         directions=scan.directions_N3,

@@ -353,7 +353,7 @@ def power_spectra(
 
 def _waves(shape: tuple[int, ...]) -> list[np.ndarray]:
     """Frequency along each axis, cycles a voxel, without sign: three volumes (X, Y, Z)."""
-    return np.meshgrid(*[np.abs(np.fft.fftfreq(n)) for n in shape], indexing="ij")
+    return list(np.meshgrid(*[np.abs(np.fft.fftfreq(n)) for n in shape], indexing="ij"))
 
 
 def _binned(

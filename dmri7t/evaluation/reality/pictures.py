@@ -39,10 +39,9 @@ def draw_comparisons(comparisons: list[Comparison], folder: Path) -> list[Path]:
     for first in range(0, len(comparisons), SHELLS):
         part = comparisons[first : first + SHELLS]
         figure = Figure(figsize=(18, 6.4 * len(part)), layout="constrained")
-        for rows, comparison in zip(
-            np.atleast_1d(figure.subfigures(len(part), 1)), part, strict=True
-        ):
-            _draw(rows, comparison)
+        rows = figure.subfigures(len(part), 1, squeeze=False)[:, 0]
+        for row, comparison in zip(rows, part, strict=True):
+            _draw(row, comparison)
         number = f"_{first // SHELLS + 1}" if first else ""
         paths.append(Path(folder) / f"comparison{number}.png")
         with whole_file(paths[-1]) as partial:

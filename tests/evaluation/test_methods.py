@@ -1,0 +1,114 @@
+"""Rows of the tables: who has which, and that one more needs nothing beside its entry."""
+
+from __future__ import annotations
+
+import shutil
+
+import attrs
+import pandas as pd
+import pytest
+import torch
+
+from dmri7t.cli.model import main
+from dmri7t.errors import ModelError
+from dmri7t.evaluation import methods
+from dmri7t.evaluation.chain import Estimate, interpolate_shell
+from dmri7t.evaluation.methods import (
+    AVERAGED,
+    MODEL_ROWS,
+    SWEEP,
+    Method,
+    ModelRow,
+    all_methods,
+    described_rows,
+    model_methods,
+    plain_methods,
+)
+from dmri7t.models.bundle import check_bundle
+from dmri7t.models.translator import Translator, build_networks
+from dmri7t.training.recipe import read_recipe
+
+
+@pytest.fixture(scope="module")
+def residual(tiny_model) -> Translator:
+    return Translator.load(tiny_model, precision="float32")
+
+
+@pytest.fixture(params=["ldm", "zhu2024"])
+def direct(request) -> tuple[str, Translator]:
+    """Networks of the paper's form as they begin: fine-tuning starts from the 3T one's weights."""
+    config = read_recipe(request.param).config
+    networks = build_networks(config)
+    if request.param == "ldm":
+        networks["vqvae_7t"].load_state_dict(networks["vqvae_3t"].state_dict())
+    return request.param, Translator(config, networks)
+
+
+def test_rows_of_the_defaults_form(residual):
+    names = [method.name for method in all_methods([residual], torch.ones(3))]
+    own = ["tiny", "tiny, B-spline", "tiny, regression alone", "tiny, held"]
+    assert names == ["interpolation", "linear", *own]
+
+
+def test_rows_of_the_papers_form(direct):
+    recipe, translator = direct
+    assert "super_resolution" in translator.networks
+    names = [method.name for method in model_methods(translator)]
+    assert names == {"ldm": ["ldm", "ldm-sr"], "zhu2024": ["ldm-ft", "ldm-ft-sr"]}[recipe]
+    del translator.networks["super_resolution"]
+    (name,) = (method.name for method in model_methods(translator))
+    assert name == {"ldm": "ldm", "zhu2024": "ldm-ft"}[recipe]
+
+
+def test_steps_and_samples_are_compared_of_the_whole_model(direct, residual):
+    _, translator = direct
+    whole = model_methods(translator)[-1].name
+    swept = [m.name for m in model_methods(translator, sweep=True)][2:]
+    assert len(swept) == 2 * len(SWEEP) and len(set(swept)) == len(swept)
+    assert swept[0] == f"{whole}, 1 steps, one sample"
+    assert swept[-1] == f"{whole}, 50 steps, mean of {AVERAGED}"
+
+
+def test_every_row_is_described():
+    assert len({name for name, _ in described_rows()}) == len(described_rows())
+    assert all(meaning for _, meaning in described_rows())
+
+
+def test_two_models_of_one_name_are_refused(residual):
+    with pytest.raises(ModelError, match="name of its own"):
+        all_methods([residual, residual], torch.ones(3))
+
+
+def test_a_row_more_is_an_entry_more(tiny_model, tmp_path, monkeypatch):
+    """Both kinds of rows reach every table, the card and the documentation."""
+
+    def doubled(scan, shell, seed) -> Estimate:
+        plain = interpolate_shell(scan, shell)
+        return attrs.evolve(plain, rish_3V=2 * plain.rish_3V)
+
+    def plain_and_doubled(factor_3) -> list[Method]:
+        return [*plain_methods(factor_3), Method("doubled", doubled, "twice as much")]
+
+    again = ModelRow(
+        "MODEL, doubled",
+        lambda model: model.config.form == "residual",
+        lambda model, scan, shell, seed: doubled(scan, shell, seed),
+        "twice as much, again",
+    )
+    monkeypatch.setattr(methods, "plain_methods", plain_and_doubled)
+    monkeypatch.setattr(methods, "MODEL_ROWS", (*MODEL_ROWS, again))
+    model, out = shutil.copytree(tiny_model, tmp_path / "model"), tmp_path / "out"
+    command = f"evaluate {model} --output {out} --subjects 1 --size 16 --threads 1 --record"
+    main(command.split())
+    rows = {"doubled", "tiny, doubled"}
+    for name in ("table", "subjects"):
+        table = pd.read_csv(out / f"{name}.tsv", sep="\t")
+        assert rows <= set(table["method"])
+    table = table.set_index("method")
+    assert table.loc["doubled", "NMSE R0"] > 0.5 > table.loc["interpolation", "NMSE R0"]
+    metrics = check_bundle(model).metrics
+    for name in rows:
+        assert f"| {name} |" in (out / "table.md").read_text()
+        assert f"| {name} |" in (model / "README.md").read_text()
+        assert metrics.nmse[name]["R0"].mean > 0.5
+    assert {"doubled", "MODEL, doubled"} <= {name for name, _ in described_rows()}
