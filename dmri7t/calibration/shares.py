@@ -7,7 +7,6 @@ explain counts as no improvement: what costs time and adds detail has to earn it
 
 from __future__ import annotations
 
-import attrs
 import numpy as np
 
 from dmri7t.evaluation.case import MAPS, Case
@@ -95,14 +94,15 @@ def _changes(translator: Translator, case: Case, seed: int) -> np.ndarray:
         metrics = case.metrics(case.maps(harmonized(generated, scan, shell)), truth)
         return np.log([metrics[f"NMSE {name}"] for name in MAPS])
 
-    none = Shares(samples=NONE, super_resolution=NONE)
-    without = errors(none)
+    without = errors(Shares(samples=NONE, super_resolution=NONE))
     change = np.zeros((2, len(TRIED), 3))
     for row, share in enumerate(TRIED):
         for order in range(3):
-            alone = tuple(share * (n == order) for n in range(3))
-            for kind, name in enumerate(("samples", "super_resolution")):
-                difference = errors(attrs.evolve(none, **{name: alone})) - without
+            r0, r2, r4 = (share * (n == order) for n in range(3))
+            alone = (r0, r2, r4)
+            for kind, (samples, super_resolution) in enumerate(((alone, NONE), (NONE, alone))):
+                shares = Shares(samples=samples, super_resolution=super_resolution)
+                difference = errors(shares) - without
                 # RISH of an order, and what a user reads off all of them
                 change[kind, row, order] = difference[[order, -1]].mean()
     return change

@@ -11,9 +11,8 @@ import torch
 from dmri7t.signal.grids import SEVEN_TO_THREE, Grid
 from dmri7t.signal.harmonics import synthesize
 from dmri7t.signal.resample import apply_axes
-from dmri7t.simulation.anatomy import Phantom, Tissue
 from dmri7t.simulation.fields import Axes
-from dmri7t.simulation.microstructure import Microstructure
+from dmri7t.simulation.head import Head
 from dmri7t.simulation.scanner import SINC_WIDTH, PointSpread, Scanner
 
 SUBVOXELS = 2
@@ -292,8 +291,7 @@ class Block:
 
 
 def render(
-    brain: Phantom,
-    micro: Microstructure,
+    head: Head,
     protocol: Protocol,
     low: Axes,
     high: Axes,
@@ -303,8 +301,8 @@ def render(
 
     Parameters
     ----------
-    brain, micro, protocol
-        What is measured and how.
+    head : Head
+    protocol : Protocol
     low, high : tuple of three ndarrays
         Coordinates (mm) of the 3T and 7T voxels.
     order_high : int
@@ -315,16 +313,16 @@ def render(
     start = np.array([min(low[a][0], high[a][0]) for a in range(3)]) - REACH * size_low
     stop = np.array([max(low[a][-1], high[a][-1]) for a in range(3)]) + REACH * size_low
     fine = fine_axes(start, stop, size_high / SUBVOXELS)
-    tissue: Tissue = brain.at(fine)
-    pure = micro.signals(tissue, protocol.bval, signal_order(protocol.bval))
+    tissue = head.phantom.at(fine)
+    pure = head.microstructure.signals(tissue, protocol.bval, signal_order(protocol.bval))
     contrast_low = protocol.low.contrast(tissue, pure)
     contrast_high = protocol.high.contrast(tissue, pure.up_to(order_high))
     return Block(
         low=sample(contrast_low, fine, low, size_low, protocol.low),
         high=sample(contrast_high, fine, high, size_high, protocol.high),
         high_on_low=sample(contrast_high, fine, low, size_high, protocol.high),
-        depth=brain.depth(low),
-        depth_high=brain.depth(high),
+        depth=head.phantom.depth(low),
+        depth_high=head.phantom.depth(high),
     )
 
 

@@ -20,9 +20,9 @@ from dmri7t.signal.gradients import GradientTable
 from dmri7t.signal.grids import Grid, refine
 from dmri7t.signal.harmonics import basis_matrix, n_coefficients
 from dmri7t.simulation.acquisition import Protocol, centred_axes, render, signal_order
-from dmri7t.simulation.anatomy import HALF_EXTENT, Phantom
+from dmri7t.simulation.anatomy import HALF_EXTENT
 from dmri7t.simulation.fields import Axes, SmoothField
-from dmri7t.simulation.microstructure import Microstructure
+from dmri7t.simulation.head import Head
 from dmri7t.simulation.scanner import Scanner, add_noise
 from dmri7t.simulation.subjects import dataset_heads
 
@@ -139,7 +139,7 @@ def _within(indices: list[np.ndarray]) -> tuple[slice, slice, slice]:
 
 
 def render_head(
-    brain: Phantom, micro: Microstructure, protocol: Protocol, low: Grid, high: Grid
+    head: Head, protocol: Protocol, low: Grid, high: Grid
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Render one shell of a whole head without noise.
 
@@ -155,9 +155,9 @@ def render_head(
     for at_low, at_high in _blocks(axes_low, axes_high):
         part_low = tuple(axes_low[a][at_low[a]] for a in range(3))
         part_high = tuple(axes_high[a][at_high[a]] for a in range(3))
-        if float(brain.depth(part_low).max()) < -HEAD_MM:
+        if float(head.phantom.depth(part_low).max()) < -HEAD_MM:
             continue
-        block = render(brain, micro, protocol, part_low, part_high, order_high=order)
+        block = render(head, protocol, part_low, part_high, order_high=order)
         out_low[(slice(None), *_within(at_low))] = block.low
         out_high[(slice(None), *_within(at_high))] = block.high
     return out_low, out_high
@@ -264,7 +264,7 @@ def simulate_subject(out: Path, label: str, seed: int, layout: Layout) -> None:
     from dmri7t.simulation.acquisition import hcp_protocol
 
     rng = np.random.default_rng([seed, 7])
-    brain, micro = Phantom.draw(rng, layout.scale), Microstructure.draw(rng)
+    head = Head.draw(rng, layout.scale)
     drawn = hcp_protocol(rng)
     protocol = attrs.evolve(
         drawn,
@@ -275,9 +275,7 @@ def simulate_subject(out: Path, label: str, seed: int, layout: Layout) -> None:
     )
     low, high = head_grids(layout)
     directions = real_directions(layout.n_directions)
-    shells = [
-        render_head(brain, micro, attrs.evolve(protocol, bval=b), low, high) for b in layout.shells
-    ]
+    shells = [render_head(head, attrs.evolve(protocol, bval=b), low, high) for b in layout.shells]
     bvals = np.concatenate([[0.0] * layout.n_b0, *([b] * len(directions) for b in layout.shells)])
     vectors = np.concatenate([np.zeros((layout.n_b0, 3)), *[directions] * len(layout.shells)])
     table = GradientTable(bvals, vectors)
@@ -287,7 +285,7 @@ def simulate_subject(out: Path, label: str, seed: int, layout: Layout) -> None:
         rendered = [pair[0 if field == 3 else 1] for pair in shells]
         scan = HeadScan(rendered, grid, scanner, table)
         if layout.folders == "hcp":
-            inside = (brain.depth(centred_axes(grid)) > 0).numpy()
+            inside = (head.phantom.depth(centred_axes(grid)) > 0).numpy()
             _write_hcp(out / label / FOLDERS[f"{field}T"], scan, inside, rng)
             continue
         session = f"ses-{field}T"

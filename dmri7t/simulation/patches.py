@@ -19,7 +19,7 @@ from dmri7t.simulation.acquisition import (
 )
 from dmri7t.simulation.anatomy import Phantom
 from dmri7t.simulation.fields import Axes, SmoothField
-from dmri7t.simulation.microstructure import Microstructure
+from dmri7t.simulation.head import Head
 from dmri7t.simulation.scanner import (
     add_flaws,
     add_noise,
@@ -70,15 +70,17 @@ def block_axes(
     centre: np.ndarray, size: int | tuple[int, int, int], protocol: Protocol
 ) -> tuple[Axes, Axes]:
     """Coordinates (mm) of a block's voxels at 3T and at 7T, over the same field of view."""
-    size = np.broadcast_to(size, 3)
-    step = protocol.voxel_sizes
-    n_high = np.maximum(np.floor(size / protocol.ratio + 1e-6), 1).astype(int)
-    low = tuple(centre[a] + (np.arange(size[a]) - (size[a] - 1) / 2) * step[a] for a in range(3))
-    high = tuple(
-        centre[a] + (np.arange(n_high[a]) - (n_high[a] - 1) / 2) * step[a] * protocol.ratio
-        for a in range(3)
-    )
-    return low, high
+    n_low = np.broadcast_to(size, 3)
+    n_high = np.maximum(np.floor(n_low / protocol.ratio + 1e-6), 1).astype(int)
+
+    def axes(n: np.ndarray, ratio: float) -> Axes:
+        x, y, z = (
+            centre[a] + (np.arange(n[a]) - (n[a] - 1) / 2) * protocol.voxel_sizes[a] * ratio
+            for a in range(3)
+        )
+        return x, y, z
+
+    return axes(n_low, 1.0), axes(n_high, protocol.ratio)
 
 
 def axes_grid(axes: Axes, voxel_sizes: np.ndarray) -> Grid:
@@ -129,11 +131,11 @@ def draw_patches(
         rendering costs far more than measuring.
     """
     rng = np.random.default_rng(seed)
-    phantom, micro = Phantom.draw(rng), Microstructure.draw(rng)
+    head = Head.draw(rng)
     protocol = draw_protocol(rng) if protocol is None else protocol
-    centre = _centre_inside(phantom, protocol, size, rng)
+    centre = _centre_inside(head.phantom, protocol, size, rng)
     low, high = block_axes(centre, size, protocol)
-    block = render(phantom, micro, protocol, low, high)
+    block = render(head, protocol, low, high)
     edge = rng.uniform(-9.0, -1.0) if rng.random() < WIDE_MASKS else rng.uniform(-1.0, 1.5)
     mask, mask_high = block.depth > edge, block.depth_high > edge
     sizes = protocol.voxel_sizes
@@ -192,7 +194,7 @@ def _centre_inside(
     """Find a centre (3,) in mm such that at least a quarter of the block is brain."""
     while True:
         centre = rng.uniform(-0.9, 0.9, 3) * phantom.semi_axes
-        low, _ = block_axes(centre, size, protocol)
-        coarse = tuple(axis[:: max(size // 8, 1)] for axis in low)
-        if (phantom.depth(coarse) > 0).float().mean() > 0.25:
+        (x, y, z), _ = block_axes(centre, size, protocol)
+        step = max(size // 8, 1)
+        if (phantom.depth((x[::step], y[::step], z[::step])) > 0).float().mean() > 0.25:
             return centre

@@ -67,24 +67,34 @@ among theirs, 100 to 109; ask for fewer subjects, or for another first seed.
 
 
 TRAINING = Subjects("training", 0, 1_000_000)
+"""Recipes say how many; the first of them are remembered by the comparison with training, too."""
 
 VALIDATION = Subjects("validation", 1_000_000, 500_000)
+"""Losses that training shows are measured on them."""
 
 INTERVAL_FIT = Subjects("fitting the uncertainty", 1_500_000, 50_000)
+"""The widths of intervals are fitted to them."""
 
 NOVELTY_THRESHOLDS = Subjects("setting the alarms' thresholds", 1_550_000, 150_000)
+"""What few of them reach sets off an alarm."""
 
 INTERVAL_CHECK = Subjects("checking the uncertainty", 1_700_000, 60_000)
+"""On them it is counted how often intervals hold the truth."""
 
 NOVELTY_CHECK = Subjects("counting alarms", 1_760_000, 90_000)
+"""On them false alarms, and faults that are found, are counted."""
 
 SHARES = Subjects("fitting the shares", 1_850_000, 50_000)
+"""How much each network adds is fitted to them."""
 
 LINEAR_FIT = Subjects("fitting the linear scaling", 1_900_000, 100_000)
+"""The linear scaling of the tables is fitted to them."""
 
 HELD_OUT = Subjects("evaluation", 2_000_000, 1_000_000)
+"""The tables are measured on them."""
 
 REALITY = Subjects("comparison with real scans", 3_000_000, 1_000_000)
+"""They are scanned by the protocols of real scans."""
 
 RANGES = (
     TRAINING,
@@ -101,6 +111,7 @@ RANGES = (
 """All of them, in the order of their seeds."""
 
 HEADS_A_DATASET = 1000
+"""Whole heads that one seed of a data set gives."""
 
 
 def dataset_heads(seed: int) -> Subjects:

@@ -61,7 +61,7 @@ def compare_scan(scan: Scan, seeds: range) -> Iterator[Comparison]:
     ----------
     scan : Scan
     seeds : range
-        Of the simulated subjects, a block of each; see :func:`simulate`.
+        Of the simulated subjects, a block of each; see :func:`dmri7t.evaluation.reality.blocks.simulate`.
 
     Raises
     ------
