@@ -61,7 +61,8 @@ def compare_scan(scan: Scan, seeds: range) -> Iterator[Comparison]:
     ----------
     scan : Scan
     seeds : range
-        Of the simulated subjects, a block of each; see :func:`dmri7t.evaluation.reality.blocks.simulate`.
+        Of the simulated subjects, a block of each, from
+        :data:`dmri7t.simulation.subjects.REALITY`.
 
     Raises
     ------
