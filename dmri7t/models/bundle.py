@@ -36,9 +36,9 @@ def resolve_model(name: str | Path) -> Path:
     for folder in (Path(name), shipped):
         if (folder / CONFIG).is_file():
             return folder.resolve()
-    known = ", ".join(sorted(p.parent.name for p in ZOO.glob(f"*/{CONFIG}"))) or "none"
+    names = ", ".join(sorted(p.parent.name for p in ZOO.glob(f"*/{CONFIG}"))) or "none"
     raise ModelError(
-        f"{name}: no model here (a folder with {CONFIG}); models that ship: {known}. "
+        f"{name}: no model here (a folder with {CONFIG}); models that ship: {names}. "
         "Give one of these or the folder that dmri7t-model train wrote."
     )
 

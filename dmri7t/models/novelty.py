@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import attrs
 import numpy as np
@@ -250,7 +249,7 @@ class Compared:
         """Whether fewer than one simulated scan in a hundred would reach the score."""
         return self.score > 1
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> dict[str, float | bool | str]:
         """Plain values, for files."""
         return {
             "score": self.score,
@@ -324,17 +323,21 @@ class Novelty:
         if not path.is_file():
             return None
         with safe_open(str(path), framework="pt") as file:
-            given = json.loads(file.metadata()["thresholds"])
+            rows = json.loads(file.metadata()["thresholds"])
             # not keys() of a dict: the file's own list of names
             names = list(file.keys())  # noqa: SIM118
             tensors = {name: file.get_tensor(name) for name in names}
-        fit = len(tensors["expected"]) in (N_PLAIN, N_PLAIN + 1)
-        if not fit or tuple(given) != tuple(RESEMBLES):
+        try:
+            thresholds = {name: from_plain(Threshold, row, name) for name, row in rows.items()}
+            if len(tensors["expected"]) not in (N_PLAIN, N_PLAIN + 1):
+                raise ValueError("other features")
+            if tuple(thresholds) != tuple(RESEMBLES):
+                raise ValueError("other comparisons")
+        except ValueError as error:
             raise ModelError(
-                f"{path}: fitted by another version of dmri7t, which compared otherwise; "
+                f"{path}: fitted by another version of dmri7t, which compared otherwise ({error}); "
                 f"run: dmri7t-model calibrate {folder} --subjects 0 --share-subjects 0."
-            )
-        thresholds = {name: from_plain(Threshold, row, name) for name, row in given.items()}
+            ) from error
         return cls(tensors, thresholds)
 
     def save(self, folder: str | Path) -> None:

@@ -171,8 +171,8 @@ def _read_plain(hint: Any, value: object, at: str) -> Any:
     raise _wrong(value, WORDS[hint], at)
 
 
-def _unknown(unknown: Iterable[str], known: Iterable[str], prefix: str) -> ValueError:
-    there = ", ".join(map(str, known))
+def _unknown(unknown: Iterable[str], allowed: Iterable[str], prefix: str) -> ValueError:
+    there = ", ".join(map(str, allowed))
     return ValueError(f"{prefix}unknown key {', '.join(unknown)} (there are {there})")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from contextlib import AbstractContextManager
 
 import torch
 
@@ -17,7 +17,9 @@ def fast_cpu() -> bool:
     return bool(torch.cpu.get_capabilities().get("amx_bf16"))
 
 
-def cast(network: Callable[..., torch.Tensor], autocast: Any) -> Callable[..., torch.Tensor]:
+def cast(
+    network: Callable[..., torch.Tensor], autocast: Callable[[], AbstractContextManager[object]]
+) -> Callable[..., torch.Tensor]:
     """Run a network under autocast and give its answer as float32."""
 
     def call(x: torch.Tensor, **kwargs: torch.Tensor) -> torch.Tensor:

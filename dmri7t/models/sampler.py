@@ -56,11 +56,11 @@ def guided(
     """
 
     def predict(
-        noisy: torch.Tensor, time: torch.Tensor, label: str, known: torch.Tensor
+        noisy: torch.Tensor, time: torch.Tensor, label: str, condition: torch.Tensor
     ) -> torch.Tensor:
         classes = torch.full((noisy.shape[0],), LABELS[label], device=noisy.device)
         times = time.expand(noisy.shape[0]).to(noisy.device, torch.float32)
-        return network(torch.cat([noisy, known], 1), timesteps=times, class_labels=classes)
+        return network(torch.cat([noisy, condition], 1), timesteps=times, class_labels=classes)
 
     def denoise(noisy: torch.Tensor, time: torch.Tensor, label: str) -> torch.Tensor:
         answer = predict(noisy, time, label, condition)

@@ -9,7 +9,7 @@ the mean alone, what the others are compared with: nothing is sampled.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from copy import copy
 from itertools import combinations
 from pathlib import Path
@@ -129,7 +129,7 @@ class Translator:
         """What the edges of a box must be multiples of."""
         return self.config.multiple
 
-    def _autocast(self) -> Any:
+    def _autocast(self) -> AbstractContextManager[object]:
         if self.precision == "float32":
             return nullcontext()
         return torch.autocast(self.device.type, torch.bfloat16)
@@ -289,8 +289,8 @@ class Translator:
         network = cast(self.networks["diffusion"], self._autocast)
         reach, part = self._reach("diffusion"), 1 / self.factor
 
-        def answer(x: torch.Tensor, **known: torch.Tensor) -> torch.Tensor:
-            return self.tiled(lambda tile: network(tile, **known), x, reach, part)
+        def answer(x: torch.Tensor, **others: torch.Tensor) -> torch.Tensor:
+            return self.tiled(lambda tile: network(tile, **others), x, reach, part)
 
         denoise = sampler.guided(answer, latent.condition, settings.guidance)
         if settings.start == "inversion":

@@ -172,6 +172,10 @@ def test_another_versions_features_are_refused(mask, tmp_path):
     Novelty(made.tensors, one).save(tmp_path)
     with pytest.raises(ModelError, match=r"novelty.safetensors.*dmri7t-model calibrate"):
         Novelty.load(tmp_path)
+    without_growth = {name: {"location": 1.0, "scale": 0.1, "cells": 5} for name in RESEMBLES}
+    Novelty(made.tensors, without_growth).save(tmp_path)
+    with pytest.raises(ModelError, match=r"novelty.safetensors.*growth is missing.*calibrate"):
+        Novelty.load(tmp_path)
 
 
 def test_threshold_grows_with_the_brain(mask):
