@@ -27,7 +27,7 @@ class ShellScan(ShellSignal):
         Of the output; what is measured lies in ``brain``.
     """
 
-    brain_out: Brain
+    brain_out: Brain = attrs.field(kw_only=True)
 
     @classmethod
     def of(cls, measured: ShellSignal, brain_out: Brain) -> ShellScan:
