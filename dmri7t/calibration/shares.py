@@ -39,7 +39,7 @@ def fit_shares(translator: Translator, seeds: range) -> Shares:
     translator : Translator
         A model of the residual form.
     seeds : range
-        Of the subjects, from :data:`dmri7t.simulation.subjects.SHARES`.
+        Of the subjects, from ``SHARES`` of :mod:`dmri7t.simulation.subjects`.
     """
     changes = []
     for i, case in enumerate(simulated_cases(seeds, "any", SIZE)):

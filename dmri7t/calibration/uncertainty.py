@@ -234,7 +234,7 @@ def calibrate(
     ----------
     translator : Translator
     seeds, check_seeds : range
-        From :data:`dmri7t.simulation.subjects.INTERVAL_FIT` and ``INTERVAL_CHECK``.
+        From ``INTERVAL_FIT`` and ``INTERVAL_CHECK`` of :mod:`dmri7t.simulation.subjects`.
     size : int
         Edge of the simulated blocks in 3T voxels.
 

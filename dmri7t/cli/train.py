@@ -108,6 +108,7 @@ def _own_data(args: argparse.Namespace, recipe: Recipe, team: Team) -> TrainingD
     data = load_pairs(args.pairs, _pool(args, "pairs"), cutting, families, args.fold, team)
     if not args.unpaired:
         return data
+    assert data.split is not None, "pairs without a split"
     pool = _pool(args, "unpaired")
     paths, labels = load_unpaired(args.unpaired, pool, cutting, data.split, families, team)
     split = attrs.evolve(data.split, unpaired=tuple(labels))

@@ -122,7 +122,7 @@ def simulate(
     scan : ShellScan
     sidecar : dict
     seeds : range
-        Of the subjects, from :data:`dmri7t.simulation.subjects.REALITY`.
+        Of the subjects, from ``REALITY`` of :mod:`dmri7t.simulation.subjects`.
     size : int
         Edge in voxels.
     """
