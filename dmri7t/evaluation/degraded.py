@@ -101,9 +101,18 @@ class Degradation:
         mean_b0 = cropped[:n_b0].mean(0).numpy()
         brain = Brain(find_brain(mean_b0, grid.voxel_sizes, within.numpy()), grid)
         cropped_NV = brain.pick(cropped)
-        b0_V = cropped_NV[:n_b0].mean(0)
-        coarse = attrs.evolve(measured, signal_NV=cropped_NV[n_b0:], b0_V=b0_V, brain=brain)
-        scan = ShellScan.of(coarse, measured.brain)
+
+        def scan_of(b0s_MV: torch.Tensor, signal_NV: torch.Tensor) -> ShellScan:
+            changed = attrs.evolve(
+                measured,
+                signal_NV=signal_NV,
+                b0_V=b0s_MV.mean(0),
+                brain=brain,
+                b0s_MV=None if measured.b0s_MV is None else b0s_MV,
+            )
+            return ShellScan.of(changed, measured.brain)
+
+        scan = scan_of(cropped_NV[:n_b0], cropped_NV[n_b0:])
         if self.noise <= 1:
             return scan
         sigma = float((scan.represent().sigma_V * scan.b0_V.clamp_min(1e-9)).median())
@@ -114,8 +123,8 @@ class Degradation:
             parts = [added * torch.randn(values.shape, generator=generator) for _ in range(2)]
             return torch.hypot(values + parts[0], parts[1])
 
-        b0_V = noisy(cropped_NV[:n_b0]).mean(0)
-        return attrs.evolve(scan, signal_NV=noisy(scan.signal_NV), b0_V=b0_V)
+        # b0s first: the seed decides the noise in this order
+        return scan_of(noisy(cropped_NV[:n_b0]), noisy(cropped_NV[n_b0:]))
 
 
 @attrs.frozen(eq=False)
@@ -141,8 +150,14 @@ class Half:
     def read(cls, opened: OpenScan, b0: Sequence[int], shell: Sequence[int]) -> Half:
         """Read the volumes of a half."""
         volumes = ShellVolumes(float(np.median(opened.table.bvals[list(shell)])), tuple(shell))
-        b0_V = opened.read(list(b0)).mean(0)
-        measured = attrs.evolve(opened.measured(volumes), b0_V=b0_V, n_b0=len(b0))
+        measured, b0s_MV = opened.measured(volumes), opened.read(list(b0))
+        several = measured.b0s_MV is not None and len(b0) > 1
+        measured = attrs.evolve(
+            measured,
+            b0_V=b0s_MV.mean(0),
+            n_b0=len(b0),
+            b0s_MV=b0s_MV if several else None,
+        )
         return cls(opened, tuple(b0), volumes, measured)
 
     def volumes(self) -> torch.Tensor:

@@ -97,6 +97,12 @@ class Brain:
         """Return the smallest box around the mask, widened by some voxels within the image."""
         return self.crop(box_slices(*bounding_box(self.mask, margin)))
 
+    def within(self, box: tuple[slice, slice, slice]) -> np.ndarray:
+        """Which of its voxels lie within a box: (V,) of bool."""
+        inside = np.zeros_like(self.mask)
+        inside[box] = True
+        return inside[self.mask]
+
     def crop(self, box: tuple[slice, slice, slice]) -> Brain:
         """Return the part within a box; its slices have a start and a stop within the image."""
         x, y, z = box
@@ -154,6 +160,27 @@ class ShellSignal:
                 "mean b0": (self.b0_V.shape, (n_voxels,)),
                 "directions": (self.directions_N3.shape, (n, 3)),
             }
+        )
+        if self.b0s_MV is not None:
+            _check_shapes({"b0s": (self.b0s_MV.shape, (len(self.b0s_MV), n_voxels))})
+
+    def crop(self, box: tuple[slice, slice, slice]) -> ShellSignal:
+        """Return what was measured of the voxels within a box.
+
+        Parameters
+        ----------
+        box : tuple of three slices
+            With a start and a stop within the image.
+        """
+        kept_V = torch.as_tensor(self.brain.within(box))
+        return ShellSignal(
+            signal_NV=self.signal_NV[:, kept_V],
+            b0_V=self.b0_V[kept_V],
+            directions_N3=self.directions_N3,
+            bval=self.bval,
+            n_b0=self.n_b0,
+            brain=self.brain.crop(box),
+            b0s_MV=None if self.b0s_MV is None else self.b0s_MV[:, kept_V],
         )
 
     def noise(self, normalized_NV: torch.Tensor, plan: FitPlan) -> float:
@@ -296,9 +323,7 @@ class Shell:
         box : tuple of three slices
             With a start and a stop within the image.
         """
-        within = np.zeros_like(self.brain.mask)
-        within[box] = True
-        kept_V = torch.as_tensor(within[self.brain.mask], device=self.sh_CV.device)
+        kept_V = torch.as_tensor(self.brain.within(box), device=self.sh_CV.device)
         return attrs.evolve(
             self,
             brain=self.brain.crop(box),

@@ -57,6 +57,18 @@ def test_nothing_degraded_and_no_noise_is_no_error(scans):
     assert metrics["NMSE R0"] < 3e-3 and metrics["NMSE R2"] < 0.01 and metrics["NMSE FA"] < 0.01
 
 
+def test_halves_of_few_directions_keep_their_b0s_apart(tmp_path):
+    """They tell the noise of such a half; those of the other half are not known to it."""
+    layout = "--subjects 1 --voxel-size 9 --voxel-size-7t 8 --fields 3 --directions 12 --b0s 4"
+    main(["simulate", str(tmp_path), *layout.split()])
+    plain, noisy = degraded_cases(tmp_path, [Degradation(1.2), Degradation(1.2, 3.0)])
+    for scan in (plain.scan, noisy.scan):
+        assert scan.n_b0 == len(scan.b0s_MV) == 2 and len(scan.signal_NV) == 6
+        assert torch.allclose(scan.b0s_MV.mean(0), scan.b0_V)
+    before, after = (case.scan.represent().description.sigma for case in (plain, noisy))
+    assert after > 1.5 * before
+
+
 def test_signals_of_directions_that_were_held_out(scans):
     """Nothing at all has an error of one; what was measured, little more than its noise."""
     errors = {}

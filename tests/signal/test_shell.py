@@ -106,6 +106,22 @@ def test_order_and_penalty_are_those_asked_for(measured):
     assert len(shell.sh_CV) == 6 and not shell.rish_3V[2].any() and not shell.noise_3V[2].any()
 
 
+def test_what_was_measured_is_cropped_with_its_b0s(measured):
+    b0s_MV = torch.stack([measured.b0_V, 2 * measured.b0_V])
+    box = (slice(1, 4), slice(0, 6), slice(2, 5))
+    part = attrs.evolve(measured, b0s_MV=b0s_MV).crop(box)
+    brain = measured.brain
+    assert np.array_equal(part.brain.mask, brain.mask[box])
+    for values, whole in (
+        (part.signal_NV, measured.signal_NV),
+        (part.b0_V[None], measured.b0_V[None]),
+        (part.b0s_MV, b0s_MV),
+    ):
+        assert torch.equal(part.brain.place(values), brain.place(whole)[:, *box])
+    with pytest.raises(ValueError, match="b0s: of shape"):
+        attrs.evolve(measured, b0s_MV=part.b0s_MV)
+
+
 def test_a_cropped_shell_holds_the_voxels_of_the_box(measured):
     shell = Shell.from_signal(measured)
     box = (slice(2, 8), slice(1, 9), slice(3, 10))

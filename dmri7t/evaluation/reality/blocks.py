@@ -7,7 +7,6 @@ from typing import Any
 
 import attrs
 import numpy as np
-import torch
 
 from dmri7t.evaluation.chain import ShellScan
 from dmri7t.evaluation.reality.measure import tissue_snr
@@ -59,20 +58,19 @@ def cut(scan: ShellScan, size: int) -> Iterator[ShellScan]:
         Edge in voxels.
     """
     places = np.argwhere(scan.brain.mask)
-    number = scan.brain.place(torch.arange(len(places))[None])[0]
     starts = []
-    for low, high, length in zip(places.min(0), places.max(0) + 1, number.shape, strict=True):
+    for low, high, length in zip(
+        places.min(0), places.max(0) + 1, scan.brain.mask.shape, strict=True
+    ):
         n = max(1, round((high - low) / size))
         first = min(low, length - size)
         last = max(first, high - size)
         starts.append(np.unique(np.linspace(first, last, n).astype(int)))
     for start in np.stack(np.meshgrid(*starts, indexing="ij"), -1).reshape(-1, 3):
         box = box_slices(start.tolist(), (start + size).tolist())
-        brain = scan.brain.crop(box)
-        if brain.mask.mean() > FULL:
-            inside = brain.pick(number[box])
-            signal_NV, b0_V = scan.signal_NV[:, inside], scan.b0_V[inside]
-            yield attrs.evolve(scan, signal_NV=signal_NV, b0_V=b0_V, brain=brain, brain_out=brain)
+        if scan.brain.mask[box].mean() > FULL:
+            block = scan.crop(box)
+            yield ShellScan.of(block, block.brain)
 
 
 def protocol_of(
