@@ -49,7 +49,7 @@ class Represent(StageInterface):
         inputs = self.inputs
         brain, rows = load_brain(inputs.mask), list(inputs.indices)
         # of the mapped scan, these rows alone are read
-        dwi_NV, b0_rows = open_array(inputs.dwi), list(inputs.b0_indices)
+        dwi_NV, b0_rows = open_array(inputs.dwi), list(optional(inputs.b0_indices) or [])
         measured = ShellSignal(
             signal_NV=torch.from_numpy(np.asarray(dwi_NV[rows])),
             b0_V=load_in(inputs.b0, brain),

@@ -19,6 +19,11 @@ AMPLE = 1.5
 """Directions per coefficient from which a plain least-squares fit is well conditioned."""
 
 
+WORST_BASIS = 50.0
+"""Condition number of the basis at the directions up to which an order above 2 is fitted. Tables
+in use have 40 at most; thirty directions on two cones tell no order 4."""
+
+
 def n_coefficients(order: int) -> int:
     """Count the coefficients of even orders up to ``order``: (order + 1)(order + 2) / 2.
 
@@ -124,13 +129,17 @@ def plan_fit(
     directions_N3 : ndarray (N, 3)
         Unit vectors, scanner frame.
     order : int, optional
-        Default: :func:`order_for` the number of different directions.
+        Default: :func:`order_for` the number of different directions, or less where these do not
+        tell so much.
     laplace_beltrami : float, optional
         Default: none where there are 1.5 different directions a coefficient or more, else 0.006.
     """
     n_directions = len(directions_N3)
     distinct = count_distinct(directions_N3)
-    order = order_for(distinct) if order is None else order
+    if order is None:
+        order = order_for(distinct)
+        while order > 2 and np.linalg.cond(basis_matrix(directions_N3, order)) > WORST_BASIS:
+            order -= 2
     l_C = coefficient_orders(order)
     if laplace_beltrami is None:
         ample = distinct >= AMPLE * len(l_C)

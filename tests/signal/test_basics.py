@@ -9,8 +9,9 @@ from conftest import fibonacci_directions
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 from dmri7t.errors import InputError
-from dmri7t.signal.gradients import GradientTable, find_shells
+from dmri7t.signal.gradients import GradientTable, find_shells, why_no_shell
 from dmri7t.signal.grids import Grid, refine, voxel_coordinates
+from dmri7t.signal.harmonics import plan_fit
 from dmri7t.signal.metrics import nmse, ssim
 from dmri7t.signal.resample import (
     apply_axes,
@@ -45,8 +46,111 @@ def test_shells(bvals, n_b0, shells):
 
 
 def test_b0_threshold_is_a_choice():
-    b0, shells = find_shells(np.array([0, 150, 1000]), b0_threshold=200)
+    b0, shells = find_shells(np.array([140, 150, 1000]), b0_threshold=200)
     assert b0 == (0, 1) and len(shells) == 1
+    assert find_shells(np.array([140, 150, 1000]))[0] == ()
+
+
+@pytest.mark.parametrize(
+    ("bvals", "n_b0", "names"),
+    [
+        ([0, *[100] * 6, *[1000] * 30], 1, ["b100", "b1000"]),
+        ([0, 5, 20, 50, 50, *[1000] * 30], 3, ["b50", "b1000"]),
+        # one by one, above and below the default
+        ([0, 40, 80, *[1000] * 30], 1, ["b60", "b1000"]),
+    ],
+)
+def test_only_the_lowest_b_values_are_b0(bvals, n_b0, names):
+    b0, shells = find_shells(np.array(bvals, float))
+    assert len(b0) == n_b0 and [s.name for s in shells] == names
+
+
+def scheme(*shells: tuple[float, np.ndarray]) -> GradientTable:
+    """Two b0s and these directions at these b-values."""
+    bvals = np.concatenate([[0, 0], *([b] * len(d) for b, d in shells)])
+    return GradientTable(bvals, np.concatenate([np.zeros((2, 3)), *(d for _, d in shells)]))
+
+
+def reasons_of(table: GradientTable) -> dict[str, str]:
+    shells = find_shells(table.bvals)[1]
+    return {shell.name: why_no_shell(table, shell, shells) for shell in shells}
+
+
+def test_many_b_values_are_no_shell():
+    """DIPY's table for IVIM: 200 to 1000 by 100, twelve directions each."""
+    table = scheme(*((b, fibonacci_directions(12)) for b in range(200, 1001, 100)))
+    reasons = reasons_of(table)
+    assert list(reasons) == [f"b{b}" for b in range(200, 1001, 100)]
+    assert set(reasons.values()) == {
+        "one of 9 b-values from 200 to 1000 s/mm2: a scheme without shells"
+    }
+
+
+def test_a_chain_whose_b_values_jitter_is_parted_where_they_part():
+    jitter = np.random.default_rng(0).uniform(-5, 5, 48)
+    bvals = np.repeat([700.0, 800, 900, 1000], 12) + jitter
+    b0, shells = find_shells(np.concatenate([[0], bvals]))
+    assert [len(shell) for shell in shells] == [12] * 4
+    assert [shell.bval for shell in shells] == pytest.approx([700, 800, 900, 1000], abs=5)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_b_values_all_over_are_no_shell(seed):
+    bvals = np.random.default_rng(seed).uniform(800, 1400, 60)
+    table = GradientTable(
+        np.concatenate([[0], bvals]), np.concatenate([np.zeros((1, 3)), fibonacci_directions(60)])
+    )
+    reasons = reasons_of(table)
+    assert len(reasons) == 1 and "no shell: its b-values run from 8" in next(iter(reasons.values()))
+
+
+@pytest.mark.parametrize("radius", [3, 4, 5])
+@pytest.mark.parametrize("half", [False, True])
+def test_a_grid_in_q_space_has_no_shells(radius, half):
+    span = np.arange(-radius, radius + 1)
+    grid = np.stack(np.meshgrid(span, span, span), -1).reshape(-1, 3)
+    square = (grid**2).sum(1)
+    grid = grid[(square > 0) & (square <= radius**2)]
+    if half:
+        grid = grid[np.lexsort(grid.T)[len(grid) // 2 :]]
+    square = (grid**2).sum(1)
+    directions = grid / np.sqrt(square)[:, None]
+    bvals = square * 4000 / radius**2
+    table = GradientTable(
+        np.concatenate([[0], bvals]), np.concatenate([np.zeros((1, 3)), directions])
+    )
+    assert all(reasons_of(table).values())
+
+
+@pytest.mark.parametrize("n", [3, 6])
+def test_usual_schemes_keep_their_shells(n):
+    """HCP's jitter, and shells beside a few low b-values."""
+    shells = [(500.0 * (k + 1), fibonacci_directions(30)) for k in range(n)]
+    assert not any(reasons_of(scheme(*shells)).values())
+    low = [(b, fibonacci_directions(3)) for b in (60.0, 200.0, 350.0, 500.0, 650.0, 800.0)]
+    reasons = reasons_of(scheme(*low, (1000.0, fibonacci_directions(30))))
+    assert [name for name, reason in reasons.items() if not reason] == ["b1000"]
+
+
+def on_cone(n: int, height: float) -> np.ndarray:
+    turn = np.arange(n) * 2.4
+    vectors = np.stack([np.cos(turn), np.sin(turn), np.full(n, height)], 1)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("jitter", [0.0, 1.0, 3.0])
+@pytest.mark.parametrize("height", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("n", [6, 12, 40])
+def test_a_plane_or_a_cone_tells_no_tensor(n, height, jitter):
+    directions = on_cone(n, height)
+    turned = directions + np.deg2rad(jitter) * np.random.default_rng(0).normal(size=(n, 3))
+    assert "too near to a plane or a cone" in reasons_of(scheme((1000.0, turned)))["b1000"]
+
+
+def test_two_cones_tell_order_two_and_no_more():
+    directions = np.concatenate([on_cone(20, 0.3), on_cone(20, 1.2)])
+    assert not reasons_of(scheme((1000.0, directions)))["b1000"]
+    assert plan_fit(directions).order == 2
 
 
 def test_table_of_wrong_shape_is_refused():

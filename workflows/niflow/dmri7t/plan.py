@@ -26,6 +26,8 @@ from dmri7t.signal.gradients import (
     ShellVolumes,
     count_distinct,
     find_shells,
+    tells_tensor,
+    why_no_shell,
 )
 from dmri7t.signal.grids import Grid, default_output_voxel, refine
 
@@ -74,6 +76,8 @@ class ScanPlan:
         How many different directions each shell has, by name.
     reasons : dict of str
         Why each passed shell is interpolated only, by name.
+    b0_bval : float
+        Highest b-value of a b0 volume, s/mm2.
     repetition_time : float
         Seconds from volume to volume, as the header has it; 0: unknown.
     slice_axis : int
@@ -91,6 +95,7 @@ class ScanPlan:
     tensor_volumes: list[int]
     directions: dict[str, int]
     reasons: dict[str, str]
+    b0_bval: float = 0.0
     repetition_time: float = 0.0
     slice_axis: int = 2
 
@@ -316,7 +321,10 @@ def plan_series(
     check_settings(scan, settings)
     b0, shells = find_shells(table.bvals, settings.b0_threshold)
     directions = {s.name: _count(table, s) for s in shells}
-    reasons = {s.name: why_passed(s, directions[s.name], settings) for s in shells}
+    reasons = {
+        s.name: why_no_shell(table, s, shells) or why_passed(s, directions[s.name], settings)
+        for s in shells
+    }
     translated = tuple(s for s in shells if not reasons[s.name])
     if not translated:
         found = ", ".join(f"{name} ({reason})" for name, reason in reasons.items()) or "none"
@@ -336,6 +344,7 @@ def plan_series(
         tensor_volumes=_tensor_volumes(table, b0, shells),
         directions=directions,
         reasons={name: reason for name, reason in reasons.items() if reason},
+        b0_bval=float(table.bvals[list(b0)].max(initial=0)),
         repetition_time=repetition_time,
         slice_axis=slice_axis,
     )
@@ -374,10 +383,14 @@ def why_passed(shell: ShellVolumes, directions: int, settings: Settings) -> str:
 def _tensor_volumes(
     table: GradientTable, b0: tuple[int, ...], shells: list[ShellVolumes]
 ) -> list[int]:
-    low = [s for s in shells if s.bval <= TENSOR_BVAL_LIMIT]
-    if _count(table, *low) < MIN_DIRECTIONS:
-        low = next([s] for s in shells if _count(table, s) >= MIN_DIRECTIONS)
-    return sorted([*b0, *(i for shell in low for i in shell.indices)])
+    def weighted(*some: ShellVolumes) -> list[int]:
+        """Their volumes, without such of a low b-value that have no direction."""
+        return [i for shell in some for i in shell.indices if table.directions[i].any()]
+
+    rows = weighted(*(s for s in shells if s.bval <= TENSOR_BVAL_LIMIT))
+    if not tells_tensor(table.directions[rows]):
+        rows = next(weighted(s) for s in shells if tells_tensor(table.directions[weighted(s)]))
+    return sorted([*b0, *rows])
 
 
 def workflow_name(stem: str) -> str:

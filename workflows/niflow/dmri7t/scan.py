@@ -287,7 +287,7 @@ def _describe_preparation(plan: ScanPlan) -> str:
     )
     return (
         f"{_describe_cleaning(settings)}The scan has {plan.n_volumes} volumes of {sizes} mm "
-        f"voxels, {len(plan.b0)} of them with b <= {settings.b0_threshold:g} s/mm2, which count as "
+        f"voxels, {len(plan.b0)} of them with b <= {plan.b0_bval:g} s/mm2, which count as "
         f"b = 0. {mask}"
     )
 
