@@ -1,0 +1,402 @@
+"""Steerable filters: the coefficients of a voxel from its own and its neighbours'.
+
+Every even order l is split into three bands of space, from fine to coarse,
+
+    c_l = (c_l - G1 c_l) + (G1 c_l - G3 c_l) + G3 c_l,
+
+with G1 and G3 the binomial kernel applied once and three times within the mask. The estimate
+keeps part of the first two:
+
+    c^_l = c_l - u1 (c_l - G1 c_l) - u2 (G1 c_l - G3 c_l),
+
+u1 and u2 one number a voxel and order, the same for all m, made of rotation invariants: if head
+and gradients turn, the estimate turns with them.
+
+The Wiener weights need no training. With d a band, n the noise of c and e the mean of d squared
+around a voxel, the expected error of c - u d is least at u = E<n, d> / e (Stein's unbiased risk;
+Luisier et al. 2007, IEEE TIP 16:593), and E<n, d> is what the residuals of the fit show: they
+hold noise alone, pass the same filters, and so tell how much of it there is, how it is
+correlated, and where. White noise of variance s2 has E<n, c - G1 c> = s2 (1 - 1/8) within the
+brain, 1/8 being the weight of a voxel in its own average.
+
+Coefficients are those of the signal in scanner units, not over its b0: there the noise is the
+same in neighbouring voxels, and no noise of the divisor is smoothed over them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+import numpy as np
+import torch
+
+from dmri7t.signal.grids import Grid
+from dmri7t.signal.harmonics import FitPlan, order_of
+from dmri7t.signal.represent import floor_b0
+from dmri7t.signal.shell import Brain, Shell, ShellSignal
+
+SIDE = 0.25
+"""Weight of the next voxel in the binomial kernel (1, 2, 1) / 4."""
+
+ENERGY_PASSES = 2
+"""Smoothings of a band's energy: over about five voxels an axis."""
+
+NOISE_PASSES = 8
+"""Smoothings of the map of the noise: it varies slowly."""
+
+COMPARED = 8
+"""Rows of residuals that the noise is read off."""
+
+TWO_BANDS = 4
+"""Order from which the second band is filtered too: lower ones have little noise there."""
+
+LEAST_DOF = 0.5
+"""Residuals with fewer degrees of freedom say nothing of the noise."""
+
+
+def side_weights(voxel_sizes: Sequence[float] | np.ndarray) -> tuple[float, float, float]:
+    """Weights of the next voxel along each axis.
+
+    The variance of the kernel in mm is the same along all axes, that of (1, 2, 1) / 4 along the
+    finest: thick slices are smoothed less.
+
+    Examples
+    --------
+    >>> side_weights([2, 2, 4])
+    (0.25, 0.25, 0.0625)
+    """
+    sizes = np.asarray(voxel_sizes, float)
+    x, y, z = (SIDE * (sizes.min() / sizes) ** 2).tolist()
+    return x, y, z
+
+
+class Neighbourhood:
+    """Smoothing within a mask, by normalised convolution.
+
+    What lies outside the mask takes no part: averages are over the voxels within, so a uniform
+    image stays as it is up to the rim.
+
+    Parameters
+    ----------
+    brain : Brain
+    device : torch.device, optional
+    """
+
+    def __init__(self, brain: Brain, device: torch.device | str = "cpu") -> None:
+        mask_XYZ = np.ascontiguousarray(brain.bounded().mask)
+        self.inside = torch.as_tensor(mask_XYZ, device=device)
+        self.sides = side_weights(brain.voxel_sizes)
+        self._flat = torch.nonzero(self.inside.flatten()).squeeze(1)
+        self._reach: dict[int, torch.Tensor] = {}
+
+    @property
+    def n_voxels(self) -> int:
+        """Voxels of the mask."""
+        return len(self._flat)
+
+    def place(self, values_V: torch.Tensor) -> torch.Tensor:
+        """Lay mask voxels (..., V) into the mask's box (..., x, y, z), zero elsewhere."""
+        lead = values_V.shape[:-1]
+        volume = values_V.new_zeros(*lead, self.inside.numel())
+        volume[..., self._flat] = values_V
+        return volume.reshape(*lead, *self.inside.shape)
+
+    def pick(self, volume: torch.Tensor) -> torch.Tensor:
+        """Take the mask voxels (..., V) out of a box (..., x, y, z)."""
+        return volume.flatten(-3)[..., self._flat]
+
+    def spread(
+        self, volume: torch.Tensor, passes: int = 1, sides: Sequence[float] | None = None
+    ) -> torch.Tensor:
+        """Convolve boxes (..., x, y, z) by the kernel; what lies outside counts as zero."""
+        for _ in range(passes):
+            for axis, side in zip((-1, -2, -3), reversed(sides or self.sides), strict=True):
+                volume = _spread_axis(volume, axis, 1 - 2 * self.sides[axis], side)
+        return volume
+
+    def smooth(self, values_V: torch.Tensor, passes: int = 1) -> torch.Tensor:
+        """Average mask voxels (..., V) over their neighbours within the mask."""
+        return self.pick(self.spread(self.place(values_V), passes)) / self.reach(passes)
+
+    def reach(self, passes: int) -> torch.Tensor:
+        """What part of the kernel lies within the mask, (V,)."""
+        if passes not in self._reach:
+            ones = torch.ones(self.n_voxels, device=self.inside.device)
+            self._reach[passes] = self.pick(self.spread(self.place(ones), passes))
+        return self._reach[passes]
+
+
+def _spread_axis(volume: torch.Tensor, axis: int, centre: float, side: float) -> torch.Tensor:
+    n = volume.shape[axis]
+    out = volume * centre
+    if n > 1 and side:
+        out.narrow(axis, 1, n - 1).add_(volume.narrow(axis, 0, n - 1), alpha=side)
+        out.narrow(axis, 0, n - 1).add_(volume.narrow(axis, 1, n - 1), alpha=side)
+    return out
+
+
+@attrs.frozen(eq=False)
+class BandNoise:
+    """Covariance of a coefficient's noise with that of its bands, for a fit that keeps noise as
+    it is: times :attr:`~dmri7t.signal.harmonics.FitPlan.noise_L` it is that of an order.
+
+    Parameters
+    ----------
+    fine_V, middle_V : Tensor (V,)
+        With c - G1 c, and with G1 c - G3 c. In squared units of the signal.
+    whole_V : Tensor (V,)
+        With c itself: the variance of the noise.
+    """
+
+    fine_V: torch.Tensor
+    middle_V: torch.Tensor
+    whole_V: torch.Tensor
+
+    @classmethod
+    def measured(cls, signal_NV: torch.Tensor, plan: FitPlan, space: Neighbourhood) -> BandNoise:
+        """Read the noise off the residuals of a fit, place by place.
+
+        Smooth residuals (an order too many, motion) are no noise of the fine band and do not
+        count: the filters take them out before anything is squared.
+
+        Parameters
+        ----------
+        signal_NV : Tensor (N, V)
+            In scanner units.
+        plan : FitPlan
+        space : Neighbourhood
+
+        Raises
+        ------
+        ValueError
+            If the fit leaves no residuals.
+        """
+        if plan.residual_dof < LEAST_DOF:
+            raise ValueError(
+                f"{plan.n_directions} directions leave no residuals of order {plan.order}"
+            )
+        count = min(COMPARED, plan.n_directions)
+        rows = np.linspace(0, plan.n_directions - 1, count).round().astype(int)
+        rows_RN = torch.as_tensor(
+            plan.residual_NN[rows], dtype=signal_NV.dtype, device=signal_NV.device
+        )
+        fine_V = middle_V = whole_V = signal_NV.new_zeros(signal_NV.shape[1])
+        for row_N in rows_RN:
+            residual_V = row_N @ signal_NV
+            once_V, thrice_V = _averages(residual_V, space)
+            fine_V = fine_V + residual_V * (residual_V - once_V)
+            middle_V = middle_V + residual_V * (once_V - thrice_V)
+            whole_V = whole_V + residual_V.square()
+        power = float(rows_RN.square().sum())
+        sums = (fine_V, middle_V, whole_V)
+        return cls(*(space.smooth(v / power, NOISE_PASSES).clamp_min(0) for v in sums))
+
+    @classmethod
+    def expected(
+        cls, sigma_V: torch.Tensor, correlation: Sequence[float], space: Neighbourhood
+    ) -> BandNoise:
+        """Noise of known size and correlation between next neighbours along each axis.
+
+        Neighbours further apart are taken to be correlated as a power of it.
+
+        Parameters
+        ----------
+        sigma_V : Tensor (V,)
+            Standard deviation of the noise in units of the signal.
+        correlation : sequence of three floats
+            See :func:`dmri7t.signal.coherence.residual_correlation`.
+        space : Neighbourhood
+
+        Examples
+        --------
+        Where the brain is all around, white noise is in the fine band but for one eighth:
+
+        >>> grid = Grid((15, 15, 15), np.diag([2.0, 2.0, 2.0, 1.0]))
+        >>> space = Neighbourhood(Brain(np.ones((15, 15, 15), bool), grid))
+        >>> noise = BandNoise.expected(torch.ones(15**3), (0, 0, 0), space)
+        >>> [round(float(space.place(v)[7, 7, 7]), 3) for v in (noise.fine_V, noise.middle_V)]
+        [0.875, 0.094]
+        """
+        own_V = [
+            _own_weight(space, correlation, passes).to(sigma_V) / space.reach(passes).to(sigma_V)
+            for passes in (1, 3)
+        ]
+        power_V = sigma_V.square()
+        return cls(power_V * (1 - own_V[0]), power_V * (own_V[0] - own_V[1]), power_V)
+
+
+def _own_weight(space: Neighbourhood, correlation: Sequence[float], passes: int) -> torch.Tensor:
+    """Sum over the kernel of weight times correlation with the centre, within the mask, (V,)."""
+    lines = []
+    for side, rho in zip(space.sides, correlation, strict=True):
+        line = np.array([1.0])
+        for _ in range(passes):
+            line = np.convolve(line, [side, 1 - 2 * side, side])
+        lines.append(line * float(rho) ** np.abs(np.arange(-passes, passes + 1)))
+    volume = space.inside.float()
+    for axis, line in zip((-3, -2, -1), lines, strict=True):
+        n = volume.shape[axis]
+        out = torch.zeros_like(volume)
+        for step, weight in zip(range(-passes, passes + 1), line, strict=True):
+            width = n - abs(step)
+            if width > 0 and weight:
+                out.narrow(axis, max(0, -step), width).add_(
+                    volume.narrow(axis, max(0, step), width), alpha=float(weight)
+                )
+        volume = out
+    return space.pick(volume)
+
+
+def _averages(values_V: torch.Tensor, space: Neighbourhood) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mask voxels (..., V) smoothed once, and three times."""
+    once = space.spread(space.place(values_V))
+    thrice = space.spread(once, 2)
+    return space.pick(once) / space.reach(1), space.pick(thrice) / space.reach(3)
+
+
+def filter_b0(
+    b0_V: torch.Tensor, n_b0: int, noise: BandNoise, space: Neighbourhood
+) -> torch.Tensor:
+    """Take the fine band's noise out of a mean b0, as out of order 0.
+
+    Parameters
+    ----------
+    b0_V : Tensor (V,)
+        Mean of so many b0s.
+    n_b0 : int
+    noise : BandNoise
+        Of single volumes, as a shell's residuals show it.
+    space : Neighbourhood
+    """
+    smooth_V = space.smooth(b0_V)
+    energy_V = space.smooth((b0_V - smooth_V).square(), ENERGY_PASSES)
+    weight_V = noise.fine_V / (n_b0 * energy_V.clamp_min(torch.finfo(b0_V.dtype).tiny))
+    return torch.lerp(b0_V, smooth_V, weight_V.clamp(0, 1))
+
+
+def wiener_weights(
+    sh_CV: torch.Tensor, plan: FitPlan, noise: BandNoise, space: Neighbourhood
+) -> torch.Tensor:
+    """What part of each band is taken out of each order, from the noise alone.
+
+    Parameters
+    ----------
+    sh_CV : Tensor (C, V)
+        In units of the signal.
+    plan : FitPlan
+        That made them.
+    noise : BandNoise
+    space : Neighbourhood
+
+    Returns
+    -------
+    Tensor (L, 2, V)
+        For orders 0, 2, 4 as far as they were fitted: of the fine band and of the middle one,
+        between 0 and 1.
+    """
+    tiny = torch.finfo(sh_CV.dtype).tiny
+    weights = []
+    for index, part_MV in enumerate(_orders(sh_CV)[: TWO_BANDS // 2 + 1]):
+        fine_noise_V = noise.fine_V * float(plan.noise_L[index])
+        middle_noise_V = noise.middle_V * float(plan.noise_L[index])
+        products_3V = sh_CV.new_zeros(3, sh_CV.shape[1])
+        for row_V in part_MV:
+            once_V, thrice_V = _averages(row_V, space)
+            fine_V, middle_V = row_V - once_V, once_V - thrice_V
+            products_3V += torch.stack([fine_V * fine_V, fine_V * middle_V, middle_V * middle_V])
+        fine_V, both_V, middle_V = space.smooth(products_3V, ENERGY_PASSES)
+        second_V = torch.zeros_like(fine_V)
+        if 2 * index >= TWO_BANDS:
+            # both at once: the bands are not orthogonal
+            second_V = (middle_noise_V * fine_V - fine_noise_V * both_V) / (
+                fine_V * middle_V - both_V.square()
+            ).clamp_min(tiny)
+            second_V = second_V.clamp(0, 1)
+        first_V = (fine_noise_V - both_V * second_V) / fine_V.clamp_min(tiny)
+        weights.append(torch.stack([first_V.clamp(0, 1), second_V]))
+    return torch.stack(weights)
+
+
+def apply_filter(
+    sh_CV: torch.Tensor, weights_L2V: torch.Tensor, space: Neighbourhood
+) -> torch.Tensor:
+    """Take parts of the bands out of every order; higher orders take the last one's weights.
+
+    Parameters
+    ----------
+    sh_CV : Tensor (C, V)
+    weights_L2V : Tensor (L, 2, V)
+    space : Neighbourhood
+
+    Returns
+    -------
+    Tensor (C, V)
+    """
+    out_CV = torch.empty_like(sh_CV)
+    row = 0
+    for index, part_MV in enumerate(_orders(sh_CV)):
+        first_V, second_V = weights_L2V[min(index, len(weights_L2V) - 1)]
+        # c - u1 (c - once) - u2 (once - thrice), each voxel's value read once
+        for row_V in part_MV:
+            once_V, thrice_V = _averages(row_V, space)
+            out_CV[row] = torch.lerp(row_V, once_V, first_V) - second_V * (once_V - thrice_V)
+            row += 1
+    return out_CV
+
+
+@attrs.frozen(eq=False)
+class Filtered:
+    """A shell's coefficients without the noise that neighbours and residuals tell of.
+
+    Parameters
+    ----------
+    sh_CV : Tensor (C, V)
+        Of S / S0.
+    unknown_LV : Tensor (L, V)
+        Energy of order 0, 2, 4 that stays unknown, as far as they were fitted: the expected
+        squared error of the coefficients (Stein's unbiased estimate of the risk), so that
+        RISH of the true coefficients is expected to be that of ``sh_CV`` plus this.
+    """
+
+    sh_CV: torch.Tensor
+    unknown_LV: torch.Tensor
+
+
+def filter_shell(measured: ShellSignal, shell: Shell) -> Filtered:
+    """Filter the coefficients of one shell by the training-free weights.
+
+    A fit that leaves no residuals does not tell its noise: its coefficients stay as they are.
+
+    Parameters
+    ----------
+    measured : ShellSignal
+    shell : Shell
+        Made of it.
+    """
+    plan, sh_CV = shell.plan, shell.sh_CV
+    if plan.residual_dof < LEAST_DOF:
+        return Filtered(sh_CV, torch.zeros_like(shell.noise_3V[: shell.n_orders]))
+    space = Neighbourhood(measured.brain, sh_CV.device)
+    divisor_V = floor_b0(measured.b0_V)
+    noise = BandNoise.measured(measured.signal_NV, plan, space)
+    signal_CV = sh_CV * divisor_V
+    weights_L2V = wiener_weights(signal_CV, plan, noise, space)
+    filtered_CV = apply_filter(signal_CV, weights_L2V, space)
+    removed_LV = _energy(signal_CV - filtered_CV)[: len(weights_L2V)]
+    noise_L1 = torch.as_tensor(plan.noise_L[: len(weights_L2V)]).to(signal_CV)[:, None]
+    covered_LV = weights_L2V[:, 0] * noise.fine_V + weights_L2V[:, 1] * noise.middle_V
+    # E|c - u d - t|^2 = E|n|^2 - 2 u E<n, d> + u^2 E|d|^2
+    risk_LV = noise_L1 * (noise.whole_V - 2 * covered_LV)
+    risk_LV = (risk_LV + space.smooth(removed_LV, ENERGY_PASSES)).clamp_min(0)
+    return Filtered(filtered_CV / divisor_V, risk_LV / divisor_V.square())
+
+
+def _energy(sh_CV: torch.Tensor) -> torch.Tensor:
+    """Sum of squares of each order, (L, V)."""
+    return torch.stack([part_MV.square().sum(0) for part_MV in _orders(sh_CV)])
+
+
+def _orders(sh_CV: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    order = order_of(sh_CV.shape[0])
+    return sh_CV.split([2 * n + 1 for n in range(0, order + 1, 2)])

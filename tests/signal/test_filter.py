@@ -1,0 +1,176 @@
+"""The steerable filter: rotation, no noise, white noise by theory, the rim, thick slices."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from conftest import fibonacci_directions
+
+from dmri7t.signal.filter import (
+    BandNoise,
+    Neighbourhood,
+    apply_filter,
+    side_weights,
+    wiener_weights,
+)
+from dmri7t.signal.grids import Grid
+from dmri7t.signal.harmonics import fit, plan_fit, synthesize
+from dmri7t.signal.rish import rish
+from dmri7t.signal.shell import Brain
+
+SHAPE = (14, 15, 16)
+MASK = np.ones(SHAPE, bool)
+BALL = ((np.indices(SHAPE) - 7) ** 2).sum(0) < 40
+DIRECTIONS = fibonacci_directions(40)
+PLAN = plan_fit(DIRECTIONS, order=4)
+
+
+def space_of(mask: np.ndarray, voxel_sizes: tuple[float, float, float]) -> Neighbourhood:
+    return Neighbourhood(Brain(mask, Grid(mask.shape, np.diag([*voxel_sizes, 1.0]))))
+
+
+def fibres(directions_N3: np.ndarray, turn: np.ndarray | None = None) -> torch.Tensor:
+    """Signals (N, V) of fibres that turn slowly over a block, the object turned by a matrix."""
+    x, y, z = np.indices(SHAPE).reshape(3, -1) / 12
+    axis_3V = np.stack([np.cos(2 * x + y), np.sin(2 * x + y), 0.5 * np.cos(2 * z)])
+    axis_3V = (np.eye(3) if turn is None else turn) @ (axis_3V / np.linalg.norm(axis_3V, axis=0))
+    return torch.from_numpy(np.exp(-0.3 - 1.4 * (directions_N3 @ axis_3V) ** 2)).float()
+
+
+def filtered(signal_NV, plan, space, noise=None):
+    sh_CV = fit(signal_NV, plan)
+    noise = BandNoise.measured(signal_NV, plan, space) if noise is None else noise
+    return apply_filter(sh_CV, wiener_weights(sh_CV, plan, noise, space), space)
+
+
+def noisy(signal_NV: torch.Tensor, sigma: float, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return signal_NV + sigma * torch.randn(signal_NV.shape, generator=generator)
+
+
+def test_turning_head_and_gradients_turns_the_result():
+    turn, _ = np.linalg.qr(np.random.default_rng(2).normal(size=(3, 3)))
+    turn *= np.sign(np.linalg.det(turn))
+    space = space_of(MASK, (2, 2, 2))
+    noise_NV = noisy(torch.zeros(40, MASK.size), 0.05)
+    made = filtered(fibres(DIRECTIONS) + noise_NV, PLAN, space)
+    table = DIRECTIONS @ turn.T
+    turned = filtered(fibres(table, turn) + noise_NV, plan_fit(table, order=4), space)
+    # what each says along the same directions of its own object
+    seen = fibonacci_directions(25)
+    torch.testing.assert_close(
+        synthesize(made, seen), synthesize(turned, seen @ turn.T), rtol=1e-4, atol=1e-4
+    )
+    torch.testing.assert_close(rish(made), rish(turned), rtol=1e-3, atol=1e-5)
+
+
+def test_without_noise_sharp_detail_stays():
+    rng = np.random.default_rng(0)
+    sh_CV = torch.from_numpy(rng.normal(size=(15, MASK.size))).float()
+    signal_NV = synthesize(sh_CV, DIRECTIONS)
+    made = filtered(signal_NV, PLAN, space_of(MASK, (2, 2, 2)))
+    torch.testing.assert_close(made, sh_CV, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("order", [0, 2])
+def test_white_noise_alone_is_left_as_smoothing_once_leaves_it(order):
+    space = space_of(MASK, (2, 2, 2))
+    signal_NV = noisy(torch.zeros(40, MASK.size), 1.0)
+    made, raw = filtered(signal_NV, PLAN, space), fit(signal_NV, PLAN)
+    inner = space.place(rish(made)[order // 2])[4:-4, 4:-4, 4:-4].mean()
+    before = space.place(rish(raw)[order // 2])[4:-4, 4:-4, 4:-4].mean()
+    # (1, 2, 1) / 4 along three axes keeps (6 / 16)^3 of white noise; weights are estimated
+    kept = (6 / 16) ** 3
+    assert kept < float(inner / before) < 2.2 * kept
+
+
+def test_order_four_of_noise_alone_is_smoothed_further():
+    space = space_of(MASK, (2, 2, 2))
+    signal_NV = noisy(torch.zeros(40, MASK.size), 1.0)
+    made, raw = rish(filtered(signal_NV, PLAN, space)), rish(fit(signal_NV, PLAN))
+    ratio_3 = [float(made[i].mean() / raw[i].mean()) for i in range(3)]
+    assert ratio_3[2] < 0.6 * ratio_3[1]
+
+
+def test_noise_is_measured_where_it_is():
+    """Twice the noise on one side, under a signal whose detail is no noise."""
+    space = space_of(MASK, (2, 2, 2))
+    sigma_V = torch.where(torch.from_numpy(np.indices(SHAPE)[0].ravel() < 7), 0.02, 0.04)
+    signal_NV = fibres(DIRECTIONS) + sigma_V * noisy(torch.zeros(40, MASK.size), 1.0)
+    measured = BandNoise.measured(signal_NV, PLAN, space)
+    wanted = BandNoise.expected(sigma_V, (0, 0, 0), space)
+    ratio = space.place(measured.fine_V / wanted.fine_V)
+    assert float(ratio[:3].mean()) == pytest.approx(1, abs=0.15)
+    assert float(ratio[-3:].mean()) == pytest.approx(1, abs=0.15)
+
+
+@pytest.mark.parametrize("mask", [MASK, BALL], ids=["block", "ball"])
+def test_correlated_noise_by_theory_and_by_residuals(mask):
+    """Noise that neighbours share is less of the fine band: both ways say the same, rim too."""
+    space = space_of(mask, (2, 2, 2))
+    white = torch.randn(60, 18, 15, 16, generator=torch.Generator().manual_seed(1))
+    rho = 0.6
+    lines = [white[:, 0]]
+    for x in range(1, 18):
+        lines.append(rho * lines[-1] + (1 - rho**2) ** 0.5 * white[:, x])
+    noise_NV = torch.stack(lines, 1)[:, 4:, :, :][..., torch.as_tensor(mask)]
+    plan = plan_fit(fibonacci_directions(60), order=4)
+    measured = BandNoise.measured(noise_NV, plan, space)
+    wanted = BandNoise.expected(torch.ones(int(mask.sum())), (rho, 0, 0), space)
+    for name in ("fine_V", "middle_V"):
+        one, other = getattr(measured, name).mean(), getattr(wanted, name).mean()
+        assert float(one / other) == pytest.approx(1, abs=0.1)
+
+
+def test_the_estimate_is_nearer_to_the_truth_for_any_noise():
+    space = space_of(BALL, (2, 2, 2))
+    truth = fit(fibres(DIRECTIONS)[:, BALL.ravel()], PLAN)
+    clean_NV = synthesize(truth, DIRECTIONS)
+    before, after = [], []
+    for sigma in (0.001, 0.01, 0.05, 0.2):
+        signal_NV = noisy(clean_NV, sigma)
+        before.append(float((fit(signal_NV, PLAN) - truth).square().sum()))
+        after.append(float((filtered(signal_NV, PLAN, space) - truth).square().sum()))
+    ratios = np.array(after) / before
+    assert (ratios < 1.02).all() and ratios[-1] < 0.15
+    assert (np.diff(ratios) < 0).all()
+
+
+def test_a_uniform_image_stays_up_to_the_rim():
+    space = space_of(BALL, (2, 2, 2))
+    values_V = torch.full((int(BALL.sum()),), 3.0)
+    for passes in (1, 3):
+        torch.testing.assert_close(space.smooth(values_V, passes), values_V)
+
+
+def test_thick_slices_are_smoothed_less_across():
+    assert side_weights((1.5, 1.5, 1.5)) == (0.25, 0.25, 0.25)
+    point = torch.zeros(SHAPE)
+    point[7, 7, 7] = 1
+    made = space_of(MASK, (2, 2, 6)).spread(point)
+    offsets = np.arange(SHAPE[2]) - 7
+    variance_z = float((made.sum((0, 1)) * torch.from_numpy(offsets**2)).sum()) * 6**2
+    variance_x = float((made.sum((1, 2)) * torch.from_numpy((np.arange(14) - 7) ** 2)).sum()) * 2**2
+    assert variance_z == pytest.approx(variance_x, rel=1e-5)
+
+
+def test_orders_above_four_take_its_weights():
+    plan = plan_fit(fibonacci_directions(90), order=8)
+    space = space_of(MASK, (2, 2, 2))
+    signal_NV = noisy(torch.zeros(90, MASK.size), 1.0)
+    sh_CV = fit(signal_NV, plan)
+    weights = wiener_weights(sh_CV, plan, BandNoise.measured(signal_NV, plan, space), space)
+    assert weights.shape == (3, 2, MASK.size)
+    made = apply_filter(sh_CV, weights, space)
+    alone = apply_filter(sh_CV[:15], weights, space)
+    torch.testing.assert_close(made[:15], alone)
+    assert (rish(made)[3:].mean(1) < 0.1 * rish(sh_CV)[3:].mean(1)).all()
+
+
+def test_a_fit_without_residuals_says_nothing_of_the_noise():
+    directions = fibonacci_directions(6)
+    plan = plan_fit(directions, order=2, laplace_beltrami=0.0)
+    space = space_of(MASK, (2, 2, 2))
+    with pytest.raises(ValueError, match="no residuals"):
+        BandNoise.measured(torch.ones(6, MASK.size), plan, space)
