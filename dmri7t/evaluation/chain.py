@@ -8,11 +8,13 @@ import torch
 
 from dmri7t.models.results import Generated
 from dmri7t.models.translator import Translator, Upsampling
+from dmri7t.signal.clean import denoise
 from dmri7t.signal.consistency import LowPass, hold
+from dmri7t.signal.filter import filter_shell
 from dmri7t.signal.harmonics import synthesize
 from dmri7t.signal.regrid import Regrid
 from dmri7t.signal.represent import floor_b0
-from dmri7t.signal.rish import harmonize, rish, scale_factors
+from dmri7t.signal.rish import harmonize, model_rows, rish, scale_factors
 from dmri7t.signal.shell import Brain, Shell, ShellSignal
 from dmri7t.signal.tensor import fit_tensor, fractional_anisotropy
 
@@ -95,6 +97,34 @@ class Sampling:
     steps: int | None = None
     samples: int | None = None
     seed: int = 0
+
+
+def denoise_and_interpolate(scan: ShellScan) -> Estimate:
+    """Do what laboratories do: MP-PCA over b0 and shell, then interpolation.
+
+    Raises
+    ------
+    InputError
+        If the image is smaller than a patch of MP-PCA.
+    """
+    measured_NV = torch.cat([scan.b0_V[None], scan.signal_NV])
+    volumes = scan.brain.place(measured_NV).numpy()
+    clean, _ = denoise(lambda row: volumes[row], len(volumes), scan.brain.mask)
+    clean_NV = torch.stack([torch.from_numpy(clean(row)) for row in range(len(volumes))])
+    clean_NV = scan.brain.pick(clean_NV)
+    denoised = attrs.evolve(scan, b0_V=clean_NV[0], signal_NV=clean_NV[1:])
+    return interpolate_shell(denoised, denoised.represent())
+
+
+def filter_and_interpolate(scan: ShellScan, shell: Shell) -> Estimate:
+    """Filter the coefficients by what neighbours and residuals tell, then interpolate.
+
+    RISH is that of the filtered coefficients and what it lacks of each order.
+    """
+    filtered, regrid = filter_shell(scan, shell), scan.regrid()
+    sh_CV = regrid(filtered.sh_CV)
+    missing_3V = model_rows(regrid(filtered.missing_LV))
+    return Estimate((model_rows(rish(sh_CV)) + missing_3V).clamp_min(0), sh_CV)
 
 
 def translate_shell(

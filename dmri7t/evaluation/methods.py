@@ -18,6 +18,8 @@ from dmri7t.evaluation.chain import (
     Estimate,
     Sampling,
     ShellScan,
+    denoise_and_interpolate,
+    filter_and_interpolate,
     hold_shell,
     interpolate_shell,
     regress_shell,
@@ -129,6 +131,17 @@ def plain_methods(factor_3: torch.Tensor) -> list[Method]:
             lambda scan, shell, seed: interpolate_shell(scan, shell),
             "cubic B-splines of the 3T scan's RISH, with the gain of its fit corrected and its "
             "noise debiased",
+        ),
+        Method(
+            "mppca",
+            lambda scan, shell, seed: denoise_and_interpolate(scan),
+            "what laboratories do: MP-PCA of b0 and shell, then interpolation",
+        ),
+        Method(
+            "filter",
+            lambda scan, shell, seed: filter_and_interpolate(scan, shell),
+            "no training: the coefficients filtered as noise and neighbours tell "
+            "(:mod:`dmri7t.signal.filter`), then interpolated",
         ),
         Method(
             "linear",

@@ -31,7 +31,6 @@ import attrs
 import numpy as np
 import torch
 
-from dmri7t.signal.grids import Grid
 from dmri7t.signal.harmonics import FitPlan, order_of
 from dmri7t.signal.represent import floor_b0
 from dmri7t.signal.shell import Brain, Shell, ShellSignal
@@ -212,6 +211,7 @@ class BandNoise:
         --------
         Where the brain is all around, white noise is in the fine band but for one eighth:
 
+        >>> from dmri7t.signal.grids import Grid
         >>> grid = Grid((15, 15, 15), np.diag([2.0, 2.0, 2.0, 1.0]))
         >>> space = Neighbourhood(Brain(np.ones((15, 15, 15), bool), grid))
         >>> noise = BandNoise.expected(torch.ones(15**3), (0, 0, 0), space)
@@ -353,14 +353,18 @@ class Filtered:
     ----------
     sh_CV : Tensor (C, V)
         Of S / S0.
-    unknown_LV : Tensor (L, V)
-        Energy of order 0, 2, 4 that stays unknown, as far as they were fitted: the expected
-        squared error of the coefficients (Stein's unbiased estimate of the risk), so that
-        RISH of the true coefficients is expected to be that of ``sh_CV`` plus this.
+    error_LV : Tensor (L, V)
+        Expected squared error of order 0, 2, 4, as far as they were fitted: Stein's unbiased
+        estimate of the risk.
+    missing_LV : Tensor (L, V)
+        What RISH of ``sh_CV`` lacks of that of the true coefficients, on the average of a
+        voxel's surroundings: an estimate of least error is smoother than the truth, and its
+        square too small.
     """
 
     sh_CV: torch.Tensor
-    unknown_LV: torch.Tensor
+    error_LV: torch.Tensor
+    missing_LV: torch.Tensor
 
 
 def filter_shell(measured: ShellSignal, shell: Shell) -> Filtered:
@@ -376,7 +380,8 @@ def filter_shell(measured: ShellSignal, shell: Shell) -> Filtered:
     """
     plan, sh_CV = shell.plan, shell.sh_CV
     if plan.residual_dof < LEAST_DOF:
-        return Filtered(sh_CV, torch.zeros_like(shell.noise_3V[: shell.n_orders]))
+        error_LV = shell.noise_3V[: shell.n_orders]
+        return Filtered(sh_CV, error_LV, -error_LV)
     space = Neighbourhood(measured.brain, sh_CV.device)
     divisor_V = floor_b0(measured.b0_V)
     noise = BandNoise.measured(measured.signal_NV, plan, space)
@@ -387,9 +392,12 @@ def filter_shell(measured: ShellSignal, shell: Shell) -> Filtered:
     noise_L1 = torch.as_tensor(plan.noise_L[: len(weights_L2V)]).to(signal_CV)[:, None]
     covered_LV = weights_L2V[:, 0] * noise.fine_V + weights_L2V[:, 1] * noise.middle_V
     # E|c - u d - t|^2 = E|n|^2 - 2 u E<n, d> + u^2 E|d|^2
-    risk_LV = noise_L1 * (noise.whole_V - 2 * covered_LV)
-    risk_LV = (risk_LV + space.smooth(removed_LV, ENERGY_PASSES)).clamp_min(0)
-    return Filtered(filtered_CV / divisor_V, risk_LV / divisor_V.square())
+    error_LV = noise_L1 * (noise.whole_V - 2 * covered_LV)
+    error_LV = (error_LV + space.smooth(removed_LV, ENERGY_PASSES)).clamp_min(0)
+    debiased_LV = (_energy(signal_CV) - _energy(filtered_CV))[: len(weights_L2V)]
+    missing_LV = space.smooth(debiased_LV - noise_L1 * noise.whole_V, ENERGY_PASSES)
+    power_V = divisor_V.square()
+    return Filtered(filtered_CV / divisor_V, error_LV / power_V, missing_LV / power_V)
 
 
 def _energy(sh_CV: torch.Tensor) -> torch.Tensor:

@@ -47,7 +47,7 @@ def direct(request) -> tuple[str, Translator]:
 def test_rows_of_the_defaults_form(residual):
     names = [method.name for method in all_methods([residual], torch.ones(3))]
     own = ["tiny", "tiny, B-spline", "tiny, regression alone", "tiny, held"]
-    assert names == ["interpolation", "linear", *own]
+    assert names == ["interpolation", "mppca", "filter", "linear", *own]
 
 
 def test_rows_of_the_papers_form(direct):

@@ -77,7 +77,7 @@ def test_recipes_are_trained_for_every_fold_and_tested_on_others(pairs, tmp_path
     main([*command.split(), "--participants", str(families)])
     subjects = pd.read_csv(out / "subjects.tsv", sep="\t", dtype={"subject": str})
     assert sorted(subjects["subject"].unique()) == sorted(labels)
-    assert set(subjects["method"]) == {"interpolation", "linear", "little"}
+    assert set(subjects["method"]) == {"interpolation", "mppca", "filter", "linear", "little"}
     splits = json.loads((out / "splits.json").read_text())["folds"]
     for number, split in enumerate(splits, start=1):
         model = check_bundle(out / "models" / f"fold-{number}" / "little")

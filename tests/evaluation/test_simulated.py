@@ -68,11 +68,11 @@ def test_command_writes_tables_and_records_them(tiny_model, tmp_path, capsys):
     rows = (out / "table.tsv").read_text().splitlines()
     assert rows[0].split("\t")[:6] == ["method", "map", "metric", "mean", "sd", "n"]
     forms = ("tiny", "tiny, B-spline", "tiny, regression alone", "tiny, held")
-    for method in ("interpolation", "linear", *forms):
+    for method in ("interpolation", "mppca", "filter", "linear", *forms):
         assert any(row.startswith(f"{method}\tR4\tNMSE") for row in rows), method
     assert "| tiny |" in capsys.readouterr().out
     subjects = pd.read_csv(out / "subjects.tsv", sep="\t")
-    assert len(subjects) == 2 * 6 and subjects["subject"].nunique() == 2
+    assert len(subjects) == 2 * 8 and subjects["subject"].nunique() == 2
     assert (out / "picture.png").stat().st_size > 20_000
     config = check_bundle(model)
     assert np.isfinite(config.metrics.nmse["tiny"]["FA"].mean)

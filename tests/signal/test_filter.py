@@ -11,13 +11,14 @@ from dmri7t.signal.filter import (
     BandNoise,
     Neighbourhood,
     apply_filter,
+    filter_shell,
     side_weights,
     wiener_weights,
 )
 from dmri7t.signal.grids import Grid
 from dmri7t.signal.harmonics import fit, plan_fit, synthesize
 from dmri7t.signal.rish import rish
-from dmri7t.signal.shell import Brain
+from dmri7t.signal.shell import Brain, Shell, ShellSignal
 
 SHAPE = (14, 15, 16)
 MASK = np.ones(SHAPE, bool)
@@ -174,3 +175,34 @@ def test_a_fit_without_residuals_says_nothing_of_the_noise():
     space = space_of(MASK, (2, 2, 2))
     with pytest.raises(ValueError, match="no residuals"):
         BandNoise.measured(torch.ones(6, MASK.size), plan, space)
+
+
+def test_the_estimate_says_its_error_and_what_its_rish_lacks():
+    brain = Brain(BALL, Grid(SHAPE, np.diag([2.0, 2.0, 2.0, 1.0])))
+    truth_CV = fit(fibres(DIRECTIONS)[:, BALL.ravel()], PLAN)
+    b0_V = torch.full((brain.n_voxels,), 500.0)
+    signal_NV = 500 * noisy(synthesize(truth_CV, DIRECTIONS), 0.05)
+    measured = ShellSignal(signal_NV, b0_V, DIRECTIONS, 1000.0, 4, brain)
+    shell = Shell.from_signal(measured, order=4)
+    made = filter_shell(measured, shell)
+    inner = torch.from_numpy(((np.indices(SHAPE) - 7) ** 2).sum(0)[BALL] < 20)
+    expected_L = rish(truth_CV)[:, inner].mean(1)
+    squared_L = rish(made.sh_CV)[:, inner].mean(1)
+    with_missing_L = squared_L + made.missing_LV[:, inner].mean(1)
+    # the square alone is too small, and most of all in order 4
+    assert float(squared_L[2] / expected_L[2]) < 0.9
+    for row, tolerance in ((0, 0.01), (1, 0.02), (2, 0.08)):
+        assert float(with_missing_L[row] / expected_L[row]) == pytest.approx(1, abs=tolerance)
+    error_L = rish(made.sh_CV - truth_CV)[:, inner].mean(1)
+    expected_error_L = made.error_LV[:, inner].mean(1)
+    assert float(expected_error_L[1] / error_L[1]) == pytest.approx(1, abs=0.25)
+
+
+def test_a_shell_that_does_not_tell_its_noise_stays_as_it_is():
+    brain = Brain(MASK, Grid(SHAPE, np.diag([2.0, 2.0, 2.0, 1.0])))
+    directions = fibonacci_directions(6)
+    signal_NV = 500 * noisy(fibres(directions), 0.05)
+    b0_V = torch.full((brain.n_voxels,), 500.0)
+    measured = ShellSignal(signal_NV, b0_V, directions, 1000.0, 1, brain)
+    shell = Shell.from_signal(measured, laplace_beltrami=0.0)
+    torch.testing.assert_close(filter_shell(measured, shell).sh_CV, shell.sh_CV)
