@@ -6,8 +6,6 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import attrs
-
 from dmri7t.errors import InputError
 
 if TYPE_CHECKING:
@@ -111,5 +109,4 @@ def _own_data(args: argparse.Namespace, recipe: Recipe, team: Team) -> TrainingD
     assert data.split is not None, "pairs without a split"
     pool = _pool(args, "unpaired")
     paths, labels = load_unpaired(args.unpaired, pool, cutting, data.split, families, team)
-    split = attrs.evolve(data.split, unpaired=tuple(labels))
-    return attrs.evolve(data, unpaired=paths, split=split)
+    return data.with_unpaired(paths, labels)

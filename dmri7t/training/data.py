@@ -94,6 +94,12 @@ class TrainingData:
         learned = {*self.split.training, *self.split.validation, *self.split.unpaired}
         return tuple(sorted(learned))
 
+    def with_unpaired(self, paths: Sequence[Path], subjects: Sequence[str]) -> TrainingData:
+        """The same pairs, and 3T examples of further subjects."""
+        split = self.split or SplitRecord(training=(), validation=())
+        split = attrs.evolve(split, unpaired=tuple(subjects))
+        return attrs.evolve(self, unpaired=paths, split=split)
+
     def identity(self) -> dict[str, Any]:
         """What tells this data from others, as plain values."""
         return {
