@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 import os
 import socket
 import time
@@ -13,6 +14,15 @@ from tempfile import TemporaryDirectory
 
 PART = ".part-"
 """How the name of a file begins that is being written."""
+
+NAME_LENGTH = 255
+"""Longest name of a file in bytes; so it is on all file systems that are in use."""
+
+TAIL_LENGTH = 150
+"""Room in the name of a part for that of the file, beside host and process."""
+
+SHORT_TAIL = 60
+"""Bytes of a longer name that are kept."""
 
 STALE_SECONDS = 3600
 """A part that nobody has written to for so long belongs to a process that was killed."""
@@ -60,11 +70,11 @@ def whole_file(path: Path | str) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    for part in path.parent.glob(f"{PART}*-{glob.escape(path.name)}"):
-        if _is_stale(part, path.name):
+    tail = _tail(path.name)
+    for part in path.parent.glob(f"{PART}*-{glob.escape(tail)}"):
+        if _is_stale(part, tail):
             part.unlink(missing_ok=True)
-    # the ending stays, for writers that choose a format by it
-    part = path.with_name(f"{PART}{socket.gethostname()}.{os.getpid()}-{path.name}")
+    part = path.with_name(f"{PART}{socket.gethostname()}.{os.getpid()}-{tail}")
     try:
         yield part
         _to_disk(part)
@@ -87,8 +97,10 @@ def write_whole(path: Path | str, content: str | bytes) -> None:
     OSError
         If the file cannot be written.
     """
+    # names of files may hold bytes that are no UTF-8
+    encoded = content.encode(errors="backslashreplace") if isinstance(content, str) else content
     with whole_file(path) as part:
-        part.write_bytes(content.encode() if isinstance(content, str) else content)
+        part.write_bytes(encoded)
 
 
 def is_part(path: Path | str) -> bool:
@@ -110,6 +122,18 @@ def scratch_folder(parent: Path | str | None = None) -> Iterator[Path]:
     """
     with TemporaryDirectory(dir=parent, prefix="scratch-") as folder:
         yield Path(folder)
+
+
+def _tail(name: str) -> str:
+    """Name that a part has after its process: that of the file, shortened where it is long.
+
+    The ending stays, for writers that choose a format by it.
+    """
+    encoded = os.fsencode(name)
+    if len(encoded) <= TAIL_LENGTH:
+        return name
+    digest = hashlib.sha256(encoded).hexdigest()[:12]
+    return f"{digest}{encoded[-SHORT_TAIL:].decode(errors='ignore')}"
 
 
 def _to_disk(path: Path) -> None:

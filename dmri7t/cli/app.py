@@ -14,15 +14,17 @@ import attrs
 
 from dmri7t import __version__
 from dmri7t.cli.config import apply_config, config_file_of
-from dmri7t.cli.lifecycle import announce_need, clean_after, write_usage
-from dmri7t.cli.messages import complain, say
+from dmri7t.cli.lifecycle import announce_need, check_names, clean_after, write_usage
+from dmri7t.cli.messages import complain, flush, say
 from dmri7t.cli.parser import build_parser
 from dmri7t.cli.reports import ON_CLUSTER, PRELOAD, redraw, report_redrawn, write_methods
 from dmri7t.cli.resources import Allocation, choose_plugin, choose_resources
 from dmri7t.cli.scans import choose_participants, usable_scans, wait_for_validator
+from dmri7t.cli.surroundings import check_paths, settle
 from dmri7t.errors import Dmri7tError, InputError, Terminated
 from dmri7t.execution.limits import Resources
 from dmri7t.execution.plugin_file import LocalSettings
+from dmri7t.execution.reasons import reason_of
 from dmri7t.execution.status import RunStatus
 from dmri7t.execution.stop import stop_on_signals
 from dmri7t.execution.workers import warm_up
@@ -109,7 +111,9 @@ def make_settings(args: argparse.Namespace, device: str) -> tuple[Settings, Mode
     return model_settings(**{name: asked[name] for name in names} | {"device": device})
 
 
-def plan_all(scans: list[Scan], settings: Settings, status: RunStatus) -> list[ScanPlan]:
+def plan_all(
+    scans: list[Scan], settings: Settings, out_dir: Path, status: RunStatus
+) -> list[ScanPlan]:
     """Plan every scan and print its shells; note those that cannot be planned."""
     from niflow.dmri7t import plan_scan
 
@@ -117,8 +121,10 @@ def plan_all(scans: list[Scan], settings: Settings, status: RunStatus) -> list[S
     for scan in scans:
         try:
             plan = plan_scan(scan, settings)
-        except Dmri7tError as error:
-            status.fail_before(scan.entities["sub"], str(error))
+            check_names(plan, out_dir)
+        except Exception as error:
+            # whatever it is, it is this participant's
+            status.crash_before(scan.entities["sub"], error)
             continue
         plans.append(plan)
         shells = [f"{s.name} ({plan.directions[s.name]} directions)" for s in plan.translated]
@@ -138,6 +144,9 @@ def run(args: argparse.Namespace) -> int:
     Dmri7tError
         For bad usage or input that concerns the whole run.
     """
+    beside = [path for _, path in args.derivatives]
+    options = (args.plugin_file, args.bids_filter_file, args.bids_database_dir)
+    check_paths([args.bids_dir, args.out_dir, args.work_dir, *beside, *options])
     check_folders(args)
     strict = not args.skip_bids_validation
     plugin = choose_plugin(args)
@@ -165,9 +174,9 @@ def run(args: argparse.Namespace) -> int:
         f"dmri7t {__version__}, model {settings.model_name} {settings.model_version} "
         f"({settings.model_sha256[:12]}), device {settings.device}"
     )
-    status = RunStatus()
+    status = RunStatus(echo=say)
     scans = usable_scans(args, source, labels, validation, status)
-    plans = plan_all(scans, settings, status)
+    plans = plan_all(scans, settings, args.out_dir.resolve(), status)
     for label, participant in sorted(status.participants.items()):
         for failure in participant.failures:
             complain(f"sub-{label}: {failure.reason}")
@@ -182,7 +191,10 @@ def run(args: argparse.Namespace) -> int:
 
 def carry_out(job: Job, status: RunStatus) -> int:
     """Do what was asked for with the scans that were planned; return the exit code."""
-    workflow = build(job, status)
+    job, workflow = build(job, status)
+    if workflow is None:
+        status.write(job.out_dir / "logs")
+        return 2
     if job.args.boilerplate_only:
         for path in write_methods(workflow, job.out_dir / "logs"):
             say(f"wrote: {path}")
@@ -200,8 +212,31 @@ def carry_out(job: Job, status: RunStatus) -> int:
     return status.exit_code
 
 
-def build(job: Job, status: RunStatus) -> Workflow:
-    """Build the graph."""
+def build(job: Job, status: RunStatus) -> tuple[Job, Workflow | None]:
+    """Build the graph, without the participants whose graphs cannot be built."""
+    try:
+        return job, _build(job, status)
+    except Exception as error:
+        buildable = [plan for plan in job.plans if _can_be_built(job, plan, status)]
+        left = attrs.evolve(job, plans=buildable)
+        if len(buildable) == len(job.plans):
+            raise error
+        return left, _build(left, status) if buildable else None
+
+
+def _can_be_built(job: Job, plan: ScanPlan, status: RunStatus) -> bool:
+    """Whether a scan's graph can be built by itself; if not, its participant has failed."""
+    try:
+        _build(attrs.evolve(job, plans=[plan]), status)
+    except Exception as error:
+        label = plan.scan.entities["sub"]
+        status.crash_before(label, error)
+        complain(f"sub-{label}: {status.participants[label].failures[-1].reason}")
+        return False
+    return True
+
+
+def _build(job: Job, status: RunStatus) -> Workflow:
     from niflow.dmri7t import init_dmri7t_wf
 
     # a report that is drawn anew tells of the run that computed
@@ -276,6 +311,7 @@ def parse(words: list[str]) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command; whatever goes wrong is one line."""
+    settle()
     words = sys.argv[1:] if argv is None else argv
     args = parse(words)
     args.argv = words
@@ -288,11 +324,11 @@ def main(argv: list[str] | None = None) -> None:
     except Exception as error:
         if args.verbose > 1:
             raise
-        # what the user can mend says so itself; all else is named by its kind
+        # what the user can mend says so itself
         mendable = isinstance(error, Dmri7tError)
-        kind = "" if mendable else f"{type(error).__name__}: "
-        complain(f"{kind}{error}{'' if mendable else ' (details with -vv)'}")
+        complain(str(error) if mendable else f"{reason_of(error)} (details with -vv)")
         code = 2 if mendable else 1
+    flush()
     sys.exit(code)
 
 

@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from dmri7t.cli.hints import Labels, did_you_mean
 from dmri7t.errors import InputError
 
 _NOT_FROM_FILE = ("help", "version", "config_file", "bids_dir", "out_dir", "analysis_level")
@@ -63,9 +64,8 @@ def apply_config(parser: argparse.ArgumentParser, path: Path) -> None:
     for key, value in values.items():
         name = key.replace("-", "_")
         if name not in actions:
-            raise InputError(
-                f"{path}: unknown key {key}; keys are the names of options, such as random_seed."
-            )
+            hint = did_you_mean(name, actions) or "; keys are the names of options."
+            raise InputError(f"{path}: unknown key {key}{hint}")
         defaults[actions[name].dest] = _convert(path, key, actions[name], value)
     parser.set_defaults(**defaults)
 
@@ -88,6 +88,8 @@ def _convert(path: Path, key: str, action: argparse.Action, value: Any) -> Any:
     if not all(isinstance(word, (str, int, float)) for word in words):
         raise InputError(f"{path}: {key} must be plain text or numbers; mend it.")
     read = [_read(path, key, action, word) for word in words]
+    if isinstance(action, Labels):
+        return [label for labels in read for label in labels]
     return read if several else read[0]
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dmri7t.cli.messages import complain, say
+from dmri7t.errors import InputError
 from dmri7t.execution.cleanup import clean
 from dmri7t.execution.estimate import check_memory, check_room, estimate, size_gb
 from dmri7t.execution.limits import Resources
 from dmri7t.execution.slurm.settings import SlurmSettings
 from dmri7t.execution.status import RunStatus
-from dmri7t.files import write_whole
+from dmri7t.files import NAME_LENGTH, write_whole
 from dmri7t.io.verify import find_fault
 
 if TYPE_CHECKING:
@@ -20,10 +22,34 @@ if TYPE_CHECKING:
 
     from niflow.dmri7t import ScanPlan
 
+PATH_LENGTH = 4000
+"""Longest path in bytes; Linux takes 4096, and parts of files have longer names for a while."""
+
 
 def all_nodes(workflow: Workflow) -> dict[str, Node]:
     """Every node of a workflow and of those within it, by full name."""
     return {f"{workflow.name}.{n}": workflow.get_node(n) for n in workflow.list_node_names()}
+
+
+def check_names(plan: ScanPlan, out_dir: Path) -> None:
+    """See that the file system takes the names that a scan's results will have.
+
+    Raises
+    ------
+    InputError
+    """
+    for name in plan.names.values():
+        if len(os.fsencode(Path(name).name)) > NAME_LENGTH:
+            raise InputError(
+                f"{plan.scan.dwi}: its results would have names of more than {NAME_LENGTH} "
+                f"characters, which no file can have ({Path(name).name[-40:]}); give it a shorter "
+                "label."
+            )
+        if len(os.fsencode(out_dir / name)) > PATH_LENGTH:
+            raise InputError(
+                f"{out_dir}: its path is too long for the results of {plan.scan.stem}; choose "
+                "an output folder with a shorter one."
+            )
 
 
 def announce_need(

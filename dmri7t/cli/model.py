@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
+from pathlib import Path
 
 from dmri7t import __version__
 from dmri7t.cli import calibrate, compare, evaluate, simulate, train
+from dmri7t.cli.hints import HintingParser
+from dmri7t.cli.messages import complain, flush
+from dmri7t.cli.surroundings import check_paths, settle
 from dmri7t.errors import Dmri7tError
+from dmri7t.execution.reasons import reason_of
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the command's parser."""
-    parser = argparse.ArgumentParser("dmri7t-model", description=__doc__)
+    parser = HintingParser("dmri7t-model", description=__doc__)
     parser.add_argument("--version", action="version", version=f"dmri7t {__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True)
 
@@ -45,12 +51,28 @@ def info(args: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command; errors of the user's making are one line and exit code 2."""
+    settle()
     args = build_parser().parse_args(argv)
+    verbose = os.environ.get("DMRI7T_DEBUG")
+    code = 0
     try:
+        check_paths(value for value in vars(args).values() if isinstance(value, Path))
         args.run(args)
     except Dmri7tError as error:
-        print(f"dmri7t-model: {error}", file=sys.stderr)
-        sys.exit(2)
+        complain(str(error), "dmri7t-model")
+        code = 2
+    except KeyboardInterrupt:
+        complain("interrupted.", "dmri7t-model")
+        code = 130
+    except BrokenPipeError:
+        code = 0
+    except Exception as error:
+        if verbose:
+            raise
+        complain(f"{reason_of(error)} (details with DMRI7T_DEBUG=1)", "dmri7t-model")
+        code = 1
+    flush()
+    sys.exit(code)
 
 
 if __name__ == "__main__":

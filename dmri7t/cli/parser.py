@@ -9,6 +9,7 @@ from pathlib import Path
 import attrs
 
 from dmri7t import __version__
+from dmri7t.cli.hints import HintingParser, Labels, split_labels
 from dmri7t.io.kinds.registry import describe_input_types, input_types, programs
 from dmri7t.settings import CONSISTENCY, DEVICES, LAYOUTS, PRECISIONS, UPSAMPLING, Settings
 
@@ -16,11 +17,11 @@ _DEFAULTS = {field.name: field.default for field in attrs.fields(Settings)}
 """An option of the name of a setting has its default too."""
 
 
-def _label(prefix: str) -> Callable[[str], str]:
-    """Take a BIDS label with or without its prefix."""
+def _labels(prefix: str) -> Callable[[str], list[str]]:
+    """Take BIDS labels with or without their prefix, joined by commas."""
 
-    def convert(text: str) -> str:
-        return text.removeprefix(prefix)
+    def convert(text: str) -> list[str]:
+        return split_labels(text, prefix)
 
     return convert
 
@@ -94,7 +95,7 @@ def _seed(text: str) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of ``dmri7t``."""
-    parser = argparse.ArgumentParser(
+    parser = HintingParser(
         "dmri7t",
         description="Make a 7T-like diffusion scan of every 3T one of a BIDS data set.",
         epilog="Exit codes: 0 all done; 1 some participant failed; 2 bad usage or input; "
@@ -123,19 +124,21 @@ def _which_scans(group: argparse._ArgumentGroup) -> None:
         "--participant-label",
         "--participant_label",
         nargs="+",
-        type=_label("sub-"),
+        type=_labels("sub-"),
+        action=Labels,
         default=[],
         metavar="LABEL",
-        help="participants, with or without sub-; default: all",
+        help="participants, with or without sub-, separated by spaces or commas; default: all",
     )
     add(
         "--session-id",
         "--session-label",
         nargs="+",
-        type=_label("ses-"),
+        type=_labels("ses-"),
+        action=Labels,
         default=[],
         metavar="LABEL",
-        help="sessions, with or without ses-; default: all",
+        help="sessions, with or without ses-, separated by spaces or commas; default: all",
     )
     add(
         "--input-type",

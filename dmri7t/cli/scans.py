@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import re
 from collections.abc import Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
+import attrs
+
+from dmri7t.cli.hints import did_you_mean
 from dmri7t.cli.messages import say
 from dmri7t.errors import InputError
+from dmri7t.execution.reasons import reason_of
 from dmri7t.execution.status import RunStatus
 from dmri7t.io.checks import check_scan
 from dmri7t.io.dataset import Validation
 from dmri7t.io.scan import Candidate, Scan
 from dmri7t.io.search import Query
 from dmri7t.io.source import Source, remarks
+
+LISTED = 30
+"""So many names of what there is are printed."""
 
 
 def choose_participants(args: argparse.Namespace, source: Source) -> list[str]:
@@ -31,9 +40,10 @@ def choose_participants(args: argparse.Namespace, source: Source) -> list[str]:
     asked = [source.kind.label(name) for name in args.participant_label]
     unknown = [label for label in asked if label not in present]
     if unknown:
+        hint = did_you_mean(unknown[0], present) or "."
         raise InputError(
             f"{args.bids_dir}: no participant {', '.join(unknown)}; there are: "
-            f"{', '.join(present) or 'none'}."
+            f"{_list(present)}{hint}"
         )
     if not present:
         raise InputError(
@@ -41,6 +51,29 @@ def choose_participants(args: argparse.Namespace, source: Source) -> list[str]:
         )
     # named twice is asked once
     return list(dict.fromkeys(asked)) or present
+
+
+def check_sessions(asked: Sequence[str], candidates: Sequence[Candidate]) -> None:
+    """See that the sessions that were asked for are there.
+
+    Raises
+    ------
+    InputError
+        If one is in no image's path.
+    """
+    names = {part for c in candidates for part in re.findall(r"ses-([^_/]+)", str(c.path))}
+    unknown = [label for label in asked if label not in names]
+    if names and unknown:
+        hint = did_you_mean(unknown[0], names) or "."
+        raise InputError(
+            f"--session-id: no session {', '.join(unknown)} in any of these participants; there "
+            f"are: {_list(sorted(names))}{hint}"
+        )
+
+
+def _list(names: Sequence[str]) -> str:
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return f"{', '.join(names[:LISTED]) or 'none'}{more}"
 
 
 def read_filters(path: Path | None) -> dict[str, Any]:
@@ -104,7 +137,9 @@ def usable_scans(
     list of Scan
         All that can be used, whatever became of the participant's others.
     """
-    candidates = source.find(make_query(args, labels))
+    candidates = find_candidates(source, make_query(args, labels), status)
+    check_sessions(args.session_id, candidates)
+    broken = set(status.participants)
     scans = [c.scan for c in candidates if c.scan is not None]
     flaws = find_flaws(source, scans, validation, args.b0_threshold)
     say("Candidate scans:")
@@ -121,12 +156,13 @@ def usable_scans(
     for remark in remarks(source, usable):
         say(f"  {remark}")
     for label in labels:
+        if label in broken:
+            continue
         own = [scan for scan in scans if scan.entities["sub"] == label]
         for flaw in [flaws[scan.dwi] for scan in own if scan.dwi in flaws]:
             status.fail_before(label, flaw)
         if not own:
-            reason = f"{source.folders[label]}: no diffusion scan to take"
-            status.fail_before(label, f"{reason}; see above why its images were skipped")
+            status.fail_before(label, why_nothing(source.folders[label], candidates))
     return usable
 
 
@@ -134,6 +170,38 @@ def _mask(source: Source, candidate: Candidate) -> str:
     """Say which brain mask a scan has; empty if none."""
     scan = candidate.scan
     return f", brain mask {source.relative_name(scan.mask)}" if scan and scan.mask else ""
+
+
+def find_candidates(source: Source, query: Query, status: RunStatus) -> list[Candidate]:
+    """List the candidates of all participants; one whose files raise an exception has failed."""
+    try:
+        return source.find(query)
+    except Exception as error:
+        candidates, failed = [], 0
+        for label in query.participants:
+            try:
+                candidates += source.find(attrs.evolve(query, participants=[label]))
+            except Exception as own:
+                status.crash_before(label, own)
+                failed += 1
+        if not failed:
+            raise error
+        return candidates
+
+
+def why_nothing(folder: Path, candidates: list[Candidate]) -> str:
+    """Say why a participant has no scan: an unreadable folder, images skipped, or none at all."""
+    troubles: list[OSError] = []
+    for _ in os.walk(folder, onerror=troubles.append):
+        pass
+    if troubles:
+        return f"no diffusion scan to take: {reason_of(troubles[0])}"
+    if any(folder in candidate.path.parents for candidate in candidates):
+        return f"{folder}: no diffusion scan to take; see above why its images were skipped"
+    return (
+        f"{folder}: no diffusion scan to take: there is no image (.nii, .nii.gz) where diffusion "
+        "scans lie; leave the participant out, or look whether the files are here"
+    )
 
 
 def find_flaws(
@@ -153,6 +221,8 @@ def find_flaws(
             check_scan(scan, b0_threshold)
         except InputError as error:
             flaws[scan.dwi] = str(error)
+        except Exception as error:
+            flaws[scan.dwi] = reason_of(error)
     return flaws
 
 

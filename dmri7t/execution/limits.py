@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import resource
 from pathlib import Path
 
 import attrs
@@ -50,6 +51,12 @@ def memory_gb() -> float:
     elif per_cpu:
         limits.append(per_cpu * 2**20 * (_slurm_number("SLURM_CPUS_ON_NODE") or 1))
     return min(limits) / 2**30
+
+
+def address_space_gb() -> float:
+    """Largest size in GiB of a process's addresses (``ulimit -v``); infinite where none is set."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return math.inf if soft == resource.RLIM_INFINITY else soft / 2**30
 
 
 def _slurm_number(name: str) -> int:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import traceback
 from typing import Any
 
 import attrs
 
+from dmri7t.execution.limits import address_space_gb
+from dmri7t.execution.reasons import details_of, reason_of
 from dmri7t.execution.result import NodeResult, failure
 from dmri7t.execution.status import RunStatus
 from dmri7t.execution.workers import Worker
 
 ATTEMPTS = 2
 """How often a node is tried whose worker was killed."""
+
+ADDRESSES_GB = 8
+"""Libraries of a worker take so many GiB of addresses at most, few of them memory."""
 
 
 @attrs.define
@@ -94,14 +98,18 @@ class WorkerPool:
     def _dispatch(self, taskid: int, task: _Task) -> None:
         """Hand a task to an idle worker, the warmest first, or to a new one."""
         while True:
-            worker = self._idle.pop() if self._idle else Worker(self._log_level)
+            try:
+                worker = self._idle.pop() if self._idle else Worker(self._log_level)
+            except Exception as error:
+                task.error = f"{details_of(error)}\n{_why_no_worker(error)}\n"
+                return
             try:
                 worker.send(task.node, task.updatehash, taskid)
             except OSError:
                 worker.stop()  # died while idle
                 continue
-            except Exception:
-                task.error = traceback.format_exc()
+            except Exception as error:
+                task.error = details_of(error)
                 worker.stop()
                 return
             task.worker = worker
@@ -121,3 +129,12 @@ class WorkerPool:
         hints = {"SIGKILL": " (out of memory?)", "SIGBUS": " (disk full?)"}
         hint = next((text for name, text in hints.items() if name in ending), "")
         task.error = f"{message}, {task.attempts} times{hint}\n"
+
+
+def _why_no_worker(error: Exception) -> str:
+    """Say why no process could be started; the server that starts them does not tell."""
+    reason = f"no process could be started for a node ({reason_of(error)})"
+    limit = address_space_gb()
+    if limit < ADDRESSES_GB:
+        return f"{reason}: memory is limited to {limit:.2g} GiB (ulimit -v); raise this limit"
+    return f"{reason}; are memory, processes and the current folder what they should be?"

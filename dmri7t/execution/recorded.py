@@ -35,7 +35,11 @@ class Recorded(DistributedPluginBase):
     def _report_crash(self, node: Any, result: NodeResult | None = None) -> str:
         # joined first: nipype appends to the list while it writes the crash file
         reason = "".join((result or {}).get("traceback") or "unknown reason")
-        crash_file = super()._report_crash(node, result=result)
+        try:
+            crash_file = super()._report_crash(node, result=result)
+        except Exception:
+            # a full disk: the failure counts all the same
+            crash_file = ""
         self._status.failed(node.fullname, reason, crash_file)
         return crash_file
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dmri7t.execution.limits import Resources
+from dmri7t.execution.reasons import reason_of
 from dmri7t.execution.slurm.settings import SlurmSettings
 from dmri7t.execution.status import RunStatus
 from dmri7t.execution.workers import LOGGERS, PRELOAD
@@ -89,21 +90,26 @@ def run_workflow(
     if write_graph:
         _draw(workflow, status)
     plugin = _plugin(resources, status, level, tuple(preload), may_run)
-    failures = _count_failures(status)
     try:
         workflow.run(plugin=plugin)
     except Exception as error:
-        # nipype raises the first failure again at the end; it is new only if none was recorded
-        if _count_failures(status) == failures:
-            for label in participants.values():
-                status.fail_before(label, f"the run ended early: {error}")
+        # nipype raises the first failure again at the end: then all that could run has run
+        stopped = "stopped, since a node of another failed (--stop-on-first-crash)"
+        early = f"the run ended early: {reason_of(error)}"
+        status.leave(participants.values(), stopped if stop_on_first_crash else early)
+    except KeyboardInterrupt:
+        status.leave(participants.values(), "interrupted")
+        raise
     return status
 
 
 def _configure(workflow: Any, settings: dict[str, dict[str, str]], level: int) -> None:
     from nipype import config
 
-    config.update_config(settings)
+    # nipype takes a percent sign in a path for the beginning of a variable
+    folder = settings["execution"]["crashdump_dir"]
+    plain = {**settings["execution"], "crashdump_dir": folder.replace("%", "%%")}
+    config.update_config({"execution": plain})
     # a workflow keeps a copy from when it was made
     workflow.config.setdefault("execution", {}).update(settings["execution"])
     for name in LOGGERS:
@@ -129,10 +135,6 @@ def _plugin(
     from dmri7t.execution.local import LocalPlugin
 
     return LocalPlugin(resources, status, level, preload)
-
-
-def _count_failures(status: RunStatus) -> int:
-    return sum(len(p.failures) for p in status.participants.values())
 
 
 def _draw(workflow: Any, status: RunStatus) -> None:

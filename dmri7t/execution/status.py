@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-import re
 import time
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import attrs
 
-from dmri7t.files import write_whole
+from dmri7t.errors import Dmri7tError
+from dmri7t.execution.reasons import details_of, plain_reason, reason_of
+from dmri7t.files import NAME_LENGTH, write_whole
 
 
 @attrs.define
@@ -37,21 +39,33 @@ class NodeRecord:
 
 @attrs.define
 class NodeFailure:
-    """Why a node failed: a plain reason, and the crash file if there is one."""
+    """Why a node failed: a plain reason, and the crash file if there is one.
+
+    ``details`` is a traceback for which there is no crash file yet.
+    """
 
     node: str
     reason: str
     crash_file: str = ""
+    details: str = ""
+
+    def to_dict(self) -> dict[str, str]:
+        """What a record says of it."""
+        return {"node": self.node, "reason": self.reason, "crash_file": self.crash_file}
 
 
 @attrs.define
 class ParticipantStatus:
-    """Nodes and failures of one participant; ``expected`` counts the nodes of its graph."""
+    """Nodes and failures of one participant; ``expected`` counts the nodes of its graph.
+
+    ``unfinished`` says why it has neither all of its results nor a failure of its own.
+    """
 
     label: str
     expected: int = 0
     nodes: dict[str, NodeRecord] = attrs.field(factory=dict)
     failures: list[NodeFailure] = attrs.field(factory=list)
+    unfinished: str = ""
 
     @property
     def done(self) -> bool:
@@ -73,7 +87,8 @@ class ParticipantStatus:
                 "participant": self.label,
                 "done": self.done,
                 "nodes": [attrs.asdict(n) for n in self.nodes.values()],
-                "failures": [attrs.asdict(f) for f in self.failures],
+                "failures": [failure.to_dict() for failure in self.failures],
+                "unfinished": "" if self.done else self.unfinished,
             },
             indent=2,
         )
@@ -108,6 +123,7 @@ class RunStatus:
         self._labels: dict[str, str] = {}
         self._folder: Path | None = None
         self._started: dict[str, float] = {}
+        self._unsaved: set[str] = set()
         self.participants: dict[str, ParticipantStatus] = {}
         self.echo = echo
         if participants:
@@ -181,6 +197,24 @@ class RunStatus:
         """Note that a participant failed before any of its nodes could run."""
         self._participant(label).failures.append(NodeFailure("", reason))
 
+    def crash_before(self, label: str, error: Exception) -> None:
+        """Note an exception that was raised for a participant before its nodes could run.
+
+        What the user can mend says so itself; of anything else the record's folder gets a crash
+        file, too.
+        """
+        mendable = isinstance(error, Dmri7tError)
+        reason = str(error) if mendable else reason_of(error)
+        details = "" if mendable else details_of(error)
+        self._participant(label).failures.append(NodeFailure("", reason, details=details))
+
+    def leave(self, labels: Iterable[str], reason: str) -> None:
+        """Note why those that have neither all of their results nor a failure were left."""
+        for label in labels:
+            participant = self._participant(label)
+            if not participant.done and not participant.failures:
+                participant.unfinished = reason
+
     @property
     def exit_code(self) -> int:
         """0 where all participants are done, 1 where any failed or was left unfinished."""
@@ -194,7 +228,8 @@ class RunStatus:
                 lines.append(f"{_prefix(label)}done")
                 continue
             if not participant.failures:
-                lines.append(f"{_prefix(label)}NOT FINISHED")
+                reason = f": {participant.unfinished}" if participant.unfinished else ""
+                lines.append(f"{_prefix(label)}NOT FINISHED{reason}")
             for failure in participant.failures:
                 node = f"{failure.node}: " if failure.node else ""
                 crash = f" (details: {failure.crash_file})" if failure.crash_file else ""
@@ -204,11 +239,20 @@ class RunStatus:
         return "\n".join(lines)
 
     def write(self, log_dir: Path) -> None:
-        """Write every participant's record beside the crash files, for the level group."""
-        Path(log_dir).mkdir(parents=True, exist_ok=True)
+        """Write every participant's record beside the crash files, for the level group.
+
+        A record that cannot be written keeps no other from being written: it is named.
+        """
         for label, participant in self.participants.items():
-            if label:
-                write_whole(Path(log_dir) / f"sub-{label}_status.json", participant.to_json())
+            if not label:
+                continue
+            try:
+                for failure in participant.failures:
+                    _write_details(failure, label, Path(log_dir))
+                record = Path(log_dir) / f"sub-{label}_status.json"
+                write_whole(record, participant.to_json())
+            except OSError as error:
+                self.echo(f"{_prefix(label)}its record cannot be written: {reason_of(error)}")
 
     def _participant(self, label: str) -> ParticipantStatus:
         return self.participants.setdefault(label, ParticipantStatus(label))
@@ -229,24 +273,25 @@ class RunStatus:
             file = self._file(workflow)
             if owner != label or file is None:
                 continue
-            file.parent.mkdir(parents=True, exist_ok=True)
-            # the report reads it while others write
-            write_whole(file, self.participants[label].to_json())
+            try:
+                # the report reads it while others write
+                write_whole(file, self.participants[label].to_json())
+            except OSError as error:
+                # the nodes themselves fail, too, where that matters
+                if label not in self._unsaved:
+                    self._unsaved.add(label)
+                    self.echo(f"{_prefix(label)}its times cannot be kept: {reason_of(error)}")
 
 
-def plain_reason(traceback: str) -> str:
-    """Last line of a traceback, without the exception's module.
-
-    Examples
-    --------
-    >>> plain_reason("Traceback:\\n  File x\\ndmri7t.errors.InputError: a.bval is missing\\n")
-    'a.bval is missing'
-    >>> plain_reason("Traceback:\\n  File x\\nValueError: no\\n")
-    'ValueError: no'
-    """
-    lines = [line.strip() for line in traceback.splitlines() if line.strip()]
-    last = lines[-1] if lines else "unknown reason"
-    return re.sub(r"^dmri7t\.errors\.\w+: ", "", last)
+def _write_details(failure: NodeFailure, label: str, log_dir: Path) -> None:
+    """Write the traceback of a failure as a crash file, once."""
+    if not failure.details or failure.crash_file:
+        return
+    path = log_dir / f"crash-{time.strftime('%Y%m%d-%H%M%S')}-sub-{label}-{uuid.uuid4()}.txt"
+    if len(path.name) > NAME_LENGTH:
+        path = path.with_name(f"crash-{uuid.uuid4()}.txt")
+    write_whole(path, failure.details)
+    failure.crash_file = str(path)
 
 
 def _clock() -> str:

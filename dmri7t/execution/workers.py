@@ -9,11 +9,12 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Sequence
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from dmri7t.execution.result import NodeResult
+from dmri7t.execution.result import NodeResult, failure
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -112,7 +113,8 @@ def _serve(connection: Connection, cwd: str, log_level: int) -> None:
     threading.Thread(target=_die_with_driver, daemon=True).start()
     # Ctrl-C goes to the whole group: the driver alone decides then
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.chdir(cwd)
+    if os.path.isdir(cwd):
+        os.chdir(cwd)
     os.environ["NIPYPE_NO_ET"] = "1"
     from nipype import logging
     from nipype.pipeline.plugins.multiproc import run_node
@@ -127,7 +129,11 @@ def _serve(connection: Connection, cwd: str, log_level: int) -> None:
         pin_threads(node.n_procs)
         _reset_peak()
         start = time.perf_counter()
-        result: NodeResult = run_node(node, updatehash, taskid)
+        try:
+            result: NodeResult = run_node(node, updatehash, taskid)
+        except BaseException as error:
+            # nipype reads a failed node's result, and hides why it failed where that is gone too
+            result = failure("".join(traceback.format_exception(error.__context__ or error)))
         # the driver reads results from the node's folder; this one need not pickle
         result["result"] = None
         result["seconds"] = time.perf_counter() - start

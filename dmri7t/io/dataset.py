@@ -39,7 +39,7 @@ def read_description(root: Path) -> dict[str, Any]:
         return {}
     try:
         description = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: not readable as JSON ({error}); mend it.") from error
     return description if isinstance(description, dict) else {}
 
@@ -56,6 +56,7 @@ def makers(root: Path) -> list[str]:
     entries = description.get("GeneratedBy") or description.get("PipelineDescription") or []
     # before BIDS 1.4 there was one PipelineDescription
     entries = [entries] if isinstance(entries, dict) else entries
+    entries = entries if isinstance(entries, list) else []
     return [str(e.get("Name", "")).lower() for e in entries if isinstance(e, dict)]
 
 

@@ -223,7 +223,8 @@ def check_output(out_dir: Path) -> None:
     """
     description = _description(out_dir)
     makers = description.get("GeneratedBy", [])
-    names = [m.get("Name") for m in makers if isinstance(m, dict)]
+    listed = makers if isinstance(makers, list) else []
+    names = [m.get("Name") for m in listed if isinstance(m, dict)]
     if description and "dmri7t" not in names:
         raise InputError(
             f"{out_dir}: holds another data set ({description.get('Name', 'without a name')}); "

@@ -192,7 +192,7 @@ class BidsIndex:
         for file in reversed(applicable(image, self.beside["json"])):
             try:
                 sidecar.update(json.loads(file.read_text()))
-            except (OSError, ValueError, TypeError) as error:
+            except (OSError, ValueError, TypeError, RecursionError) as error:
                 flaw = flaw or f"{file}: not readable as JSON ({error}); mend it."
         grad_b = image.with_name(f"{name}.b")
         return Scan(

@@ -169,7 +169,7 @@ def test_stop_on_first_crash(tmp_path):
     )
     status, _, seconds = run(top, labels, tmp_path, stop_on_first_crash=True)
     assert seconds < 30 and status.exit_code == 1
-    assert "sub-good NOT FINISHED" in status.summary()
+    assert "sub-good NOT FINISHED: stopped" in status.summary()
 
 
 def counted(tmp_path):

@@ -11,7 +11,7 @@ from nipype import Node, Workflow
 from dmri7t.interfaces.collect import Collect
 from dmri7t.interfaces.report import FILES, GatherScan, WriteReport
 from dmri7t.models.config import ModelConfig
-from niflow.dmri7t.plan import ScanPlan
+from niflow.dmri7t.plan import ScanPlan, node_name
 from niflow.dmri7t.scan import init_scan_wf
 
 
@@ -23,7 +23,7 @@ def participant_wf_name(label: str) -> str:
     >>> participant_wf_name("01")
     'sub_01_wf'
     """
-    return f"sub_{''.join(c if c.isalnum() else '_' for c in label)}_wf"
+    return f"sub_{node_name(label)}_wf"
 
 
 def init_participant_wf(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,9 @@ TENSORS = 6
 
 COMPRESSED = 0.9
 """Size of a compressed result over that of its values: noisy float32 hardly shrinks. Measured."""
+
+NODE_NAME_LENGTH = 60
+"""Longest name of a node or folder that is made of a label."""
 
 
 @attrs.frozen(eq=False)
@@ -404,5 +408,26 @@ def workflow_name(stem: str) -> str:
     'dwi_wf'
     """
     rest = [part for part in Path(stem).name.split("_") if not part.startswith("sub-")]
-    kept = "".join(c if c.isalnum() else "_" for c in "_".join(rest))
+    kept = node_name("_".join(rest))
     return f"{kept}_wf" if kept else "dwi_wf"
+
+
+def node_name(text: str) -> str:
+    """Write letters and digits of ASCII as they are, all else as an underscore.
+
+    The names of nodes are names of folders. Where they would be long, or a label holds what none
+    should, some digits of a checksum keep them different.
+
+    Examples
+    --------
+    >>> node_name("ses-a_dir-AP"), len(node_name(225 * "x"))
+    ('ses_a_dir_AP', 69)
+    >>> node_name("é") == node_name("ü")
+    False
+    """
+    kept = "".join(c if c.isascii() and c.isalnum() else "_" for c in text)
+    plain = all(c.isascii() and (c.isalnum() or c in "-_") for c in text)
+    if plain and len(kept) <= NODE_NAME_LENGTH:
+        return kept
+    digest = hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:8]
+    return f"{kept[:NODE_NAME_LENGTH]}_{digest}"

@@ -1,0 +1,82 @@
+"""A parser whose mistakes are one line, with what was probably meant."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import re
+import sys
+from collections.abc import Iterable
+from typing import NoReturn
+
+from dmri7t.cli.messages import complain
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Ask whether a similar word was meant; empty where none is.
+
+    Examples
+    --------
+    >>> did_you_mean("--participant-lable", ["--participant-label", "--mem"])
+    '; did you mean --participant-label?'
+    >>> did_you_mean("xyz", ["--mem"])
+    ''
+    """
+    by_form = {name.lower().replace("_", "-"): name for name in known}
+    close = difflib.get_close_matches(word.lower().replace("_", "-"), by_form, n=2, cutoff=0.6)
+    return f"; did you mean {' or '.join(by_form[name] for name in close)}?" if close else ""
+
+
+def split_labels(text: str, prefix: str) -> list[str]:
+    """Read labels that are joined by commas or spaces, with or without a prefix.
+
+    Examples
+    --------
+    >>> split_labels("sub-01,02 03", "sub-")
+    ['01', '02', '03']
+    """
+    return [word.removeprefix(prefix) for word in re.split(r"[,\s]+", text) if word]
+
+
+class Labels(argparse.Action):
+    """Gathers labels of one or several words, each of one or several labels."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: object,
+        option_string: str | None = None,
+    ) -> None:
+        lists = values if isinstance(values, list) else [values]
+        flat = [label for labels in lists for label in labels]
+        if not flat:
+            parser.error(f"argument {option_string}: expected at least one label")
+        setattr(namespace, self.dest, flat)
+
+
+class HintingParser(argparse.ArgumentParser):
+    """A parser that names what was probably meant instead of printing its usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print one line and end with exit code 2."""
+        hint = ""
+        if match := re.match(r"unrecognized arguments: (.*)", message, re.DOTALL):
+            words = match[1].split()
+            word = next((w for w in words if w.startswith("-")), words[0] if words else "")
+            message = f"{' '.join(words)}: not understood"
+            if word.startswith("-"):
+                message = f"{word.partition('=')[0]}: no such option"
+                hint = did_you_mean(word.partition("=")[0], self._options())
+        elif match := re.match(r".*invalid choice: '(.*?)' \(choose from (.*)\)", message, re.DOTALL):
+            hint = did_you_mean(match[1], re.findall(r"'(.*?)'", match[2]))
+        complain(f"{message.rstrip('.')}{hint or '.'} See {self.prog} --help", self.prog)
+        sys.exit(2)
+
+    def _options(self) -> list[str]:
+        names = [name for action in self._actions for name in action.option_strings]
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                for parser in action.choices.values():
+                    names += parser._options()
+        return names

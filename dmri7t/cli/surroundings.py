@@ -1,0 +1,71 @@
+"""What a command finds around it: open streams, a current folder, where Python looks for modules."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from dmri7t.errors import InputError
+
+STREAMS = ("stdin", "stdout", "stderr")
+
+
+def settle() -> None:
+    """Make sound what a command and its processes count on; called before all else.
+
+    Streams that were closed lead nowhere, so that no file gets their numbers. What cannot be
+    encoded is written with backslashes. Modules are not looked for in the current folder, where
+    a file like ``random.py`` would hide Python's own. A current folder that was deleted is left.
+    """
+    for number, name in enumerate(STREAMS):
+        try:
+            os.fstat(number)
+        except OSError:
+            # the lowest free number is given: this one
+            os.open(os.devnull, os.O_RDWR)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "r" if number == 0 else "w", closefd=False))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    os.environ["PYTHONSAFEPATH"] = "1"
+    try:
+        here = os.getcwd()
+    except OSError:
+        os.environ[GONE] = "1"
+        os.chdir("/")
+        here = ""
+    # an installed dmri7t is found elsewhere; so is one that PYTHONPATH names
+    sys.path[:1] = [] if sys.path[:1] in ([""], [here]) and sys.path.count(here) > 1 else sys.path[:1]
+
+
+GONE = "DMRI7T_FOLDER_GONE"
+"""Set for this process and those that it starts where the current folder was deleted."""
+
+
+def check_paths(paths: Iterable[Path | None]) -> None:
+    """See that paths of the command line can be found and written down.
+
+    Raises
+    ------
+    InputError
+    """
+    for path in paths:
+        if path is None:
+            continue
+        try:
+            str(path).encode()
+        except UnicodeEncodeError:
+            shown = os.fsencode(path).decode(errors="backslashreplace")
+            raise InputError(
+                f"{shown}: this name is no UTF-8, and results could not tell of it; rename the "
+                "file or folder, or give a link to it."
+            ) from None
+        if os.environ.get(GONE) and not path.is_absolute():
+            raise InputError(
+                f"{path}: the current folder was deleted, so this cannot be found; change to "
+                "another folder, or give whole paths (-w too)."
+            )
