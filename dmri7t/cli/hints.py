@@ -11,6 +11,8 @@ from typing import NoReturn
 
 from dmri7t.cli.messages import complain
 
+_CHOICE = r".*invalid choice: '(.*?)' \(choose from (.*)\)"
+
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Ask whether a similar word was meant; empty where none is.
@@ -22,7 +24,9 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     >>> did_you_mean("xyz", ["--mem"])
     ''
     """
-    by_form = {name.lower().replace("_", "-"): name for name in known}
+    by_form: dict[str, str] = {}
+    for name in known:
+        by_form.setdefault(name.lower().replace("_", "-"), name)
     close = difflib.get_close_matches(word.lower().replace("_", "-"), by_form, n=2, cutoff=0.6)
     return f"; did you mean {' or '.join(by_form[name] for name in close)}?" if close else ""
 
@@ -68,7 +72,9 @@ class HintingParser(argparse.ArgumentParser):
             if word.startswith("-"):
                 message = f"{word.partition('=')[0]}: no such option"
                 hint = did_you_mean(word.partition("=")[0], self._options())
-        elif match := re.match(r".*invalid choice: '(.*?)' \(choose from (.*)\)", message, re.DOTALL):
+        elif match := re.match(
+            r".*invalid choice: '(.*?)' \(choose from (.*)\)", message, re.DOTALL
+        ):
             hint = did_you_mean(match[1], re.findall(r"'(.*?)'", match[2]))
         complain(f"{message.rstrip('.')}{hint or '.'} See {self.prog} --help", self.prog)
         sys.exit(2)

@@ -1,4 +1,4 @@
-"""What a command finds around it: open streams, a current folder, where Python looks for modules."""
+"""What a command finds around it: open streams, a current folder, paths that can be told."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def settle() -> None:
     """Make sound what a command and its processes count on; called before all else.
 
     Streams that were closed lead nowhere, so that no file gets their numbers. What cannot be
-    encoded is written with backslashes. Modules are not looked for in the current folder, where
+    encoded is written with backslashes. Processes look for no modules in the current folder, where
     a file like ``random.py`` would hide Python's own. A current folder that was deleted is left.
     """
     for number, name in enumerate(STREAMS):
@@ -33,13 +33,10 @@ def settle() -> None:
             stream.reconfigure(errors="backslashreplace")
     os.environ["PYTHONSAFEPATH"] = "1"
     try:
-        here = os.getcwd()
+        os.getcwd()
     except OSError:
         os.environ[GONE] = "1"
         os.chdir("/")
-        here = ""
-    # an installed dmri7t is found elsewhere; so is one that PYTHONPATH names
-    sys.path[:1] = [] if sys.path[:1] in ([""], [here]) and sys.path.count(here) > 1 else sys.path[:1]
 
 
 GONE = "DMRI7T_FOLDER_GONE"
