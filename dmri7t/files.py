@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -122,6 +123,23 @@ def scratch_folder(parent: Path | str | None = None) -> Iterator[Path]:
     """
     with TemporaryDirectory(dir=parent, prefix="scratch-") as folder:
         yield Path(folder)
+
+
+def file_sha256(path: Path | str) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def content_hash(path: Path | str) -> str:
+    """SHA-256 of a file, computed once a process as long as the file is not touched."""
+    stat = os.stat(path)
+    return _sha256(str(path), stat.st_size, stat.st_mtime_ns, stat.st_ino)
+
+
+@lru_cache(maxsize=4096)
+def _sha256(path: str, size: int, modified: int, inode: int) -> str:
+    return file_sha256(path)
 
 
 def _tail(name: str) -> str:

@@ -20,11 +20,13 @@ from dmri7t.cli.parser import build_parser
 from dmri7t.cli.reports import ON_CLUSTER, PRELOAD, redraw, report_redrawn, write_methods
 from dmri7t.cli.resources import Allocation, choose_plugin, choose_resources
 from dmri7t.cli.scans import choose_participants, usable_scans, wait_for_validator
-from dmri7t.cli.surroundings import check_paths, settle
+from dmri7t.cli.surroundings import check_paths, restart_if_needed, settle
 from dmri7t.errors import Dmri7tError, InputError, Terminated
 from dmri7t.execution.limits import Resources
+from dmri7t.execution.locks import hold_participants
 from dmri7t.execution.plugin_file import LocalSettings
 from dmri7t.execution.reasons import reason_of
+from dmri7t.execution.slurm.settings import SlurmSettings
 from dmri7t.execution.status import RunStatus
 from dmri7t.execution.stop import stop_on_signals
 from dmri7t.execution.workers import warm_up
@@ -39,6 +41,9 @@ if TYPE_CHECKING:
 
     from dmri7t.models.config import ModelConfig
     from niflow.dmri7t import ScanPlan
+
+WORKFLOW = "dmri7t_wf"
+"""Name of the whole graph, and of its folder in the work folder."""
 
 
 @attrs.frozen
@@ -148,15 +153,31 @@ def run(args: argparse.Namespace) -> int:
     options = (args.plugin_file, args.bids_filter_file, args.bids_database_dir)
     check_paths([args.bids_dir, args.out_dir, args.work_dir, *beside, *options])
     check_folders(args)
-    strict = not args.skip_bids_validation
     plugin = choose_plugin(args)
-    source = open_source(args.bids_dir, args.input_type, dict(args.derivatives), strict)
+    source = open_source(
+        args.bids_dir, args.input_type, dict(args.derivatives), not args.skip_bids_validation
+    )
     labels = choose_participants(args, source)
     if args.analysis_level == "group":
         from dmri7t.cli.group import run_group
 
         return run_group(args, labels)
     say(f"Input: {source.describe()}")
+    if args.dry_run or args.boilerplate_only:
+        return run_participants(args, plugin, source, labels)
+    folders = (args.out_dir.resolve() / "logs", args.work_dir.resolve() / WORKFLOW)
+    with hold_participants(labels, folders):
+        return run_participants(args, plugin, source, labels)
+
+
+def run_participants(
+    args: argparse.Namespace,
+    plugin: LocalSettings | SlurmSettings,
+    source: Source,
+    labels: list[str],
+) -> int:
+    """Find, check, plan and translate the scans of participants; return the exit code."""
+    strict = not args.skip_bids_validation
     computes = not (args.dry_run or args.reports_only or args.boilerplate_only)
     if computes and isinstance(plugin, LocalSettings):
         # its imports take seconds: they go on while this process looks at the data set
@@ -181,7 +202,7 @@ def run(args: argparse.Namespace) -> int:
         for failure in participant.failures:
             complain(f"sub-{label}: {failure.reason}")
     if not plans:
-        if args.out_dir.is_dir() and not args.dry_run:
+        if not args.dry_run:
             status.write(args.out_dir.resolve() / "logs")
         return 2
     if args.dry_run:
@@ -247,7 +268,7 @@ def _build(job: Job, status: RunStatus) -> Workflow:
         for label, participant in status.participants.items()
     }
     threads = job.allocation.threads
-    return init_dmri7t_wf(job.plans, job.model, job.out_dir, threads, command, skipped)
+    return init_dmri7t_wf(job.plans, job.model, job.out_dir, threads, command, skipped, WORKFLOW)
 
 
 def translate(job: Job, workflow: Workflow, status: RunStatus) -> RunStatus:
@@ -312,6 +333,8 @@ def parse(words: list[str]) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     """Run the command; whatever goes wrong is one line."""
     settle()
+    if argv is None:
+        restart_if_needed()
     words = sys.argv[1:] if argv is None else argv
     args = parse(words)
     args.argv = words

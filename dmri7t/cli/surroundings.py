@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import locale
 import os
+import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -26,6 +28,7 @@ def settle() -> None:
         except OSError:
             # the lowest free number is given: this one
             os.open(os.devnull, os.O_RDWR)
+            os.set_inheritable(number, True)
         if getattr(sys, name) is None:
             setattr(sys, name, open(number, "r" if number == 0 else "w", closefd=False))
     for stream in (sys.stdout, sys.stderr):
@@ -41,6 +44,29 @@ def settle() -> None:
 
 GONE = "DMRI7T_FOLDER_GONE"
 """Set for this process and those that it starts where the current folder was deleted."""
+
+
+RESTARTED = "DMRI7T_RESTARTED"
+"""Set for a command that was started anew, so that it is not once more."""
+
+
+def restart_if_needed() -> None:
+    """Start the command anew, as the same process, where Python runs as libraries cannot bear.
+
+    Some of them read their own docstrings, which ``PYTHONOPTIMIZE=2`` leaves out; and files are
+    UTF-8, whatever the locale says.
+    """
+    no_docstrings = sys.flags.optimize > 1
+    other_encoding = sys.getfilesystemencoding() != "utf-8" or (
+        locale.getpreferredencoding(False).lower().replace("-", "") != "utf8"
+    )
+    if os.environ.get(RESTARTED) or not (no_docstrings or other_encoding):
+        os.environ.pop(RESTARTED, None)
+        return
+    words = [word for word in sys.orig_argv[1:] if not re.fullmatch("-O+", word)]
+    os.environ.pop("PYTHONOPTIMIZE", None)
+    os.environ.update({"PYTHONUTF8": "1", RESTARTED: "1"})
+    os.execv(sys.executable, [sys.executable, *words])
 
 
 def check_paths(paths: Iterable[Path | None]) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import shutil
 import traceback
+from pathlib import Path
 from typing import Any
 
 from nipype.pipeline.plugins.base import DistributedPluginBase
 
+from dmri7t.execution.checksums import RECORD, keep_checksums
 from dmri7t.execution.result import NodeResult, is_whole
 from dmri7t.execution.status import RunStatus
 
@@ -30,7 +32,17 @@ class Recorded(DistributedPluginBase):
         if event == "start":
             self._status.started(node.fullname)
         elif event == "end":
+            if node.fullname in self._measured:
+                self._keep_checksums(node)
             self._status.finished(node.fullname, *self._measured.pop(node.fullname, ()))
+
+    @staticmethod
+    def _keep_checksums(node: Any) -> None:
+        try:
+            keep_checksums(node)
+        except Exception:
+            # without a record, the next run sees only whether the files are there
+            Path(node.output_dir(), RECORD).unlink(missing_ok=True)
 
     def _report_crash(self, node: Any, result: NodeResult | None = None) -> str:
         # joined first: nipype appends to the list while it writes the crash file
@@ -49,6 +61,7 @@ class Recorded(DistributedPluginBase):
         try:
             cached, updated = node.is_cached()
             if cached and updated and not is_whole(node):
+                self._status.echo(f"{node.fullname}: its files are gone or damaged: once more")
                 shutil.rmtree(node.output_dir(), ignore_errors=True)
         except Exception:
             lines = traceback.format_exc().splitlines(keepends=True)

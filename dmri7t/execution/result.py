@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, TypedDict
+
+from dmri7t.execution.checksums import find_damaged
 
 
 class NodeResult(TypedDict, total=False):
@@ -26,18 +27,8 @@ def failure(text: str) -> NodeResult:
 
 
 def is_whole(node: Any) -> bool:
-    """Whether the result of a node that has run can be read and all its files exist."""
+    """Whether the result of a node that has run can be read and its files are what they were."""
     try:
-        outputs = node.result.outputs
-        values = outputs.get() if outputs is not None else {}
+        return not find_damaged(node)
     except Exception:
         return False
-    return all(_exists(value) for value in values.values())
-
-
-def _exists(value: Any) -> bool:
-    if isinstance(value, (list, tuple)):
-        return all(_exists(item) for item in value)
-    if isinstance(value, str) and Path(value).is_absolute():
-        return Path(value).exists()
-    return True

@@ -3,25 +3,12 @@
 from __future__ import annotations
 
 import os
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from nipype.interfaces.base import BaseInterfaceInputSpec, SimpleInterface, isdefined, traits
 
 from dmri7t import __version__
-from dmri7t.models.bundle import file_sha256
-
-
-@lru_cache(maxsize=4096)
-def _sha256(path: str, size: int, modified: int, inode: int) -> str:
-    return file_sha256(Path(path))
-
-
-def content_hash(path: str) -> str:
-    """SHA-256 of a file, computed once a process as long as the file is not touched."""
-    stat = os.stat(path)
-    return _sha256(path, stat.st_size, stat.st_mtime_ns, stat.st_ino)
+from dmri7t.files import content_hash
 
 
 class StageInputSpec(BaseInterfaceInputSpec):

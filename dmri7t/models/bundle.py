@@ -5,7 +5,6 @@ Reading a bundle's description and checking it needs no torch.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from dmri7t.errors import ModelError
-from dmri7t.files import is_part, write_whole
+from dmri7t.files import file_sha256, is_part, write_whole
 from dmri7t.models.card import model_card
 from dmri7t.models.config import CONFIG, ModelConfig, read_config
 
@@ -41,12 +40,6 @@ def resolve_model(name: str | Path) -> Path:
         f"{name}: no model here (a folder with {CONFIG}); models that ship: {names}. "
         "Give one of these or the folder that dmri7t-model train wrote."
     )
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def check_bundle(folder: Path) -> ModelConfig:
