@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import json
+import math
 import os
 import socket
 import time
@@ -102,6 +104,37 @@ def write_whole(path: Path | str, content: str | bytes) -> None:
     encoded = content.encode(errors="backslashreplace") if isinstance(content, str) else content
     with whole_file(path) as part:
         part.write_bytes(encoded)
+
+
+def strict_json(record: object) -> str:
+    """Write as JSON that every parser reads: numbers are finite, text is UTF-8.
+
+    Parameters
+    ----------
+    record : object
+        Of dicts, lists, text, numbers; what is no finite number becomes null.
+
+    Examples
+    --------
+    >>> print(strict_json({"snr": float("nan")}), end="")
+    {
+      "snr": null
+    }
+    """
+    return json.dumps(_strict(record), indent=2, allow_nan=False) + "\n"
+
+
+def _strict(value: object) -> object:
+    if isinstance(value, dict):
+        return {_strict(key): _strict(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_strict(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, str):
+        # bytes of a file's name that are no UTF-8
+        return value.encode(errors="backslashreplace").decode()
+    return value
 
 
 def is_part(path: Path | str) -> bool:

@@ -229,6 +229,13 @@ def carry_out(job: Job, status: RunStatus) -> int:
     except KeyboardInterrupt:
         conclude(job, status)
         raise
+    except Dmri7tError:
+        raise
+    except Exception as error:
+        labels = {plan.scan.entities["sub"] for plan in job.plans}
+        status.leave(labels, f"the run ended early: {reason_of(error)}")
+        conclude(job, status)
+        raise
     conclude(job, status)
     return status.exit_code
 

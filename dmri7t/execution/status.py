@@ -12,7 +12,7 @@ import attrs
 
 from dmri7t.errors import Dmri7tError
 from dmri7t.execution.reasons import details_of, plain_reason, reason_of
-from dmri7t.files import NAME_LENGTH, write_whole
+from dmri7t.files import NAME_LENGTH, strict_json, write_whole
 
 
 @attrs.define
@@ -82,15 +82,14 @@ class ParticipantStatus:
 
     def to_json(self) -> str:
         """Write as JSON."""
-        return json.dumps(
+        return strict_json(
             {
                 "participant": self.label,
                 "done": self.done,
                 "nodes": [attrs.asdict(n) for n in self.nodes.values()],
                 "failures": [failure.to_dict() for failure in self.failures],
                 "unfinished": "" if self.done else self.unfinished,
-            },
-            indent=2,
+            }
         )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from nipype.interfaces.base import File, InputMultiPath, TraitedSpec, traits
 
-from dmri7t.files import write_whole
+from dmri7t.files import strict_json, write_whole
 from dmri7t.interfaces.base import StageInputSpec, StageInterface
 from dmri7t.io.orientation import Turn, turn_to
 from dmri7t.signal.grids import Grid
@@ -80,7 +80,7 @@ def _sidecar_name(name: str) -> str:
 
 
 def _write_json(path: Path, record: dict[str, Any]) -> None:
-    write_whole(path, json.dumps(record, indent=2) + "\n")
+    write_whole(path, strict_json(record))
 
 
 class WriteDWIInputSpec(WriteInputSpec):

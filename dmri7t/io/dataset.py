@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,13 @@ from typing import Any
 import attrs
 
 from dmri7t.errors import InputError
+from dmri7t.files import scratch_folder
+from dmri7t.io.shadow import link_dataset, odd_sidecars
 
 VALIDATOR = "bids-validator-deno"
+
+LISTED = 5
+"""So many names are given in a line."""
 
 VALIDATOR_SECONDS = 120
 """Longest time that the validator is waited for; it looks at every file of the data set."""
@@ -123,29 +129,91 @@ class Validation:
 
 
 def validate_dataset(bids_dir: Path) -> Validation:
-    """Run the BIDS validator where it is installed; needs no network, and never waits for ever."""
+    """Run the BIDS validator where it is installed; needs no network, and never waits for ever.
+
+    Some sidecars make it break off. They are named, and all else is validated without them.
+    """
     beside = Path(sys.executable).with_name(VALIDATOR)
     program = str(beside) if beside.exists() else shutil.which(VALIDATOR)
     if program is None:
         return Validation("not installed; only dataset_description.json was checked")
-    command = [program, "--format", "json", "--ignoreWarnings", str(bids_dir)]
+    until = time.monotonic() + VALIDATOR_SECONDS
     try:
-        run = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            timeout=VALIDATOR_SECONDS,
-            stdin=subprocess.DEVNULL,
-        )
-        issues = json.loads(run.stdout)["issues"]["issues"]
+        try:
+            errors = _validate(program, bids_dir, until)
+            return Validation(_count(errors), errors)
+        except _BrokenOff as error:
+            return _validate_parts(program, Path(bids_dir), until, str(error))
     except subprocess.TimeoutExpired:
         return Validation(
             f"no answer after {VALIDATOR_SECONDS} s, so the data set is not validated"
         )
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        return Validation(f"could not be run ({type(error).__name__}), so nothing is validated")
-    errors = [_describe(i) for i in issues if i.get("severity", "error") == "error"]
-    return Validation(f"{len(errors) or 'no'} error{'s'[: len(errors) != 1]}", errors)
+    except OSError as error:
+        return Validation(f"could not be run ({error}), so nothing is validated")
+
+
+class _BrokenOff(Exception):
+    """The validator gave no answer that can be read."""
+
+
+def _validate(program: str, folder: Path, until: float) -> list[tuple[str, str]]:
+    """Errors that the validator finds.
+
+    Raises
+    ------
+    _BrokenOff
+        With the last line of what it said.
+    subprocess.TimeoutExpired
+    """
+    run = subprocess.run(
+        [program, "--format", "json", "--ignoreWarnings", str(folder)],
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        timeout=max(until - time.monotonic(), 0.1),
+        stdin=subprocess.DEVNULL,
+    )
+    try:
+        issues = json.loads(run.stdout)["issues"]["issues"]
+        return [_describe(i) for i in issues if i.get("severity", "error") == "error"]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        said = [line for line in run.stderr.splitlines() if "rror" in line] or [str(error)]
+        raise _BrokenOff(re.sub("\x1b\\[[0-9;]*m", "", said[0])) from error
+
+
+def _validate_parts(program: str, root: Path, until: float, reason: str) -> Validation:
+    """Validate a data set without the sidecars or participants that stop the validator."""
+    odd = odd_sidecars(root)
+    errors = [(name, f"JSON_INVALID, {wrong}") for name, wrong in odd.items()]
+    if odd:
+        try:
+            with scratch_folder() as folder:
+                link_dataset(root, folder, odd)
+                errors += _validate(program, folder, until)
+            return Validation(f"{_count(errors)}; it cannot read {_some(list(odd))}", errors)
+        except _BrokenOff as error:
+            reason = str(error)
+    unread, labels = [], [f"sub-{label}" for label in participant_labels(root)]
+    for label in labels:
+        try:
+            with scratch_folder() as folder:
+                link_dataset(root, folder, odd, [label])
+                errors += [each for each in _validate(program, folder, until) if each not in errors]
+        except _BrokenOff:
+            unread.append(label)
+    if len(unread) == len(labels):
+        return Validation(f"could not be run ({reason}), so nothing is validated")
+    named = _some([*odd, *unread])
+    return Validation(f"{_count(errors)}; it breaks off at {named} ({reason})", errors)
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return f"{', '.join(names[:LISTED])}{more}"
+
+
+def _count(errors: list[tuple[str, str]]) -> str:
+    return f"{len(errors) or 'no'} error{'s'[: len(errors) != 1]}"
 
 
 def _describe(issue: dict[str, Any]) -> tuple[str, str]:

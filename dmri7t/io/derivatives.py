@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import attrs
 
 from dmri7t import __version__
 from dmri7t.errors import InputError
-from dmri7t.files import write_whole
+from dmri7t.files import strict_json, write_whole
 from dmri7t.io.dataset import read_description
 from dmri7t.io.scan import Scan
 from dmri7t.settings import LAYOUTS, Settings
@@ -278,11 +277,11 @@ def write_dataset_files(out_dir: Path, sources: dict[str, Path], settings: Setti
     }
     rows = ["desc_id\tdescription", *(f"desc-{k}\t{v}" for k, v in DESCRIPTIONS.items())]
     texts = {
-        "dataset_description.json": json.dumps(description, indent=2),
-        "descriptions.tsv": "\n".join(rows),
+        "dataset_description.json": strict_json(description),
+        "descriptions.tsv": "\n".join(rows) + "\n",
     }
     for name, text in texts.items():
-        write_whole(out_dir / name, text + "\n")
+        write_whole(out_dir / name, text)
     write_ignored(out_dir)
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from dmri7t import __version__
-from dmri7t.files import write_whole
+from dmri7t.files import strict_json, write_whole
 from dmri7t.reports.group.columns import COLUMNS
 from dmri7t.reports.group.outliers import FEWEST, LIMIT
 from dmri7t.reports.group.page import render_group
@@ -28,7 +27,7 @@ def write_group(group: Group, out_dir: Path, command: str = "") -> list[Path]:
     """
     texts = {
         "tsv": group_table(group.scans),
-        "json": json.dumps(group_dictionary(), indent=2) + "\n",
+        "json": strict_json(group_dictionary()),
         "html": render_group(group, command),
     }
     paths = []
