@@ -9,6 +9,10 @@ class InputError(Dmri7tError):
     """A data set or a scan cannot be used."""
 
 
+class NothingToTranslate(InputError):
+    """A file is nothing that could be translated; beside a scan that can it is no one's mistake."""
+
+
 class ModelError(Dmri7tError):
     """A model folder is missing, unreadable or altered."""
 

@@ -15,7 +15,7 @@ import attrs
 
 from dmri7t.cli.hints import did_you_mean
 from dmri7t.cli.messages import say
-from dmri7t.errors import InputError
+from dmri7t.errors import InputError, NothingToTranslate
 from dmri7t.execution.reasons import reason_of
 from dmri7t.execution.status import RunStatus
 from dmri7t.io.checks import check_scan
@@ -148,7 +148,9 @@ def usable_scans(
         if not candidate.taken:
             say(f"  skipped  {name}: {candidate.reason}")
         elif candidate.path in flaws:
-            say(f"  skipped  {name}: cannot be used: {flaws[candidate.path]}")
+            flaw = flaws[candidate.path]
+            cannot = "" if isinstance(flaw, NothingToTranslate) else "cannot be used: "
+            say(f"  skipped  {name}: {cannot}{flaw}")
         else:
             mask = _mask(source, candidate)
             say(f"  taken    {name}: a diffusion series with gradients that fit{mask}")
@@ -159,8 +161,12 @@ def usable_scans(
         if label in broken:
             continue
         own = [scan for scan in scans if scan.entities["sub"] == label]
-        for flaw in [flaws[scan.dwi] for scan in own if scan.dwi in flaws]:
-            status.fail_before(label, flaw)
+        wrong = [flaws[scan.dwi] for scan in own if scan.dwi in flaws]
+        others = any(scan.dwi not in flaws for scan in own)
+        for flaw in wrong:
+            # a short series or a map beside a scan is nobody's mistake
+            if not (others and isinstance(flaw, NothingToTranslate)):
+                status.fail_before(label, str(flaw))
         if not own:
             status.fail_before(label, why_nothing(source.folders[label], candidates))
     return usable
@@ -189,40 +195,46 @@ def find_candidates(source: Source, query: Query, status: RunStatus) -> list[Can
         return candidates
 
 
-def why_nothing(folder: Path, candidates: list[Candidate]) -> str:
+def why_nothing(folder: Path, candidates: Sequence[Candidate]) -> str:
     """Say why a participant has no scan: an unreadable folder, images skipped, or none at all."""
     troubles: list[OSError] = []
     for _ in os.walk(folder, onerror=troubles.append):
         pass
     if troubles:
         return f"no diffusion scan to take: {reason_of(troubles[0])}"
-    if any(folder in candidate.path.parents for candidate in candidates):
-        return f"{folder}: no diffusion scan to take; see above why its images were skipped"
-    return (
-        f"{folder}: no diffusion scan to take: there is no image (.nii, .nii.gz) where diffusion "
-        "scans lie; leave the participant out, or look whether the files are here"
-    )
+    # results beside the input lie in folders of the same name
+    own = [c for c in candidates if folder in c.path.parents or folder.name in c.path.parts]
+    if not own:
+        return (
+            f"{folder}: no diffusion scan to take: there is no image (.nii, .nii.gz) where "
+            "diffusion scans lie; leave the participant out, or look whether the files are here"
+        )
+    reasons = [f"{c.path.name}: {c.reason}" for c in own]
+    # those that are no diffusion series say least
+    reasons.sort(key=lambda reason: "not a diffusion series" in reason)
+    more = f"; and {len(reasons) - 3} more, listed above" if len(reasons) > 3 else ""
+    return f"{folder}: no diffusion scan to take ({'; '.join(reasons[:3])}{more})"
 
 
 def find_flaws(
     source: Source, scans: list[Scan], validation: Validation, b0_threshold: float
-) -> dict[Path, str]:
+) -> dict[Path, InputError]:
     """What is wrong with scans, by image: our own checks first, since they name the remedy."""
-    flaws = {}
+    flaws: dict[Path, InputError] = {}
     errors = validation.of_files({source.relative_name(s.dwi) for s in scans})
     for scan in scans:
         name = source.relative_name(scan.dwi)
         if name in errors:
-            flaws[scan.dwi] = (
+            flaws[scan.dwi] = InputError(
                 f"{scan.dwi}: not valid BIDS ({errors[name]}); mend it or pass "
                 "--skip-bids-validation."
             )
         try:
             check_scan(scan, b0_threshold)
         except InputError as error:
-            flaws[scan.dwi] = str(error)
+            flaws[scan.dwi] = error
         except Exception as error:
-            flaws[scan.dwi] = reason_of(error)
+            flaws[scan.dwi] = InputError(reason_of(error))
     return flaws
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dmri7t.errors import InputError
+from dmri7t.errors import InputError, NothingToTranslate
 from dmri7t.io.gradients import check_agreement, read_bvals, read_bvecs
 from dmri7t.io.images import load_image
 from dmri7t.io.scan import Scan
@@ -32,6 +32,9 @@ def check_scan(scan: Scan, b0_threshold: float = B0_THRESHOLD) -> None:
 
     Raises
     ------
+    NothingToTranslate
+        If it is no series, or one with too few directions, such as one for the correction of
+        distortion.
     InputError
         One line: which file, what is wrong, what to do.
     """
@@ -92,7 +95,8 @@ def _image_shape(path: Path) -> tuple[int, ...]:
     image = load_image(path)
     dims = " x ".join(str(n) for n in image.shape)
     if len(image.shape) != 4 or image.shape[3] < 2:
-        raise InputError(
+        # an ADC map or a reference, beside scans that can be used
+        raise NothingToTranslate(
             f"{path}: {dims} voxels, but a diffusion scan has 4 dimensions, the last of them "
             "its volumes; convert it again, or leave it out with --bids-filter-file."
         )
@@ -142,7 +146,7 @@ def check_gradients(
         )
     most = max((count_distinct(bvecs[:, list(s.indices)].T) for s in shells), default=0)
     if most < MIN_DIRECTIONS:
-        raise InputError(
+        raise NothingToTranslate(
             f"{bval}: {most} different directions in the largest shell; {MIN_DIRECTIONS} are "
             "needed at least, so this scan cannot be translated; leave it out with "
             "--bids-filter-file."

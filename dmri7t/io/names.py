@@ -7,6 +7,28 @@ from pathlib import Path
 
 IMAGE_ENDINGS = (".nii.gz", ".nii")
 
+MRTRIX = (
+    "MRtrix's format; convert it: mrconvert NAME.mif NAME.nii.gz -export_grad_fsl NAME.bvec "
+    "NAME.bval"
+)
+PAIR = "header and values apart; convert it to .nii.gz, by nibabel's nib-convert for example"
+CONVERT = "not NIfTI; convert it to .nii.gz, with bval and bvec beside it"
+
+OTHER_ENDINGS = {
+    ".mif": MRTRIX,
+    ".mif.gz": MRTRIX,
+    ".mih": MRTRIX,
+    ".hdr": PAIR,
+    ".img": PAIR,
+    ".img.gz": PAIR,
+    ".nrrd": CONVERT,
+    ".nhdr": CONVERT,
+    ".mgz": CONVERT,
+    ".mgh": CONVERT,
+    ".dcm": "DICOM; convert it to .nii.gz with dcm2niix, which writes bval and bvec too",
+}
+"""Endings, in lower case, of images that are not taken, and what is to be done."""
+
 LONG_NAMES = {
     "sub": "subject",
     "ses": "session",
@@ -15,6 +37,23 @@ LONG_NAMES = {
     "rec": "reconstruction",
 }
 """pybids' names of entities, where they differ from those in the names of files."""
+
+
+def why_not_nifti(name: str) -> str:
+    """Reason to skip an image by the ending of its name; empty for NIfTI and for no image.
+
+    Examples
+    --------
+    >>> why_not_nifti("sub-01_dwi.NII.GZ")
+    'the ending is .NII.GZ; rename it to .nii.gz'
+    >>> why_not_nifti("sub-01_dwi.hdr")[:21], why_not_nifti("sub-01_dwi.nii.gz")
+    ('header and values apa', '')
+    """
+    ending = name[name.index(".") :] if "." in name else ""
+    lower = ending.lower()
+    if lower in IMAGE_ENDINGS and ending != lower:
+        return f"the ending is {ending}; rename it to {lower}"
+    return OTHER_ENDINGS.get(lower, "")
 
 
 def split_name(path: Path) -> dict[str, str]:

@@ -14,7 +14,7 @@ import attrs
 
 from dmri7t.errors import InputError
 from dmri7t.io.gradients import read_bvals
-from dmri7t.io.names import IMAGE_ENDINGS, LONG_NAMES, applicable, split_name
+from dmri7t.io.names import IMAGE_ENDINGS, LONG_NAMES, applicable, split_name, why_not_nifti
 from dmri7t.io.scan import Scan
 from dmri7t.signal.gradients import B0_THRESHOLD
 
@@ -111,11 +111,14 @@ class BidsIndex:
         Images and the entities of their names by pybids' names, in the order of the paths.
     beside : dict
         Paths of all files that end in bval, bvec and json, by this ending.
+    unreadable : dict
+        Why images that are not NIfTI are skipped, by their paths.
     """
 
     root: Path
     images: list[tuple[Path, dict[str, Any]]]
     beside: dict[str, list[Path]]
+    unreadable: dict[Path, str]
 
     @classmethod
     def of(cls, root: Path, participants: Sequence[str], database: Path | None = None) -> BidsIndex:
@@ -160,6 +163,11 @@ class BidsIndex:
             {
                 ending: [Path(f.path) for f in layout.get(suffix="dwi", extension=f".{ending}")]
                 for ending in ("bval", "bvec", "json")
+            },
+            {
+                path: reason
+                for path in sorted(map(Path, _names(root, participants)))
+                if path.parent.name == "dwi" and (reason := why_not_nifti(path.name))
             },
         )
 

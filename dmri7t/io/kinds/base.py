@@ -145,7 +145,7 @@ class Kind:
             In the order of their paths.
         """
         index = BidsIndex.of(root, query.participants, query.database)
-        candidates: list[Candidate] = []
+        candidates = [Candidate(path, reason) for path, reason in index.unreadable.items()]
         taken: dict[str, Path] = {}
         for path, entities in index.images:
             reason = query.why_skipped(entities) or self.why_skipped(path)
@@ -159,7 +159,7 @@ class Kind:
                 continue
             taken[scan.stem] = path
             candidates.append(Candidate(path, scan=scan))
-        return candidates
+        return sorted(candidates, key=lambda candidate: candidate.path)
 
     def why_skipped(self, path: Path) -> str:
         """Reason to skip an image with the suffix ``dwi`` by its path; empty if there is none."""
