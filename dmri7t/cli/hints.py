@@ -6,8 +6,8 @@ import argparse
 import difflib
 import re
 import sys
-from collections.abc import Iterable
-from typing import NoReturn
+from collections.abc import Iterable, Sequence
+from typing import Any, NoReturn
 
 from dmri7t.cli.messages import complain
 
@@ -49,11 +49,10 @@ class Labels(argparse.Action):
         self,
         parser: argparse.ArgumentParser,
         namespace: argparse.Namespace,
-        values: object,
+        values: str | Sequence[Any] | None,
         option_string: str | None = None,
     ) -> None:
-        lists = values if isinstance(values, list) else [values]
-        flat = [label for labels in lists for label in labels]
+        flat = [label for labels in values or () for label in labels]
         if not flat:
             parser.error(f"argument {option_string}: expected at least one label")
         setattr(namespace, self.dest, flat)
