@@ -136,7 +136,12 @@ def write_scan(root: Path, scan: dict[str, Any], seed: int) -> None:
     _numbers(bval, table.bvals[None])
     _numbers(beside / scan.get("bvec", scan["name"] + ".bvec"), bvecs)
     if layout != "hcp":
-        sidecar = {"EchoTime": 0.08, "RepetitionTime": 5.0, "MagneticFieldStrength": 3}
+        sidecar = {
+            **scan.get("sidecar", {}),
+            "EchoTime": 0.08,
+            "RepetitionTime": 5.0,
+            "MagneticFieldStrength": 3,
+        }
         stem.with_name(stem.name + ".json").write_text(json.dumps(sidecar, indent=2) + "\n")
     if "mask" in scan:
         _mask(root / scan["mask"], scan["shape"], affine)
@@ -223,6 +228,11 @@ def _zero_gradient(image: Path, bval: Path, bvals: np.ndarray, bvecs: np.ndarray
     _numbers(bval.with_suffix(".bvec"), bvecs)
 
 
+def _trace_at_end(image: Path, bval: Path, bvals: np.ndarray, bvecs: np.ndarray) -> None:
+    bvecs[:, -2:] = 0
+    _numbers(bval.with_suffix(".bvec"), bvecs)
+
+
 def _no_b0(image: Path, bval: Path, bvals: np.ndarray, bvecs: np.ndarray) -> None:
     bvecs[2, bvals == 0] = 1
     _numbers(bval, np.where(bvals == 0, 500.0, bvals)[None])
@@ -269,6 +279,7 @@ FLAWS = {
     "three dimensions": _three_dimensions,
     "nan gradient": _nan_gradient,
     "zero gradient": _zero_gradient,
+    "trace at end": _trace_at_end,
     "no b0": _no_b0,
     "truncated": _truncated,
     "bad sidecar": _bad_sidecar,

@@ -11,6 +11,7 @@ import attrs
 from dmri7t import __version__
 from dmri7t.cli.hints import HintingParser, Labels, split_labels
 from dmri7t.io.kinds.registry import describe_input_types, input_types, programs
+from dmri7t.io.volumes import FIELD, read_volumes
 from dmri7t.settings import CONSISTENCY, DEVICES, LAYOUTS, PRECISIONS, UPSAMPLING, Settings
 
 _DEFAULTS = {field.name: field.default for field in attrs.fields(Settings)}
@@ -33,6 +34,16 @@ def _derivative(text: str) -> tuple[str, Path]:
         expected = " or ".join(f"{name}=PATH" for name in programs())
         raise argparse.ArgumentTypeError(f"{text!r}: give {expected}")
     return name.lower(), Path(path)
+
+
+def _volumes(text: str) -> list[int]:
+    """Read numbers of volumes."""
+    try:
+        return read_volumes(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: give volumes counted from 0, such as 12, 64-66 or last"
+        ) from None
 
 
 def _resolution(text: str) -> str | tuple[float, ...]:
@@ -171,6 +182,15 @@ def _which_scans(group: argparse._ArgumentGroup) -> None:
         help="brain masks, on the scans' own grids, instead of those beside the scans: a path in "
         "which {sub}, {ses} and other entities stand for those of the scan, and * for any "
         "letters; none: find brains anew",
+    )
+    add(
+        "--exclude-volumes",
+        nargs="+",
+        type=_volumes,
+        default=[],
+        metavar="N",
+        help="volumes to leave out of every scan, counted from 0: 12, 64-66, last; for a single "
+        f"scan list them in its sidecar as {FIELD}",
     )
     add(
         "--b0-threshold",

@@ -23,6 +23,7 @@ from dmri7t.io.dataset import Validation
 from dmri7t.io.scan import Candidate, Scan
 from dmri7t.io.search import Query
 from dmri7t.io.source import Source, remarks
+from dmri7t.io.volumes import describe_excluded
 
 LISTED = 30
 """So many names of what there is are printed."""
@@ -109,6 +110,7 @@ def make_query(args: argparse.Namespace, labels: Sequence[str]) -> Query:
         args.bids_database_dir,
         args.b0_threshold,
         args.brain_mask,
+        [volume for volumes in args.exclude_volumes for volume in volumes],
     )
 
 
@@ -152,8 +154,8 @@ def usable_scans(
             cannot = "" if isinstance(flaw, NothingToTranslate) else "cannot be used: "
             say(f"  skipped  {name}: {cannot}{flaw}")
         else:
-            mask = _mask(source, candidate)
-            say(f"  taken    {name}: a diffusion series with gradients that fit{mask}")
+            more = _mask(source, candidate) + _left_out(candidate)
+            say(f"  taken    {name}: a diffusion series with gradients that fit{more}")
     usable = [scan for scan in scans if scan.dwi not in flaws]
     for remark in remarks(source, usable):
         say(f"  {remark}")
@@ -170,6 +172,12 @@ def usable_scans(
         if not own:
             status.fail_before(label, why_nothing(source.folders[label], candidates))
     return usable
+
+
+def _left_out(candidate: Candidate) -> str:
+    """Say which volumes of a scan are left out; empty if none."""
+    scan = candidate.scan
+    return f", without volumes {describe_excluded(scan)}" if scan and scan.excluded else ""
 
 
 def _mask(source: Source, candidate: Candidate) -> str:

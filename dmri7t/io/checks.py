@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from dmri7t.errors import InputError, NothingToTranslate
 from dmri7t.io.gradients import check_agreement, read_bvals, read_bvecs
 from dmri7t.io.images import load_image
 from dmri7t.io.scan import Scan
+from dmri7t.io.volumes import FIELD, kept_volumes
 from dmri7t.signal.gradients import B0_THRESHOLD, MIN_DIRECTIONS, count_distinct, find_shells
 
 MIN_VOXELS = 8
@@ -51,10 +53,12 @@ def check_scan(scan: Scan, b0_threshold: float = B0_THRESHOLD) -> None:
                 f"{path}: {n} entries but {scan.dwi.name} has {shape[3]} volumes; find the file "
                 "that belongs to the image."
             )
-    check_gradients(bvals, bvecs, scan.bvec, scan.bval, b0_threshold)
+    kept = kept_volumes(scan, shape[3])
+    _check_ending(scan, bvals, bvecs, kept, b0_threshold)
+    check_gradients(bvals[kept], bvecs[:, kept], scan.bvec, scan.bval, b0_threshold, kept)
     if scan.grad_b is not None:
         affine = load_image(scan.dwi).affine
-        check_agreement(scan.bval, scan.bvec, scan.grad_b, affine, b0_threshold)
+        check_agreement(scan.bval, scan.bvec, scan.grad_b, affine, b0_threshold, kept)
     if scan.mask is not None:
         if not scan.mask.is_file():
             raise InputError(
@@ -115,16 +119,45 @@ def _image_shape(path: Path) -> tuple[int, ...]:
     return image.shape
 
 
+def _check_ending(
+    scan: Scan, bvals: np.ndarray, bvecs: np.ndarray, kept: list[int], b0_threshold: float
+) -> None:
+    """Name what some scanners append: a trace or an ADC map, which has no direction."""
+    vectors = np.nan_to_num(bvecs)
+    without = (bvals > b0_threshold) & (np.linalg.norm(vectors, axis=0) < 0.1)
+    volumes = [index for index in kept if without[index]]
+    if not volumes or volumes != kept[-len(volumes) :]:
+        return
+    nan = not np.isfinite(bvecs[:, volumes[0]]).all()
+    what = "a direction that is no number" if nan else "no direction (zeros)"
+    named = ", ".join(map(str, volumes))
+    many = len(volumes) > 1
+    raise InputError(
+        f"{scan.bvec}: volume {volumes[0]} has b = {bvals[volumes[0]]:g} but {what}, at the end of "
+        "the scan, as a trace or an ADC map has that Philips scanners append; leave "
+        f"{'them' if many else 'it'} out with --exclude-volumes {named.replace(', ', ' ')}, or "
+        f'"{FIELD}": [{named}] in the sidecar.'
+    )
+
+
 def check_gradients(
-    bvals: np.ndarray, bvecs: np.ndarray, bvec: Path, bval: Path, b0_threshold: float
+    bvals: np.ndarray,
+    bvecs: np.ndarray,
+    bvec: Path,
+    bval: Path,
+    b0_threshold: float,
+    volumes: Sequence[int] | None = None,
 ) -> None:
     """Check b-values (N,) and vectors (3, N) against each other; the paths are for the message.
+
+    ``volumes`` are the numbers that the N volumes have in the files, by default 0 to N - 1.
 
     Raises
     ------
     InputError
         If there is no b0, a weighted volume has no direction, or no shell has enough of them.
     """
+    volumes = range(len(bvals)) if volumes is None else volumes
     b0, shells = find_shells(bvals, b0_threshold)
     if not b0:
         raise InputError(
@@ -135,14 +168,14 @@ def check_gradients(
     broken = np.flatnonzero(weighted & ~np.isfinite(bvecs).all(0))
     if len(broken):
         raise InputError(
-            f"{bvec}: volume {broken[0]} has a direction that is no number; mend the file or "
-            "convert the scan again."
+            f"{bvec}: volume {volumes[broken[0]]} has a direction that is no number; "
+            "mend the file or convert the scan again."
         )
     zero = np.flatnonzero(weighted & (np.linalg.norm(np.nan_to_num(bvecs), axis=0) < 0.1))
     if len(zero):
         raise InputError(
-            f"{bvec}: volume {zero[0]} has b = {bvals[zero[0]]:g} but no direction (zeros); mend "
-            "the file, or set its b-value to 0 if it is a b0."
+            f"{bvec}: volume {volumes[zero[0]]} has b = {bvals[zero[0]]:g} but no direction "
+            "(zeros); mend the file, or set its b-value to 0 if it is a b0."
         )
     most = max((count_distinct(bvecs[:, list(s.indices)].T) for s in shells), default=0)
     if most < MIN_DIRECTIONS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +80,7 @@ def check_agreement(
     grad_b: Path | str,
     affine: np.ndarray,
     b0_threshold: float,
+    volumes: Sequence[int] | None = None,
 ) -> None:
     """See that MRtrix's table and FSL's pair say the same.
 
@@ -92,6 +94,8 @@ def check_agreement(
         Of the image.
     b0_threshold : float
         Volumes up to this b-value need no direction.
+    volumes : sequence of int, optional
+        That are looked at; by default all.
 
     Raises
     ------
@@ -100,18 +104,19 @@ def check_agreement(
     """
     table = read_table(bval, bvec, affine)
     bvals, directions = read_mrtrix(grad_b, len(table))
+    looked_at = np.isin(np.arange(len(table)), range(len(table)) if volumes is None else volumes)
     keep = (
         f"remove the wrong one: without {Path(grad_b).name} the bvec file is used, or write both "
         "again."
     )
     apart = np.abs(bvals - table.bvals)
-    far = np.flatnonzero(apart > np.maximum(SAME_B, SAME_B_SHARE * table.bvals))
+    far = np.flatnonzero(looked_at & (apart > np.maximum(SAME_B, SAME_B_SHARE * table.bvals)))
     if len(far):
         raise InputError(
             f"{grad_b}: volume {far[0]} has b = {bvals[far[0]]:g}, in {Path(bval).name} it has "
             f"{table.bvals[far[0]]:g}; {keep}"
         )
-    weighted = table.bvals > b0_threshold
+    weighted = looked_at & (table.bvals > b0_threshold)
     # opposite directions are the same
     cosine = np.abs((directions * table.directions).sum(1)).clip(0, 1)
     angles = np.where(weighted, np.rad2deg(np.arccos(cosine)), 0)

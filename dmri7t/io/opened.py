@@ -219,5 +219,10 @@ def open_checked(scan: Scan, axes: tuple[str, str, str] | None = None) -> Iterat
         If it cannot be used.
     """
     check_scan(scan)
+    if scan.excluded:
+        raise InputError(
+            f"{scan.dwi}: volumes are left out of it (its sidecar says so), and whole scans are "
+            "needed here; write it without them."
+        )
     with open_scan(scan.files, axes=axes) as opened:
         yield opened

@@ -58,6 +58,8 @@ class Scan:
         :func:`dmri7t.io.checks.check_scan` raises it.
     anatomy : Anatomy, optional
         Tissues of the same head, for metrics by tissue.
+    excluded : tuple of int
+        Volumes that are left out, see :mod:`dmri7t.io.volumes`; -1 is the last.
     """
 
     dwi: Path
@@ -71,6 +73,7 @@ class Scan:
     kind: str = ""
     flaw: str = ""
     anatomy: Anatomy | None = None
+    excluded: tuple[int, ...] = ()
 
     @property
     def files(self) -> ScanFiles:

@@ -44,6 +44,8 @@ class Query:
     brain_mask : str
         Which brain masks are used instead of those beside the scans, see
         :func:`dmri7t.io.masks.mask_named`; ``"none"``: none.
+    excluded : sequence of int
+        Volumes to leave out of every scan, see :mod:`dmri7t.io.volumes`.
     """
 
     participants: Sequence[str]
@@ -52,6 +54,7 @@ class Query:
     database: Path | None = None
     b0_threshold: float = B0_THRESHOLD
     brain_mask: str = ""
+    excluded: Sequence[int] = ()
 
     def why_skipped(self, entities: Mapping[str, Any]) -> str:
         """Reason to skip an image by the entities of its name; empty if there is none.

@@ -15,6 +15,7 @@ from dmri7t.io.kinds.registry import KINDS, Kind, kind_named, programs, recognis
 from dmri7t.io.masks import with_masks
 from dmri7t.io.scan import Candidate, Scan
 from dmri7t.io.search import Query
+from dmri7t.io.volumes import without_volumes
 
 
 @attrs.frozen
@@ -64,6 +65,7 @@ class Source:
         for kind in replacing:
             candidates += kind.find(self.derivatives[kind.name], query)
         candidates = with_masks(candidates, query.brain_mask)
+        candidates = without_volumes(candidates, query.excluded)
         return [self._with_anatomy(candidate) for candidate in candidates]
 
     def scans(self, label: str) -> list[Scan]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
+import nibabel
+import numpy as np
 import pytest
 from examples import make
 
@@ -65,3 +68,38 @@ def test_images_of_other_formats_are_listed(dry_run, tmp_path, ending):
     assert run.code == 0
     (line,) = (line for line in run.said.splitlines() if f"_x_dwi{ending}: " in line)
     assert "skipped" in line and ("convert it" in line or "rename it" in line)
+
+
+def test_volumes_are_left_out(dry_run):
+    run = dry_run("good/excluded_volumes")
+    assert run.code == 0, run.complained
+    assert "gradients that fit, without volumes 16, 17" in run.said
+    assert "  sub-01: 2 b0, b1000 (14 directions)" in run.said
+
+
+def test_a_trace_at_the_end_is_left_out_as_its_message_says(dry_run):
+    run = dry_run("broken/trace_at_end", "--exclude-volumes", "16", "17")
+    assert run.code == 0, run.complained
+    assert "  sub-01: 2 b0, b1000 (14 directions)" in run.said
+
+
+def test_words_that_are_no_volumes_are_refused(dry_run):
+    run = dry_run("good/single", "--exclude-volumes", "5-3")
+    assert run.code == 2 and "give volumes counted from 0, such as 12, 64-66" in run.complained
+
+
+@pytest.mark.slow
+def test_a_scan_without_some_volumes_is_translated(tmp_path, tiny_model, capsys):
+    make.make_dataset("good/excluded_volumes", tmp_path / "in")
+    words = [str(tmp_path / "in"), str(tmp_path / "out"), "participant", "--model", str(tiny_model)]
+    words += ["-w", str(tmp_path / "work"), "--samples", "1", "--nprocs", "1", "--gibbs"]
+    with pytest.raises(SystemExit) as stopped:
+        main([*words, "--device", "cpu", "--skip-bids-validation"])
+    assert stopped.value.code == 0, capsys.readouterr().err
+    stem = tmp_path / "out" / "sub-01" / "dwi" / "sub-01_desc-7Tlike_dwi"
+    assert nibabel.load(f"{stem}.nii.gz").shape[3] == len(np.loadtxt(f"{stem}.bval")) == 16
+    sidecar = json.loads(Path(f"{stem}.json").read_text())
+    assert sidecar["SourceVolumesUsed"] == [*range(16)]
+    # both that were left out had the end of the series
+    before = np.loadtxt(tmp_path / "in" / "sub-01" / "dwi" / "sub-01_dwi.bvec")[:, :16]
+    assert np.allclose(np.loadtxt(f"{stem}.bvec"), before, atol=1e-4)

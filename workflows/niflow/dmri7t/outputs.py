@@ -274,6 +274,7 @@ def describe_result(plan: ScanPlan, model: ModelConfig) -> dict[str, Any]:
     return {
         "Synthetic": True,
         "Sources": [plan.scan.uri],
+        **({"SourceVolumesUsed": plan.used_volumes} if plan.used_volumes else {}),
         "SoftwareName": "dmri7t",
         "SoftwareVersion": __version__,
         "ModelName": settings.model_name,

@@ -13,10 +13,10 @@ import numpy as np
 
 from dmri7t.errors import InputError
 from dmri7t.io.derivatives import output_path, outputs_of, qsiprep_space
-from dmri7t.io.gradients import read_table
 from dmri7t.io.images import load_image, repetition_time
 from dmri7t.io.kinds.registry import kind_named
 from dmri7t.io.scan import Scan
+from dmri7t.io.volumes import kept_volumes, read_kept
 from dmri7t.models.bundle import model_checksum, resolve_model
 from dmri7t.models.config import ModelConfig, read_config
 from dmri7t.settings import Settings
@@ -124,6 +124,12 @@ class ScanPlan:
             files["segmentation"] = [str(path) for path in scan.anatomy.files]
             files["anatomy_mask"] = str(scan.anatomy.mask)
         return files
+
+    @property
+    def used_volumes(self) -> list[int]:
+        """Volumes of the image on disk that are used; empty: all are."""
+        n_on_disk = self.n_volumes + len(self.scan.excluded)
+        return kept_volumes(self.scan, n_on_disk) if self.scan.excluded else []
 
     @property
     def cleaned(self) -> bool:
@@ -255,7 +261,7 @@ def plan_scan(scan: Scan, settings: Settings) -> ScanPlan:
     return plan_series(
         scan,
         Grid(image.shape, image.affine),
-        read_table(scan.bval, scan.bvec, image.affine, scan.grad_b),
+        read_kept(scan, image.affine),
         settings,
         repetition_time=repetition_time(image),
         slice_axis=_slice_axis(scan.sidecar, image.header),

@@ -7,12 +7,14 @@ import math
 from nipype import Node, Workflow
 from nipype.interfaces.utility import IdentityInterface
 
+from dmri7t.interfaces.assemble import AssembleScan
 from dmri7t.interfaces.clean import CleanScan
 from dmri7t.interfaces.collect import Collect
 from dmri7t.interfaces.harmonize import Harmonize
 from dmri7t.interfaces.prepare import DefineGrid, PrepareCleaned, PrepareScan
 from dmri7t.interfaces.report import FILES
 from dmri7t.io.kinds.registry import kind_named
+from dmri7t.io.volumes import describe_excluded
 from dmri7t.models.config import ModelConfig
 from dmri7t.settings import Settings
 from niflow.dmri7t.measure import MEASUREMENT, init_measure_wf
@@ -29,6 +31,7 @@ def init_scan_wf(plan: ScanPlan, model: ModelConfig, omp_nthreads: int = 1) -> W
     .. code-block:: text
 
         inputnode -> prepare -> define_grid
+        inputnode -> assemble -> prepare  (where volumes are left out)
         inputnode -> clean -> prepare  (where the settings ask for it)
         prepare, define_grid -> <shell>_wf, one a shell
         <shell>_wf -> collect_representations, collect_generated -> harmonize
@@ -87,19 +90,26 @@ def init_scan_wf(plan: ScanPlan, model: ModelConfig, omp_nthreads: int = 1) -> W
     prepare = _prepare_node(plan, omp_nthreads)
     define_grid = _grid_node(plan)
     files = [f for f in ("dwi", "bval", "bvec", "grad_b", "mask") if f in plan.files]
+    # where files come from: as they lie on disk, or without some volumes
+    origin = {f: inputnode for f in files}
+    if plan.used_volumes:
+        assemble = _assemble_node(plan)
+        for f in [f for f in files if f != "mask"]:
+            workflow.connect(inputnode, f, assemble, f)
+            origin[f] = assemble
     if plan.cleaned:
         clean = _clean_node(plan)
         taken = [f for f in ("dwi", "bval", "mask") if f in plan.files]
         workflow.connect(
             [
-                (inputnode, clean, [(f, f) for f in taken]),
+                *((origin[f], clean, [(f, f)]) for f in taken),
                 (clean, prepare, [("dwi", "dwi"), ("cleaning", "cleaning")]),
             ]
         )
         files.remove("dwi")
     workflow.connect(
         [
-            (inputnode, prepare, [(f, f) for f in files]),
+            *((origin[f], prepare, [(f, f)]) for f in files),
             (prepare, define_grid, [("mask", "mask")]),
         ]
     )
@@ -182,6 +192,15 @@ def init_scan_wf(plan: ScanPlan, model: ModelConfig, omp_nthreads: int = 1) -> W
 def _to(*fields: str) -> list[tuple[str, str]]:
     """Fields as a part of the graph takes them."""
     return [(field, f"inputnode.{field}") for field in fields]
+
+
+def _assemble_node(plan: ScanPlan) -> Node:
+    """Node that leaves volumes out."""
+    return Node(
+        AssembleScan(volumes=plan.used_volumes),
+        name="assemble",
+        mem_gb=0.3 + math.prod(plan.grid.shape) * (plan.n_volumes + 2) * 4 / 2**30,
+    )
 
 
 def _clean_node(plan: ScanPlan) -> Node:
@@ -285,10 +304,14 @@ def _describe_preparation(plan: ScanPlan) -> str:
         "threshold [DIPY, Garyfallidis et al. 2014], after division by the smooth receive "
         "profile."
     )
+    left_out = ""
+    if plan.scan.excluded:
+        numbers = describe_excluded(plan.scan)
+        left_out = f"Volumes were left out of the scan (counted from 0: {numbers}). "
     return (
-        f"{_describe_cleaning(settings)}The scan has {plan.n_volumes} volumes of {sizes} mm "
-        f"voxels, {len(plan.b0)} of them with b <= {plan.b0_bval:g} s/mm2, which count as "
-        f"b = 0. {mask}"
+        f"{left_out}{_describe_cleaning(settings)}The scan has {plan.n_volumes} volumes of "
+        f"{sizes} mm voxels, {len(plan.b0)} of them with b <= {plan.b0_bval:g} s/mm2, which count "
+        f"as b = 0. {mask}"
     )
 
 
