@@ -52,7 +52,8 @@ class Labels(argparse.Action):
         values: str | Sequence[Any] | None,
         option_string: str | None = None,
     ) -> None:
-        flat = [label for labels in values or () for label in labels]
+        lists: Sequence[Sequence[str]] = values or ()
+        flat = [label for labels in lists for label in labels]
         if not flat:
             parser.error(f"argument {option_string}: expected at least one label")
         setattr(namespace, self.dest, flat)
