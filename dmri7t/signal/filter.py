@@ -138,7 +138,7 @@ def _spread_axis(volume: torch.Tensor, axis: int, centre: float, side: float) ->
 @attrs.frozen(eq=False)
 class BandNoise:
     """Covariance of a coefficient's noise with that of its bands, for a fit that keeps noise as
-    it is: times :attr:`~dmri7t.signal.harmonics.FitPlan.noise_L` it is that of an order.
+    it is: times ``noise_L`` of :class:`~dmri7t.signal.harmonics.FitPlan`, that of an order.
 
     Parameters
     ----------
