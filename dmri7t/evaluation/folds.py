@@ -28,7 +28,10 @@ def refuse_known(translator: Translator, labels: Iterable[str], root: Path) -> N
         Names the model and the subjects.
     """
     training = translator.config.training
-    known = sorted(set(training.subjects) & set(labels))
+    learned = set(training.subjects)
+    if (split := training.split) is not None:
+        learned |= {*split.training, *split.validation, *split.unpaired}
+    known = sorted(learned & set(labels))
     if not known:
         return
     name, source = translator.config.name, training.source
@@ -108,9 +111,7 @@ class CrossValidation:
         """
         if not name.endswith(".toml"):
             translator = Translator.load(resolve_model(name))
-            trained_on = translator.config.training.split
-            if trained_on is None or trained_on.fold != split.fold:
-                refuse_known(translator, split.test, self.root)
+            refuse_known(translator, split.test, self.root)
             return translator
         if not split.fold:
             raise InputError(f"{name}: a recipe is trained for each fold; add --folds K.")

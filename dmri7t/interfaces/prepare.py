@@ -51,6 +51,7 @@ class PrepareScan(StageInterface):
         from dmri7t.io.maps import save_map
         from dmri7t.io.opened import open_scan
         from dmri7t.io.scan import ScanFiles
+        from dmri7t.signal.prepare import lost_volumes
 
         inputs = self.inputs
         files = ScanFiles(
@@ -69,6 +70,8 @@ class PrepareScan(StageInterface):
             brain, table = scan.brain, scan.table
             dwi_NV = create_array(out["dwi"], (scan.n_volumes, brain.n_voxels))
             checks: dict[str, Any] = {**scan.read_into(dwi_NV)}
+            groups = [scan.b0_indices, *(shell.indices for shell in scan.shells)]
+            self._check_volumes(lost_volumes(dwi_NV, groups), table.bvals)
             dwi_NV.flush()
             save_map(out["b0"], scan.b0, brain.grid)
         save_map(out["mask"], brain.mask, brain.grid)
@@ -81,6 +84,18 @@ class PrepareScan(StageInterface):
             json.dump(checks, file)
         self._results = out
         return runtime
+
+    def _check_volumes(self, lost: list[int], bvals: np.ndarray) -> None:
+        """Refuse a scan with volumes that hold nothing: in every fit they would be signal."""
+        if not lost:
+            return
+        few = ", ".join(f"{i} (b = {bvals[i]:g})" for i in lost[:5])
+        more = f" and {len(lost) - 5} more" if len(lost) > 5 else ""
+        raise InputError(
+            f"{self.inputs.dwi}: no signal in the brain in volume {few}{more}, counted from 0: "
+            "zero, constant, no numbers, or hardly anything beside others of the b-value; leave "
+            "such out with --exclude-volumes, or convert the scan again"
+        )
 
     def _check_planned(self, grid: Grid, groups: list[tuple[int, ...]]) -> None:
         """Hold what arrived against what the graph was planned for, before either is wrong."""

@@ -9,11 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from dmri7t.errors import InputError, NothingToTranslate
-from dmri7t.io.gradients import check_agreement, read_bvals, read_bvecs
+from dmri7t.io.gradients import check_agreement, read_bvals, read_bvecs, read_mrtrix
 from dmri7t.io.images import load_image
 from dmri7t.io.scan import Scan
 from dmri7t.io.volumes import FIELD, kept_volumes
 from dmri7t.signal.gradients import B0_THRESHOLD, MIN_DIRECTIONS, count_distinct, find_shells
+
+SAME_LENGTH = 0.01
+"""Gradient vectors whose lengths differ by less than this share are equally long."""
 
 MIN_VOXELS = 8
 """Fewest voxels along an axis; a brain has more, and networks need some."""
@@ -56,7 +59,10 @@ def check_scan(scan: Scan, b0_threshold: float = B0_THRESHOLD) -> None:
     kept = kept_volumes(scan, shape[3])
     _check_ending(scan, bvals, bvecs, kept, b0_threshold)
     check_gradients(bvals[kept], bvecs[:, kept], scan.bvec, scan.bval, b0_threshold, kept)
+    check_lengths(scan.bvec, bvals, bvecs.T, b0_threshold, kept)
     if scan.grad_b is not None:
+        b_table = read_mrtrix(scan.grad_b, len(bvals), False)
+        check_lengths(scan.grad_b, *b_table, b0_threshold, kept)
         affine = load_image(scan.dwi).affine
         check_agreement(scan.bval, scan.bvec, scan.grad_b, affine, b0_threshold, kept)
     if scan.mask is not None:
@@ -66,6 +72,63 @@ def check_scan(scan: Scan, b0_threshold: float = B0_THRESHOLD) -> None:
                 "give one with --brain-mask."
             )
         check_same_grid(scan.mask, scan.dwi)
+
+
+def check_lengths(
+    path: Path,
+    bvals_N: np.ndarray,
+    vectors_N3: np.ndarray,
+    b0_threshold: float = B0_THRESHOLD,
+    kept: Sequence[int] | None = None,
+) -> None:
+    """See that vectors of one b-value are equally long.
+
+    Some files hold one b-value for all volumes, and tell by the square of a vector's length which
+    part of it a volume has; which they are, nothing says.
+
+    Parameters
+    ----------
+    path : Path
+        File with the vectors, for the message.
+    bvals_N : ndarray (N,)
+        s/mm2.
+    vectors_N3 : ndarray (N, 3)
+        As they stand there.
+    b0_threshold : float
+    kept : sequence of int, optional
+        Volumes that are looked at; by default all.
+
+    Raises
+    ------
+    InputError
+    """
+    places = np.arange(len(bvals_N)) if kept is None else np.asarray(kept, int)
+    bvals_N, vectors_N3 = bvals_N[places], vectors_N3[places]
+    lengths = np.linalg.norm(np.nan_to_num(vectors_N3), axis=1)
+    # digits that were cut off change lengths, too
+    tolerance = SAME_LENGTH + _last_digit(vectors_N3)
+    for shell in find_shells(bvals_N, b0_threshold)[1]:
+        rows = np.array([i for i in shell.indices if lengths[i] > 0])
+        if not len(rows) or np.ptp(bvals_N[rows]) > SAME_LENGTH * shell.bval:
+            continue
+        usual = float(np.median(lengths[rows]))
+        off = np.abs(lengths[rows] / usual - 1)
+        if off.max() > tolerance:
+            worst = int(rows[off.argmax()])
+            raise InputError(
+                f"{path}: volumes of b = {shell.bval:g} have vectors of different lengths "
+                f"({usual:.4g}, but {lengths[worst]:.4g} in volume {places[worst]}); if the length "
+                "says the b-value, multiply each b-value by its square and write unit vectors, or "
+                "else mend that vector."
+            )
+
+
+def _last_digit(values: np.ndarray) -> float:
+    """Step in which these numbers are rounded, of 0.1 to 0.0001."""
+    for digits in (1, 2, 3):
+        if np.allclose(values, np.round(values, digits), atol=1e-9, equal_nan=True):
+            return float(10.0**-digits)
+    return 1e-4
 
 
 def check_same_grid(mask: Path, image: Path) -> None:

@@ -58,8 +58,12 @@ def read_bvecs(path: Path | str) -> np.ndarray:
     return bvecs if bvecs.shape[0] == 3 else bvecs.T
 
 
-def read_mrtrix(path: Path | str, n_volumes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Read MRtrix's gradient table: b-values (N,) in s/mm2, unit vectors (N, 3), scanner frame.
+def read_mrtrix(
+    path: Path | str, n_volumes: int, unit: bool = True
+) -> tuple[np.ndarray, np.ndarray]:
+    """Read MRtrix's gradient table: b-values (N,) in s/mm2, vectors (N, 3), scanner frame.
+
+    Vectors are of unit length, or with ``unit=False`` as they stand there.
 
     Raises
     ------
@@ -70,6 +74,8 @@ def read_mrtrix(path: Path | str, n_volumes: int) -> tuple[np.ndarray, np.ndarra
     if rows.ndim != 2 or rows.shape != (n_volumes, 4):
         raise InputError(f"{path}: expected {n_volumes} rows of x, y, z and b; mend it")
     vectors = np.nan_to_num(rows[:, :3])
+    if not unit:
+        return rows[:, 3], vectors
     norm = np.linalg.norm(vectors, axis=1, keepdims=True)
     return rows[:, 3], np.divide(vectors, norm, out=np.zeros_like(vectors), where=norm > 0)
 

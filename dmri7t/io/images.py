@@ -19,6 +19,12 @@ from dmri7t.files import whole_file
 from dmri7t.io.orientation import Turn
 from dmri7t.signal.grids import Grid
 
+MILLIMETRES = {"meter": 1e3, "micron": 1e-3}
+"""Units of length of headers, beside mm and none."""
+
+VOXEL_MM = 0.01, 50.0
+"""Between these lie edges of voxels of anything that is scanned."""
+
 BLOCK = 1 << 22
 """Bytes that are decompressed at once."""
 
@@ -38,7 +44,38 @@ def load_image(path: Path | str) -> nibabel.Nifti1Image:
         raise InputError(
             f"{path}: not a readable NIfTI image ({reason}); copy or convert it again."
         ) from error
-    return cast(nibabel.Nifti1Image, image)
+    return _in_millimetres(path, cast(nibabel.Nifti1Image, image))
+
+
+def _in_millimetres(path: Path | str, image: nibabel.Nifti1Image) -> nibabel.Nifti1Image:
+    """Convert the affine of an image whose header has other units; see what the header claims."""
+    header = image.header
+    if getattr(header, "is_single", False) and hasattr(image.dataobj, "offset"):
+        least = header.single_vox_offset
+        if image.dataobj.offset < least:
+            raise InputError(
+                f"{path}: its voxels begin at byte {image.dataobj.offset}, within the header of "
+                f"{least} bytes (vox_offset); convert it again."
+            )
+    unit = header.get_xyzt_units()[0] if hasattr(header, "get_xyzt_units") else "mm"
+    factor = MILLIMETRES.get(unit, 1.0)
+    if factor != 1:
+        affine = np.array(image.affine, float)
+        affine[:3] *= factor
+        image = type(image)(image.dataobj, affine, header)
+        image.header.set_xyzt_units("mm", header.get_xyzt_units()[1])
+    sizes = np.linalg.norm(image.affine[:3, :3], axis=0)
+    low, high = VOXEL_MM
+    if (
+        np.isfinite(sizes).all()
+        and sizes.min() > 0
+        and not (low < sizes.min() <= sizes.max() < high)
+    ):
+        raise InputError(
+            f"{path}: voxels of {' x '.join(f'{mm:.4g}' for mm in sizes)} mm, by a header in {unit}"
+            " (xyzt_units); correct its units or its voxel sizes."
+        )
+    return image
 
 
 def open_volumes(path: Path | str, scratch: Path | str) -> nibabel.Nifti1Image:
@@ -107,6 +144,32 @@ def _blocks(path: Path) -> Iterator[bytes]:
             f"{path}: cannot be decompressed ({error}); the file is damaged or cut short: "
             "copy or convert it again"
         ) from error
+
+
+def frames_remark(path: Path | str) -> str:
+    """Say that the header's two frames of an image, sform and qform, disagree; empty if not.
+
+    Raises
+    ------
+    InputError
+        If the image is not readable.
+    """
+    header = load_image(path).header
+    if not hasattr(header, "get_qform"):
+        return ""
+    (sform, s_code), (qform, q_code) = header.get_sform(coded=True), header.get_qform(coded=True)
+    if not (s_code and q_code):
+        return ""
+    shape = np.array([*header.get_data_shape(), 1, 1, 1][:3]) - 1
+    corners = np.array([[x, y, z, 1] for x in (0, 1) for y in (0, 1) for z in (0, 1)], float)
+    corners[:, :3] *= shape
+    apart = float(np.linalg.norm(((sform - qform) @ corners.T)[:3], axis=0).max())
+    # rounding of the quaternion moves a corner by less
+    if apart <= 0.5 * np.linalg.norm(sform[:3, :3], axis=0).min():
+        return ""
+    mirrored = np.linalg.det(sform[:3, :3]) * np.linalg.det(qform[:3, :3]) < 0
+    how = "mirror each other" if mirrored else "differ"
+    return f"sform and qform of its header {how} (by up to {apart:.3g} mm); the sform was used"
 
 
 def repetition_time(image: nibabel.Nifti1Image) -> float:

@@ -16,6 +16,7 @@ from dmri7t.errors import InputError
 from dmri7t.io.gradients import read_bvals
 from dmri7t.io.names import IMAGE_ENDINGS, LONG_NAMES, applicable, split_name, why_not_nifti
 from dmri7t.io.scan import Scan
+from dmri7t.io.sidecars import why_other_field
 from dmri7t.signal.gradients import B0_THRESHOLD
 
 OTHER_FOLDERS = (
@@ -46,6 +47,8 @@ class Query:
         :func:`dmri7t.io.masks.mask_named`; ``"none"``: none.
     excluded : sequence of int
         Volumes to leave out of every scan, see :mod:`dmri7t.io.volumes`.
+    any_field : bool
+        Whether scans of another field strength are taken, too: those of pairs.
     """
 
     participants: Sequence[str]
@@ -55,6 +58,7 @@ class Query:
     b0_threshold: float = B0_THRESHOLD
     brain_mask: str = ""
     excluded: Sequence[int] = ()
+    any_field: bool = False
 
     def why_skipped(self, entities: Mapping[str, Any]) -> str:
         """Reason to skip an image by the entities of its name; empty if there is none.
@@ -77,6 +81,10 @@ class Query:
         if entities.get("part", "mag") != "mag":
             return f"part-{entities['part']}: only magnitude images are used"
         return ""
+
+    def why_other_field(self, sidecar: Mapping[str, Any]) -> str:
+        """Reason to skip a scan by its field strength; empty if there is none."""
+        return "" if self.any_field else why_other_field(dict(sidecar))
 
     def why_unweighted(self, bval: Path) -> str:
         """Say that a series has no diffusion weighting, such as one for distortion correction.

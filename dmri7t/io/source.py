@@ -11,10 +11,12 @@ import attrs
 from dmri7t.errors import InputError
 from dmri7t.io.anatomy import FMRIPREP, Program, find_anatomy
 from dmri7t.io.dataset import check_dataset, makers
+from dmri7t.io.images import frames_remark
 from dmri7t.io.kinds.registry import KINDS, Kind, kind_named, programs, recognise
 from dmri7t.io.masks import with_masks
 from dmri7t.io.scan import Candidate, Scan
 from dmri7t.io.search import Query
+from dmri7t.io.sidecars import field_remark, valid_fields
 from dmri7t.io.volumes import without_volumes
 
 
@@ -215,6 +217,15 @@ def _check_beside(program: Program, folder: Path, strict: bool) -> None:
         )
 
 
+def scan_remarks(scan: Scan) -> list[str]:
+    """What header and sidecar of a scan say that nobody would expect."""
+    dropped = valid_fields(scan.sidecar)[1]
+    lines = [field_remark(scan.sidecar), frames_remark(scan.dwi)]
+    if dropped:
+        lines.append(f"its sidecar is no valid BIDS: {'; '.join(dropped)}; left out of ours")
+    return [line for line in lines if line]
+
+
 def remarks(source: Source, scans: Sequence[Scan]) -> list[str]:
     """What a user should know of the scans that are taken: corrections, tissues."""
     lines = []
@@ -223,6 +234,7 @@ def remarks(source: Source, scans: Sequence[Scan]) -> list[str]:
         if remark := kind_named(name).remark:
             lines.append(f"{n} {'scan is' if n == 1 else 'scans are'} {remark}")
     for scan in scans:
+        lines += [f"{scan.stem}: {remark}" for remark in scan_remarks(scan)]
         if scan.anatomy:
             files = ", ".join(source.relative_name(file) for file in scan.anatomy.files)
             lines.append(f"{scan.stem}: metrics by tissue from {scan.anatomy.maker} ({files})")

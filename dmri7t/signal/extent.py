@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 HUMAN_ML = (700.0, 2200.0)
-"""Volumes of brain masks of people, from children to large heads with some skull."""
+"""Volumes of brain masks of people, from children to large heads with some skull; those of
+newborns are smaller, and other than what models are trained on."""
 
 TOUCHES = 0.1
 """Area of a mask on the image's border, over that of its largest slice, from which on it is
@@ -26,20 +27,20 @@ def extent_sentences(mask_XYZ: np.ndarray, voxel_sizes: np.ndarray) -> list[str]
     >>> mask = np.zeros((20, 20, 20), bool)
     >>> mask[5:15, 5:15, 5:15] = True
     >>> extent_sentences(mask, np.full(3, 2.0))
-    ['the brain mask holds 8 ml; the brain of a person has 700 to 2200 ml.']
+    ['the brain mask holds 8 ml; that of an adult holds 700 to 2200 ml, of a newborn 250 to 550.']
     """
     sentences = []
     volume = float(mask_XYZ.sum() * np.prod(voxel_sizes) / 1000)
     low, high = HUMAN_ML
-    if volume < low and cut(mask_XYZ):
+    if cut(mask_XYZ):
         sentences.append(
             f"a part of the brain was not measured: its mask, {volume:.0f} ml, ends at the border "
             "of the image."
         )
     elif not low <= volume <= high:
         sentences.append(
-            f"the brain mask holds {volume:.0f} ml; the brain of a person has {low:.0f} to "
-            f"{high:.0f} ml."
+            f"the brain mask holds {volume:.0f} ml; that of an adult holds {low:.0f} to "
+            f"{high:.0f} ml, of a newborn 250 to 550."
         )
     n_empty = sum(empty_slices(mask_XYZ))
     if n_empty:

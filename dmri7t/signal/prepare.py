@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,15 @@ import numpy as np
 from dmri7t.errors import InputError
 from dmri7t.signal.mask import brain_mask
 from dmri7t.signal.quality import repair
+
+SMALLEST = 1e-10
+"""Median b0 below which squares of signals underflow."""
+
+LOST = 0.1
+"""Volumes whose mean is below this part of the median of those of their b-value have lost it."""
+
+EMPTY = 0.5
+"""Volumes that are zero in more than this part of the brain have lost it, too."""
 
 
 def mean_volume(volume: Callable[[int], np.ndarray], indices: tuple[int, ...]) -> np.ndarray:
@@ -44,7 +53,42 @@ def find_brain(
     mask = mask & (b0_XYZ > 0)
     if not mask.any():
         raise InputError("the brain mask is empty, or lies where the b0 has no signal")
+    if (middle := float(np.median(b0_XYZ[mask]))) < SMALLEST:
+        raise InputError(
+            f"the b0 has a median of {middle:.1g} in the brain, too little to calculate with; "
+            "scale the image"
+        )
     return mask
+
+
+def lost_volumes(dwi_NV: np.ndarray, groups: Iterable[Sequence[int]]) -> list[int]:
+    """Volumes that are constant or hold hardly any signal, of those of their b-value.
+
+    Parameters
+    ----------
+    dwi_NV : ndarray (N, V)
+        What is not finite or negative is zero already.
+    groups : iterable of sequence of int
+        Volumes of one b-value each.
+
+    Examples
+    --------
+    >>> volumes = np.random.default_rng(0).uniform(1, 2, (6, 50))
+    >>> volumes[1], volumes[2], volumes[4] = 0, 7, 0.01 * volumes[4]
+    >>> lost_volumes(volumes, [[0, 1, 2, 3, 4, 5]])
+    [1, 2, 4]
+    """
+    step = max(1, dwi_NV.shape[1] // 50_000)
+    lost = []
+    for rows in groups:
+        samples = [np.asarray(dwi_NV[row, ::step]) for row in rows]
+        usual = float(np.median([sample.mean(dtype=float) for sample in samples]))
+        for row, sample in zip(rows, samples, strict=True):
+            constant = sample.min() == sample.max() and len(sample) > 1
+            weak = sample.mean(dtype=float) < LOST * usual
+            if constant or weak or (sample == 0).mean() > EMPTY:
+                lost.append(row)
+    return sorted(lost)
 
 
 def mask_volumes(

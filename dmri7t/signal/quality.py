@@ -34,8 +34,12 @@ BY_TISSUE = ("volume_ml", "fa_native", "fa_7tlike", "md_native", "md_7tlike")
 """Columns of the table that are of tissues only."""
 
 
+LARGEST = 1e12
+"""Values from this one on are damage: no scanner gives them, and their squares overflow."""
+
+
 def repair(volume: np.ndarray) -> tuple[np.ndarray, int, int]:
-    """Set what is not finite or below zero to zero.
+    """Set what is not finite, beyond :data:`LARGEST` or below zero to zero.
 
     Returns
     -------
@@ -45,16 +49,18 @@ def repair(volume: np.ndarray) -> tuple[np.ndarray, int, int]:
 
     Examples
     --------
-    >>> fixed, nonfinite, negative = repair(np.array([1.0, np.nan, -2.0]))
+    >>> fixed, nonfinite, negative = repair(np.array([1.0, np.nan, -2.0, 1e20]))
     >>> fixed.tolist(), nonfinite, negative
-    ([1.0, 0.0, 0.0], 1, 1)
+    ([1.0, 0.0, 0.0, 0.0], 2, 1)
     """
-    volume = np.asarray(volume, np.float32)
+    with np.errstate(over="ignore"):
+        volume = np.asarray(volume, np.float32)
     # the minimum is not a number where any value is not: one pass clears almost every volume
     lowest, highest = volume.min(initial=0), volume.max(initial=0)
-    if lowest >= 0 and np.isfinite(highest):
+    if lowest >= 0 and highest < LARGEST:
         return volume, 0, 0
-    bad = ~np.isfinite(volume)
+    # what is no number is not below anything either
+    bad = ~(np.abs(volume) < LARGEST)
     negative = np.less(volume, 0, where=~bad, out=np.zeros_like(bad))
     return np.where(bad | negative, np.float32(0), volume), int(bad.sum()), int(negative.sum())
 

@@ -25,6 +25,16 @@ def test_an_animals_brain_is_too_small():
     assert "the brain mask holds 6" in sentence and "700 to 2200 ml" in sentence
 
 
+def test_a_newborns_brain_is_called_what_it_is():
+    (sentence,) = extent_sentences(head(0.6), SIZES)
+    assert "newborn" in sentence and "of a person" not in sentence
+
+
+def test_a_brain_cut_at_both_ends_is_warned_of_whatever_its_size():
+    (sentence,) = extent_sentences(head()[:, :, 12:62], SIZES)
+    assert "part of the brain was not measured" in sentence
+
+
 def test_an_empty_mask_breaks_nothing():
     assert "holds 0 ml" in extent_sentences(np.zeros((5, 5, 5), bool), SIZES)[0]
 

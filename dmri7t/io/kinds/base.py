@@ -151,7 +151,7 @@ class Kind:
             reason = query.why_skipped(entities) or self.why_skipped(path)
             scan = None if reason else self.complete(index.scan(path, self.name, self.link))
             if scan is not None:
-                reason = query.why_unweighted(scan.bval)
+                reason = query.why_unweighted(scan.bval) or query.why_other_field(scan.sidecar)
                 if not reason and scan.stem in taken:
                     reason = f"its results would have the names of those of {taken[scan.stem].name}"
             if scan is None or reason:
@@ -178,7 +178,8 @@ class Kind:
             Of the participant, see :meth:`folders`.
         """
         scans: dict[str, Scan] = {}
-        for candidate in self.find(folder.parent, Query([folder.name.removeprefix("sub-")])):
+        query = Query([folder.name.removeprefix("sub-")], any_field=True)
+        for candidate in self.find(folder.parent, query):
             if candidate.scan is not None:
                 scans.setdefault(candidate.scan.entities.get("ses", ""), candidate.scan)
         return scans

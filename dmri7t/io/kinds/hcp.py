@@ -83,12 +83,14 @@ is asked for. The correction for gradient nonlinearity (``grad_dev``) is not use
         for label in query.participants:
             entities = {"subject": label, "datatype": "dwi", "suffix": "dwi"}
             entities["extension"] = ".nii.gz"
-            for field, scan in self._scans(folders[label]).items():
+            for scan in self._scans(folders[label]).values():
                 # results are named after the subject alone: there is one scan of 3T
                 scan = attrs.evolve(scan, entities={"sub": label})
-                reason = query.why_skipped(entities) or query.why_unweighted(scan.bval)
-                if field != "3T":
-                    reason = "a 7T scan: there is nothing to translate"
+                reason = (
+                    query.why_skipped(entities)
+                    or query.why_other_field(scan.sidecar)
+                    or query.why_unweighted(scan.bval)
+                )
                 candidates.append(Candidate(scan.dwi, reason, None if reason else scan))
         return candidates
 

@@ -20,10 +20,14 @@ from dmri7t.interfaces.write import (
 )
 from dmri7t.io.derivatives import OUTPUTS, Output, describe_space
 from dmri7t.io.orientation import turn_to
+from dmri7t.io.sidecars import valid_fields
 from dmri7t.models.config import ModelConfig
 from dmri7t.models.plain import to_plain
 from dmri7t.signal.orders import ORDERS
 from niflow.dmri7t.plan import ScanPlan
+
+MEASURED = {"Synthetic": False}
+"""What sidecars of results say in which the model has no part."""
 
 VOXEL_AXES = ("i", "j", "k", "i-", "j-", "k-")
 """Axes of an image as sidecars name them."""
@@ -83,7 +87,9 @@ def map_makers(plan: ScanPlan, model: ModelConfig) -> list[MapMaker]:
     of_shells = {"Shells": [shell.bval for shell in plan.translated], "Model": "sh"}
     of_tensor = {"Model": "tensor"}
     makers = [
-        MapMaker("ds_rish_native", "representations", _rish("native", "rish"), of_shells),
+        MapMaker(
+            "ds_rish_native", "representations", _rish("native", "rish"), {**of_shells, **MEASURED}
+        ),
         MapMaker("ds_rish_7tlike", "generated", _rish("7tlike", "mean"), of_shells),
         MapMaker(
             "ds_tensor",
@@ -202,7 +208,7 @@ def init_outputs_wf(
         mem_gb=0.4 + 6 * plan.image_gigabytes,
     )
     ds_mask = Node(
-        WriteMask(out_file=plan.names["mask"], sidecar={**sidecar, "Type": "Brain"}),
+        WriteMask(out_file=plan.names["mask"], sidecar={**sidecar, "Type": "Brain", **MEASURED}),
         name="ds_mask",
         mem_gb=0.3 + 3 * plan.image_gigabytes,
     )
@@ -225,7 +231,7 @@ def init_outputs_wf(
         taken[maker.node(plan, sidecar)] = [(maker.source, "sources"), (maker.mask, "mask")]
     if as_qsiprep:
         ds_dwiref = Node(
-            WriteReference(out_file=plan.names["dwiref"], sidecar=in_brain),
+            WriteReference(out_file=plan.names["dwiref"], sidecar={**in_brain, **MEASURED}),
             name="ds_dwiref",
             mem_gb=0.3 + 3 * plan.image_gigabytes,
         )
@@ -282,9 +288,7 @@ def describe_result(plan: ScanPlan, model: ModelConfig) -> dict[str, Any]:
         "ModelSHA256": settings.model_sha256,
         "ModelTraining": to_plain(model.training),
         "RandomSeed": settings.random_seed,
-        "SamplerSteps": settings.sampler_steps,
-        "Samples": settings.samples,
-        "Upsampling": settings.upsampling,
+        **describe_sampling(plan, model),
         "SphericalHarmonicBasis": "MRtrix",
         "SphericalHarmonicNormalization": "orthonormal",
         "RatioBounds": [settings.ratio_lower, settings.ratio_upper],
@@ -294,6 +298,21 @@ def describe_result(plan: ScanPlan, model: ModelConfig) -> dict[str, Any]:
         **describe_space(plan.scan, settings.output_layout),
         DIGEST: settings.digest(),
         **describe_shells(plan),
+    }
+
+
+def describe_sampling(plan: ScanPlan, model: ModelConfig) -> dict[str, Any]:
+    """What went into the result of that which was drawn: a calibrated model may take nothing."""
+    settings, shares = plan.settings, model.shares
+    entered = model.sampler is not None and (model.form == "direct" or any(shares.samples))
+    made = {"SamplerSteps": settings.sampler_steps, "Samples": settings.samples}
+    nothing = dict.fromkeys(made, 0)
+    network = model.networks.super_resolution is not None and any(shares.super_resolution)
+    drawn = {"UncertaintySamples": settings.samples} if model.sampler and not entered else {}
+    return {
+        **(made if entered else nothing),
+        **drawn,
+        "Upsampling": settings.upsampling if network else "bspline",
     }
 
 
@@ -315,7 +334,8 @@ def describe_shells(plan: ScanPlan) -> dict[str, Any]:
 
 def _still_true(plan: ScanPlan, turned: bool) -> dict[str, Any]:
     """Fields of the source that hold on another grid too: slices are no longer what they were."""
-    kept = {key: value for key, value in plan.scan.sidecar.items() if not key.startswith("Slice")}
+    valid = valid_fields(plan.scan.sidecar)[0]
+    kept = {key: value for key, value in valid.items() if not key.startswith("Slice")}
     if turned:
         turn = turn_to(plan.grid)
         for key, text in kept.items():
