@@ -14,7 +14,13 @@ import attrs
 
 from dmri7t import __version__
 from dmri7t.cli.config import apply_config, config_file_of
-from dmri7t.cli.lifecycle import announce_need, check_names, clean_after, write_usage
+from dmri7t.cli.lifecycle import (
+    announce_need,
+    check_names,
+    clean_after,
+    remove_unfinished,
+    write_usage,
+)
 from dmri7t.cli.messages import complain, flush, say
 from dmri7t.cli.parser import build_parser
 from dmri7t.cli.reports import ON_CLUSTER, PRELOAD, redraw, report_redrawn, write_methods
@@ -311,6 +317,9 @@ def translate(job: Job, workflow: Workflow, status: RunStatus) -> RunStatus:
         if args.resource_monitor and not args.reports_only:
             write_usage(workflow, status, log_dir / "resources.tsv")
             say(f"resources: {log_dir / 'resources.tsv'}")
+    if not args.reports_only:
+        for name in remove_unfinished(workflow, status, job.out_dir):
+            complain(f"{name}: one of its results could not be written, so none of them stays")
     if args.clean_workdir and not args.reports_only:
         clean_after(workflow, status, args)
     return status

@@ -88,6 +88,36 @@ def write_usage(workflow: Workflow, status: RunStatus, path: Path) -> None:
     write_whole(path, "\n".join(rows) + "\n")
 
 
+def remove_unfinished(workflow: Workflow, status: RunStatus, out_dir: Path) -> list[str]:
+    """Remove all results of a scan of which one could not be written; return the scans' names.
+
+    What is left would look like a scan that is done. A run that was interrupted is another
+    matter: it goes on where it stopped.
+    """
+    failed = {
+        (label, failure.node.rpartition(".")[0])
+        for label, participant in status.participants.items()
+        for failure in participant.failures
+    }
+    names = []
+    for fullname, node in all_nodes(workflow).items():
+        label, name = status.split(fullname)
+        scan = name.rpartition(".")[0]
+        if not scan or (label, scan) not in failed or not hasattr(node.interface, "targets"):
+            continue
+        for target in node.interface.targets():
+            path = out_dir / target
+            # what is in the way of a file is not ours
+            if not path.is_dir():
+                path.unlink(missing_ok=True)
+            for folder in path.parents:
+                if folder == out_dir or not folder.is_dir() or any(folder.iterdir()):
+                    break
+                folder.rmdir()
+        names.append(f"sub-{label} {scan}")
+    return sorted(set(names))
+
+
 def clean_after(workflow: Workflow, status: RunStatus, args: argparse.Namespace) -> None:
     """Remove the nodes' folders once every result is known to be whole.
 

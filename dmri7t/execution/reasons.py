@@ -36,6 +36,9 @@ _SYSTEM_ERROR = re.compile(
     re.DOTALL,
 )
 
+_NO_FILE = re.compile(r"TraitError: .*existing (?:file|directory).*?'(/[^']+)'", re.DOTALL)
+"""What Nipype says of an input that is gone."""
+
 _OTHERS = (
     (r"MemoryError\b|DefaultCPUAllocator: (?:can't|not enough) ", REMEDIES[errno.ENOMEM]),
     (r"CUDA out of memory|OutOfMemoryError", "out of memory of the GPU; try --low-mem"),
@@ -58,6 +61,8 @@ def plain_reason(text: str) -> str:
     'a.bval is missing'
     >>> plain_reason("Traceback:\\n  File x\\nValueError: no\\n")
     'ValueError: no'
+    >>> plain_reason("FileNotFoundError: /work/result_prepare.pklz")[:45]
+    '/work/result_prepare.pklz: is not there (move'
     >>> plain_reason("OSError: [Errno 28] No space left on device: '/out/a.nii.gz'")
     '/out/a.nii.gz: no room is left on the disk; make room, and run the same command again'
     """
@@ -67,6 +72,8 @@ def plain_reason(text: str) -> str:
     if match := _SYSTEM_ERROR.match(last):
         number, meaning, path = int(match[1]), match[2], match[6] or match[4]
         return f"{path}: " * bool(path) + REMEDIES.get(number, meaning)
+    if match := _NO_FILE.search(last) or re.match(r"FileNotFoundError: (/.*)$", last):
+        return f"{match[1]}: {REMEDIES[errno.ENOENT]}"
     for pattern, sentence in _OTHERS:
         if re.search(pattern, last):
             return f"{sentence} ({last})"

@@ -89,9 +89,18 @@ def run_workflow(
     workflow.base_dir = str(work_dir)
     if write_graph:
         _draw(workflow, status)
-    plugin = _plugin(resources, status, level, tuple(preload), may_run)
     try:
-        workflow.run(plugin=plugin)
+        while True:
+            plugin = _plugin(resources, status, level, tuple(preload), may_run)
+            try:
+                workflow.run(plugin=plugin)
+            except Exception:
+                # before any node ran, since the graph of some participant cannot be used?
+                begun = any(p.expected for p in status.participants.values())
+                if begun or not _remove_unusable(workflow, participants, status):
+                    raise
+                continue
+            break
     except Exception as error:
         # nipype raises the first failure again at the end: then all that could run has run
         stopped = "stopped, since a node of another failed (--stop-on-first-crash)"
@@ -101,6 +110,28 @@ def run_workflow(
         status.leave(participants.values(), "interrupted")
         raise
     return status
+
+
+def _remove_unusable(workflow: Any, participants: dict[str, str], status: RunStatus) -> bool:
+    """Take participants out of a graph whose own graphs cannot be expanded; say if there is a rest.
+
+    Nipype looks at the inputs of all nodes at once: a file that was deleted since the graph was
+    built would end the run of everybody.
+    """
+    from nipype.pipeline.engine.utils import generate_expanded_graph
+
+    own = {name: workflow.get_node(name) for name in participants}
+    unusable = []
+    for name, graph in own.items():
+        if graph is None:
+            continue
+        try:
+            generate_expanded_graph(graph._create_flat_graph())
+        except Exception as error:
+            unusable.append(graph)
+            status.crash_before(participants[name], error)
+    workflow.remove_nodes(unusable)
+    return bool(unusable) and bool(workflow.list_node_names())
 
 
 def _configure(workflow: Any, settings: dict[str, dict[str, str]], level: int) -> None:

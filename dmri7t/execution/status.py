@@ -71,7 +71,7 @@ class ParticipantStatus:
     def done(self) -> bool:
         """Whether every node has its result and nothing failed."""
         finished = sum(n.state in ("done", "cached") for n in self.nodes.values())
-        return not self.failures and finished >= self.expected
+        return not self.failures and not self.unfinished and finished >= self.expected
 
     @property
     def others_done(self) -> bool:
@@ -88,7 +88,7 @@ class ParticipantStatus:
                 "done": self.done,
                 "nodes": [attrs.asdict(n) for n in self.nodes.values()],
                 "failures": [failure.to_dict() for failure in self.failures],
-                "unfinished": "" if self.done else self.unfinished,
+                "unfinished": self.unfinished,
             }
         )
 
@@ -211,7 +211,8 @@ class RunStatus:
         """Note why those that have neither all of their results nor a failure were left."""
         for label in labels:
             participant = self._participant(label)
-            if not participant.done and not participant.failures:
+            begun = participant.expected and participant.done
+            if not begun and not participant.failures:
                 participant.unfinished = reason
 
     @property

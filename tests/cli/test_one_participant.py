@@ -18,12 +18,14 @@ from examples import make
 from dmri7t.cli.scans import why_nothing
 from dmri7t.execution.status import RunStatus
 
-GOOD, OBSTACLE, LONG, NESTED = "01", "02", "L" * 225, "nested"
+GOOD, OBSTACLE, LONG, NESTED, LATE, BLOCKED = "01", "02", "L" * 225, "nested", "late", "blocked"
 
 FAULTS = {
     OBSTACLE: "a file is in the way where a folder is needed",
     LONG: "give it a shorter label",
     NESTED: "not readable as JSON",
+    LATE: f"sub-{LATE}_dwi.bval",  # deleted when it had been planned
+    BLOCKED: "a folder is in the way where a file is needed",
 }
 """What the reason of each failed participant must say."""
 
@@ -46,15 +48,23 @@ def troubled(tiny_model, tmp_path_factory):
     (folder / "work/dmri7t_wf").mkdir(parents=True)
     (folder / f"work/dmri7t_wf/sub_{OBSTACLE}_wf").write_text("in the way")
     scans[NESTED].with_name(f"sub-{NESTED}_dwi.json").write_text("[" * 3000 + "]" * 3000)
+    blocked = f"sub-{BLOCKED}_model-tensor_param-fa_desc-7Tlike_dwimap.nii.gz"
+    (folder / f"out/sub-{BLOCKED}/dwi" / blocked).mkdir(parents=True)
     words = ["in", "out", "participant", "-w", "work", "--model", tiny_model, "--nprocs", 2]
     command = [sys.executable, "-m", "dmri7t.cli.app", *map(str, words)]
-    done = subprocess.run(
+    process = subprocess.Popen(
         [*command, "--skip-bids-validation"],
         cwd=folder,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
-        timeout=300,
     )
+    said = ""
+    for line in process.stdout:
+        said += line
+        if line.startswith("The run needs"):
+            scans[LATE].with_name(f"sub-{LATE}_dwi.bval").unlink()
+    done = subprocess.CompletedProcess(command, process.wait(300), said, "")
     return folder, done
 
 
