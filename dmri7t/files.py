@@ -82,6 +82,11 @@ def whole_file(path: Path | str) -> Iterator[Path]:
         yield part
         _to_disk(part)
         os.replace(part, path)
+    except OSError as error:
+        # a full disk does not say which file did not fit
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
     finally:
         part.unlink(missing_ok=True)
 

@@ -97,3 +97,24 @@ def test_scratch_folder_is_gone_after_an_error(tmp_path):
         (folder / "a").write_text("")
         raise ValueError("trouble")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_names_the_file_that_did_not_fit(tmp_path):
+    """``/dev/full`` takes nothing."""
+    with (
+        pytest.raises(OSError, match="No space left") as caught,
+        whole_file(tmp_path / "a") as part,
+    ):
+        part.symlink_to("/dev/full")
+        with open(part, "wb", buffering=0) as file:
+            file.write(b"x")
+    assert caught.value.filename == str(tmp_path / "a")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_long_names_have_parts_that_fit(tmp_path):
+    name = "x" * 246 + ".nii.gz"
+    with whole_file(tmp_path / name) as part:
+        assert len(part.name) < 255 and part.name.endswith(".nii.gz")
+        part.write_text("content")
+    assert (tmp_path / name).read_text() == "content"
