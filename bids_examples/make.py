@@ -110,6 +110,9 @@ def write_scan(root: Path, scan: dict[str, Any], seed: int) -> None:
     layout = scan.get("layout", "raw")
     # QSIPrep writes LPS+
     usual = {"qsiprep": {"flip": [-1, -1, 1]}, "hcp": {"bval": "bvals", "bvec": "bvecs"}}
+    usual["fsl"] = {
+        name: str(Path(scan["name"]).with_name(f"{name}s")) for name in ("bval", "bvec")
+    }
     scan = {**SCAN, **usual.get(layout, {}), **scan}
     bvals, directions = [0.0] * scan["n_b0"], [np.zeros((scan["n_b0"], 3))]
     for bval, n in scan["shells"].items():
@@ -135,7 +138,9 @@ def write_scan(root: Path, scan: dict[str, Any], seed: int) -> None:
     bval = beside / scan.get("bval", scan["name"] + ".bval")
     _numbers(bval, table.bvals[None])
     _numbers(beside / scan.get("bvec", scan["name"] + ".bvec"), bvecs)
-    if layout != "hcp":
+    if "rotated" in scan:
+        _numbers(stem.with_name(scan["rotated"]), bvecs)
+    if layout not in ("hcp", "fsl"):
         sidecar = {
             **scan.get("sidecar", {}),
             "EchoTime": 0.08,

@@ -235,6 +235,7 @@ def remarks(source: Source, scans: Sequence[Scan]) -> list[str]:
             lines.append(f"{n} {'scan is' if n == 1 else 'scans are'} {remark}")
     for scan in scans:
         lines += [f"{scan.stem}: {remark}" for remark in scan_remarks(scan)]
+        lines += [f"{scan.stem}: {line}" for line in kind_named(scan.kind).remarks(scan)]
         if scan.anatomy:
             files = ", ".join(source.relative_name(file) for file in scan.anatomy.files)
             lines.append(f"{scan.stem}: metrics by tissue from {scan.anatomy.maker} ({files})")

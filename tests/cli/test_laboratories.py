@@ -12,6 +12,9 @@ import pytest
 from examples import make
 
 from dmri7t.cli.app import main
+from dmri7t.errors import InputError
+from dmri7t.io.checks import check_scan
+from dmri7t.io.source import open_source
 
 
 @pytest.fixture
@@ -103,3 +106,42 @@ def test_a_scan_without_some_volumes_is_translated(tmp_path, tiny_model, capsys)
     # both that were left out had the end of the series
     before = np.loadtxt(tmp_path / "in" / "sub-01" / "dwi" / "sub-01_dwi.bvec")[:, :16]
     assert np.allclose(np.loadtxt(f"{stem}.bvec"), before, atol=1e-4)
+
+
+def test_folders_of_fsl_and_uk_biobank_are_taken(dry_run):
+    run = dry_run("good/fsl")
+    assert run.code == 0, run.complained
+    assert "Input: FSL's folders" in run.said
+    assert (
+        "data_ud.nii.gz: a diffusion series with gradients that fit, brain mask 1000001" in run.said
+    )
+    assert "  sub-patient02: 2 b0, b1000 (16 directions)" in run.said
+    assert "3 scans are from FSL's folders" in run.said
+
+
+def test_vectors_that_eddy_turned_go_first(tmp_path):
+    make.make_dataset("good/fsl", tmp_path)
+    source = open_source(tmp_path)
+    names = {label: source.by_session(label)[""].bvec.name for label in source.labels}
+    assert names["patient02"] == "data.eddy_rotated_bvecs" and names["patient03"] == "bvecs"
+    (tmp_path / "patient_02" / "old.eddy_rotated_bvecs").touch()
+    with pytest.raises(InputError, match="2 files end in eddy_rotated_bvecs; keep the one"):
+        check_scan(source.by_session("patient02")[""])
+
+
+def test_interpolation_by_the_scanner_is_told(dry_run, tmp_path):
+    make.make_dataset("broken/scanner_interpolation", tmp_path / "in")
+    run = dry_run()
+    assert run.code == 0, run.complained
+    assert "sub-01: the scanner interpolated it (AcquisitionMatrixPE is 14, for 28" in run.said
+    run = dry_run("", "--gibbs")
+    assert run.code == 2 and "leave --gibbs out" in run.complained
+
+
+def test_files_of_hcp_that_are_not_used_are_told(dry_run, tmp_path):
+    folder = tmp_path / "in" / "100307" / "T1w" / "Diffusion"
+    folder.mkdir(parents=True)
+    (folder / "grad_dev.nii.gz").touch()
+    run = dry_run("good/hcp")
+    assert run.code == 0, run.complained
+    assert "sub-100307: grad_dev.nii.gz is not used" in run.said

@@ -9,6 +9,8 @@ import attrs
 from dmri7t.errors import InputError
 from dmri7t.io.anatomy import Program
 from dmri7t.io.dataset import check_dataset, participant_labels
+from dmri7t.io.images import load_image
+from dmri7t.io.interpolation import describe_interpolation
 from dmri7t.io.masks import mask_beside
 from dmri7t.io.scan import Candidate, Scan
 from dmri7t.io.search import BidsIndex, Query
@@ -168,6 +170,14 @@ class Kind:
     def complete(self, scan: Scan) -> Scan:
         """Add to a scan what lies beside it: its brain mask, if there is one."""
         return attrs.evolve(scan, mask=mask_beside(scan.dwi))
+
+    def remarks(self, scan: Scan) -> list[str]:
+        """What the log says of one scan that is taken."""
+        if self.resampled_by:
+            return []
+        how = describe_interpolation(scan.sidecar, load_image(scan.dwi).shape)
+        finer = f"the scanner interpolated it ({how}): its voxels are finer than what was measured"
+        return [finer] if how else []
 
     def by_session(self, folder: Path) -> dict[str, Scan]:
         """First scan of each session of a participant, "" where there are none.

@@ -24,6 +24,10 @@ FILES = {
 """Files of such a folder."""
 
 
+GRAD_DEV = "grad_dev.nii.gz"
+"""How gradients depart from what they should be, voxel by voxel."""
+
+
 class Hcp(Kind):
     """Not BIDS: a folder a subject, which can have more letters in its name than a label."""
 
@@ -93,6 +97,15 @@ is asked for. The correction for gradient nonlinearity (``grad_dev``) is not use
                 )
                 candidates.append(Candidate(scan.dwi, reason, None if reason else scan))
         return candidates
+
+    def remarks(self, scan: Scan) -> list[str]:
+        """What of HCP's files is not used."""
+        path = scan.dwi.with_name(GRAD_DEV)
+        ignored = (
+            f"{GRAD_DEV} is not used: directions and b-values count as the same in all voxels, "
+            "although gradients are not linear"
+        )
+        return [ignored] if path.is_file() else []
 
     def by_session(self, folder: Path) -> dict[str, Scan]:
         """Scans of a subject by field, "3T" and "7T"; a field that was not scanned is left out.

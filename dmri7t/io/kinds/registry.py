@@ -19,6 +19,7 @@ KINDS: dict[str, Kind] = {
         for module in (
             "raw",
             "derivative",
+            "fsl",
             "hcp",
             "qsiprep",
         )

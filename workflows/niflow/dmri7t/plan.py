@@ -14,6 +14,7 @@ import numpy as np
 from dmri7t.errors import InputError
 from dmri7t.io.derivatives import output_path, outputs_of, qsiprep_space
 from dmri7t.io.images import load_image, repetition_time
+from dmri7t.io.interpolation import describe_interpolation
 from dmri7t.io.kinds.registry import kind_named
 from dmri7t.io.scan import Scan
 from dmri7t.io.volumes import kept_volumes, read_kept
@@ -329,6 +330,11 @@ def plan_series(
         If no shell is left for the model, or the settings do not go with the scan.
     """
     check_settings(scan, settings)
+    if settings.gibbs and (how := describe_interpolation(scan.sidecar, grid.shape)):
+        raise InputError(
+            f"{scan.dwi}: the scanner interpolated it ({how}), so its ringing is no more where "
+            "--gibbs looks for it; leave --gibbs out."
+        )
     b0, shells = find_shells(table.bvals, settings.b0_threshold)
     directions = {s.name: _count(table, s) for s in shells}
     reasons = {
