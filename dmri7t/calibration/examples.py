@@ -57,8 +57,7 @@ def volumes_of(patch: Patch) -> Volumes:
     return Volumes(
         b0=patch.b0,
         signal=patch.signal,
-        mask=brain.mask,
-        voxel_sizes=patch.protocol.voxel_sizes,
+        brain=brain,
         bval=float(patch.protocol.bval),
         sigma=float(patch.shell.description.sigma * brain.pick(patch.b0).median()),
         n_b0=patch.protocol.n_b0,
@@ -100,7 +99,7 @@ def draw_examples(translator: Translator, seeds: range, size: int) -> list[Novel
     for seed in seeds:
         patch = draw_block(seed, size)
         volumes, rng = volumes_of(patch), np.random.default_rng([seed, 3])
-        nowhere = np.zeros(volumes.mask.shape, bool)
+        nowhere = np.zeros(volumes.brain.mask.shape, bool)
         drawn = [("", volumes, nowhere)]
         drawn += [(kind, *faults.draw_fault(kind, volumes, rng)) for kind in faults.FAULTS]
         for kind, changed, fault_XYZ in drawn:
@@ -137,7 +136,8 @@ def choose_cells(cells: Cells, fault_XYZ: np.ndarray, brain: Brain, seed: int) -
 def put_fault(name: str, volumes: Volumes, seed: int) -> Volumes:
     """Put a fault of :data:`CHECKED` in the middle of a block's brain."""
     rng = np.random.default_rng([seed, 4])
-    depth = np.flatnonzero(volumes.mask.any((0, 1)))
+    mask = volumes.brain.mask
+    depth = np.flatnonzero(mask.any((0, 1)))
     middle = int(depth[len(depth) // 2])
     if name == "slab":
         return faults.empty_slab(volumes, max(middle - 2, 0), 4)
@@ -146,10 +146,9 @@ def put_fault(name: str, volumes: Volumes, seed: int) -> Volumes:
         hit = rng.permutation(n)[: max(3, n // 5)].tolist()
         return faults.lose_slices(volumes, hit, range(max(middle - 2, 0), middle + 2))
     lesion: Lesion = LESIONS[name]
-    # of some places, the one where most of the ball lies in the brain
-    inside = np.argwhere(volumes.mask)
-    places = [
+    # of some balls, the one of which most lies in the brain
+    inside = np.argwhere(mask)
+    balls = [
         faults.ball(volumes, inside[rng.integers(len(inside))], lesion.radius) for _ in range(20)
     ]
-    best = max(places, key=lambda place: int(place.sum()))
-    return faults.put_lesion(volumes, best, lesion, seed)
+    return faults.put_lesion(volumes, max(balls, key=np.count_nonzero), lesion, seed)

@@ -14,13 +14,13 @@ RIDGE = 1.0
 
 
 def fit_forecast(
-    described: list[Description], ratios: dict[MapName, list[float]]
+    descriptions: list[Description], ratios: dict[MapName, list[float]]
 ) -> dict[MapName, ForecastFit]:
     """Fit the forecast of every map by ridge regression.
 
     Parameters
     ----------
-    described : list of Description
+    descriptions : list of Description
         Of N simulated scans.
     ratios : dict of list of N floats
         NMSE of the model over that of interpolation, by map.
@@ -30,7 +30,7 @@ def fit_forecast(
     dict of ForecastFit
         By map.
     """
-    x_NF = np.stack([features(d) for d in described])
+    x_NF = np.stack([features(d) for d in descriptions])
     penalty = RIDGE * np.diag([0.0, *[1.0] * (len(FEATURES) - 1)])
     out: dict[MapName, ForecastFit] = {}
     for name, values in ratios.items():

@@ -137,12 +137,12 @@ def _variance_weights(terms_KV: np.ndarray, squares_V: np.ndarray) -> list[float
     return [float(w) for w in weights]
 
 
-def _solve_factor(coverage: Any, wanted: float = 0.9) -> float:
+def _solve_factor(coverage: Any, target: float = 0.9) -> float:
     """Find by bisection the factor at which intervals hold what they should."""
     low, high = 1e-2, 1e2
     for _ in range(40):
         middle = (low * high) ** 0.5
-        low, high = (middle, high) if coverage(middle) < wanted else (low, middle)
+        low, high = (middle, high) if coverage(middle) < target else (low, middle)
     return (low * high) ** 0.5
 
 

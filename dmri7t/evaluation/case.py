@@ -19,7 +19,7 @@ DWI = "DWI"
 """Signals of directions that no method saw; compared where a scan has them."""
 
 METRICS = ("NMSE", "SSIM")
-"""What is said of each map; of signals the first alone."""
+"""Of each map; of signals the first alone."""
 
 
 @attrs.frozen(eq=False)

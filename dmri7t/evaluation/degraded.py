@@ -45,8 +45,8 @@ def crop_kspace(volume_XYZ: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
         kept = [*range(low + 1), *range(old - low, old)]
         part = spectrum.index_select(axis, torch.tensor(kept))
         if len(kept) < n:
-            place = part.narrow(axis, 0, 1) * 0
-            parts = [part.narrow(axis, 0, low + 1), place, part.narrow(axis, low + 1, low)]
+            zero = part.narrow(axis, 0, 1) * 0
+            parts = [part.narrow(axis, 0, low + 1), zero, part.narrow(axis, low + 1, low)]
             part = torch.cat(parts, axis)
         spectrum = part * (n / old)
     return torch.fft.ifftn(spectrum, dim=(-3, -2, -1)).real.float()

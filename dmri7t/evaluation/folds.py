@@ -20,7 +20,7 @@ from dmri7t.training.train import Training
 
 
 def refuse_known(translator: Translator, labels: Iterable[str], root: Path) -> None:
-    """Let no model be tested on whom it was trained on.
+    """Refuse to test a model on subjects that it was trained on.
 
     Raises
     ------
@@ -31,19 +31,19 @@ def refuse_known(translator: Translator, labels: Iterable[str], root: Path) -> N
     learned = set(training.subjects)
     if (split := training.split) is not None:
         learned |= {*split.training, *split.validation, *split.unpaired}
-    known = sorted(learned & set(labels))
-    if not known:
+    shared = sorted(learned & set(labels))
+    if not shared:
         return
     name, source = translator.config.name, training.source
     if not source.endswith(f" {root.resolve().name}"):
         # labels such as 01 stand for others in another data set; a copy under a new name does not
         print(
-            f"[evaluate] {name}: was trained on {source}, which has {len(known)} labels in common "
+            f"[evaluate] {name}: was trained on {source}, which has {len(shared)} labels in common "
             f"with {root}; if these are the same people, its metrics here mean nothing",
             flush=True,
         )
     else:
-        few = ", ".join(known[:5]) + (f" and {len(known) - 5} more" if len(known) > 5 else "")
+        few = ", ".join(shared[:5]) + (f" and {len(shared) - 5} more" if len(shared) > 5 else "")
         raise ModelError(
             f"{name}: was trained on {few} of {root}; test it on others, or "
             "give its recipe with --folds, which trains one model a fold."
@@ -59,7 +59,7 @@ class CrossValidation:
     root : Path
         The data set.
     out : Path
-        Where is kept who is in which fold, and what is trained for each.
+        For the list of who is in which fold, and the models that are trained for each.
     k : int
         Number of folds; below 2, nobody is trained on and all are tested.
     seed : int

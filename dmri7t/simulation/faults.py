@@ -1,6 +1,6 @@
 """What simulated training scans do not hold: lesions, lost slices, empty slabs, voids.
 
-Every fault is a function of a shell's volumes; it gives changed copies and tells where it lies.
+Every fault is a function of a shell's volumes; it gives a changed copy, and where it lies.
 Tissue that is put in has noise of its own.
 """
 
@@ -12,6 +12,7 @@ import attrs
 import numpy as np
 import torch
 
+from dmri7t.signal.shell import Brain
 from dmri7t.simulation.scanner import add_noise
 
 
@@ -24,21 +25,18 @@ class Volumes:
     b0 : Tensor (X, Y, Z)
         Mean b0.
     signal : Tensor (N, X, Y, Z)
-    mask : ndarray (X, Y, Z) of bool
-    voxel_sizes : ndarray (3,)
-        mm.
+    brain : Brain
     bval : float
         s/mm2.
     sigma : float
         Noise of one volume, in the units of the scan.
     n_b0 : int
-        Volumes that the mean b0 is made of.
+        How many volumes were averaged for the mean b0.
     """
 
     b0: torch.Tensor
     signal: torch.Tensor
-    mask: np.ndarray
-    voxel_sizes: np.ndarray
+    brain: Brain
     bval: float
     sigma: float
     n_b0: int = 1
@@ -75,15 +73,15 @@ CYST = Lesion(2.7e-3, 2.5, 20.0)
 
 def ball(volumes: Volumes, centre: Sequence[float], radius: float) -> np.ndarray:
     """Voxels (X, Y, Z) of the mask within a radius (mm) of a centre (voxels)."""
-    places = np.meshgrid(*map(np.arange, volumes.mask.shape), indexing="ij")
-    sizes = volumes.voxel_sizes
-    offsets = [(p - c) * s for p, c, s in zip(places, centre, sizes, strict=True)]
-    return (sum(o**2 for o in offsets) <= radius**2) & volumes.mask
+    brain = volumes.brain
+    indices = np.meshgrid(*map(np.arange, brain.mask.shape), indexing="ij")
+    offsets = [(i - c) * s for i, c, s in zip(indices, centre, brain.voxel_sizes, strict=True)]
+    return (sum(o**2 for o in offsets) <= radius**2) & brain.mask
 
 
-def put_lesion(volumes: Volumes, place: np.ndarray, lesion: Lesion, seed: int = 0) -> Volumes:
-    """Replace the tissue of a place (X, Y, Z)."""
-    inside = torch.as_tensor(place)
+def put_lesion(volumes: Volumes, region_XYZ: np.ndarray, lesion: Lesion, seed: int = 0) -> Volumes:
+    """Replace the tissue of a region."""
+    inside = torch.as_tensor(region_XYZ)
     b0, signal = volumes.b0.clone(), volumes.signal.clone()
     generator = torch.Generator().manual_seed(seed)
     clean = float(lesion.b0_factor * b0[inside].median()) * torch.ones(1, int(inside.sum()), 1, 1)
@@ -103,21 +101,21 @@ def empty_slab(volumes: Volumes, first: int, n: int, axis: int = 2) -> Volumes:
 
 
 def lose_slices(
-    volumes: Volumes, which: Sequence[int], slices: Sequence[int], left: float = 0.1
+    volumes: Volumes, hit: Sequence[int], slices: Sequence[int], fraction: float = 0.1
 ) -> Volumes:
-    """Drop some slices (last axis) of some volumes of the shell to a fraction of their signal."""
+    """Drop some slices (last axis) of the volumes that are hit to a fraction of their signal."""
     signal = volumes.signal.clone()
-    for volume in which:
-        signal[volume][:, :, list(slices)] *= left
+    for volume in hit:
+        signal[volume][:, :, list(slices)] *= fraction
     return attrs.evolve(volumes, signal=signal)
 
 
-def put_void(volumes: Volumes, place: np.ndarray, left: float) -> Volumes:
-    """Drop all volumes in a place to a fraction, as near metal or air."""
-    inside = torch.as_tensor(place)
+def put_void(volumes: Volumes, region_XYZ: np.ndarray, fraction: float) -> Volumes:
+    """Drop all volumes in a region to a fraction, as near metal or air."""
+    inside = torch.as_tensor(region_XYZ)
     b0, signal = volumes.b0.clone(), volumes.signal.clone()
-    b0[inside] *= left
-    signal[:, inside] *= left
+    b0[inside] *= fraction
+    signal[:, inside] *= fraction
     return attrs.evolve(volumes, b0=b0, signal=signal)
 
 
@@ -126,7 +124,7 @@ FAULTS = ("low", "high", "slab", "void")
 
 
 def draw_fault(kind: str, volumes: Volumes, rng: np.random.Generator) -> tuple[Volumes, np.ndarray]:
-    """Draw a fault of a kind and its place, widely.
+    """Draw a fault of a kind and the region it covers, widely.
 
     Parameters
     ----------
@@ -138,20 +136,21 @@ def draw_fault(kind: str, volumes: Volumes, rng: np.random.Generator) -> tuple[V
     Returns
     -------
     volumes : Volumes
-    place : ndarray (X, Y, Z) of bool
+    region_XYZ : ndarray of bool
     """
-    shape = volumes.mask.shape
+    mask = volumes.brain.mask
+    shape = mask.shape
     if kind == "slab":
         n = int(rng.integers(2, 6))
-        depth = np.flatnonzero(volumes.mask.any((0, 1)))
+        depth = np.flatnonzero(mask.any((0, 1)))
         first = int(np.clip(rng.choice(depth), 0, shape[2] - n))
-        place = np.zeros(shape, bool)
-        place[:, :, first : first + n] = True
-        return empty_slab(volumes, first, n), place & volumes.mask
-    inside = np.argwhere(volumes.mask)
-    place = ball(volumes, inside[rng.integers(len(inside))], rng.uniform(7.0, 22.0))
+        region_XYZ = np.zeros(shape, bool)
+        region_XYZ[:, :, first : first + n] = True
+        return empty_slab(volumes, first, n), region_XYZ & mask
+    inside = np.argwhere(mask)
+    region_XYZ = ball(volumes, inside[rng.integers(len(inside))], rng.uniform(7.0, 22.0))
     if kind == "void":
-        return put_void(volumes, place, rng.uniform(0.02, 0.15)), place
+        return put_void(volumes, region_XYZ, rng.uniform(0.02, 0.15)), region_XYZ
     diffusivity = rng.uniform(0.15e-3, 0.45e-3) if kind == "low" else rng.uniform(1.3e-3, 3.0e-3)
     lesion = Lesion(diffusivity, rng.uniform(0.8, 2.0))
-    return put_lesion(volumes, place, lesion, int(rng.integers(2**31))), place
+    return put_lesion(volumes, region_XYZ, lesion, int(rng.integers(2**31))), region_XYZ

@@ -1,6 +1,6 @@
 """What is measured of a block of a scan, real or simulated, in the same way.
 
-1. Tissue is told from the block itself (:func:`classify`).
+1. Tissue is classified by the block itself (:func:`classify`).
 2. Every voxel gives RISH, ratios of orders, FA and MD, by tissue.
 3. Every block gives metrics of contrast, of noise, of detail, and of how power lies over
    frequencies.
@@ -34,7 +34,7 @@ INTERIOR = 0.8
 """Part of the 27 voxels around one in white matter that are anisotropic, at least."""
 
 WATER = (0.8e-3, 3.0e-3)
-"""Diffusivities of tissue and of free water by which CSF is told, mm2/s."""
+"""Diffusivities of tissue and of free water, by which CSF is recognised, mm2/s."""
 
 ENOUGH = 50
 """Voxels from which a tissue's median is worth something."""
@@ -137,7 +137,7 @@ def smoothed_coefficients(scan: ShellScan, shell: Shell) -> torch.Tensor:
 
 
 def classify(scan: ShellScan, shell: Shell) -> torch.Tensor:
-    """Tell tissues apart by the shell alone, (V,): 1 GM, 2 WM, 3 CSF, 0 neither, -1 the rim.
+    """Classify tissue by the shell alone, (V,): 1 GM, 2 WM, 3 CSF, 0 neither, -1 the rim.
 
     Coefficients are smoothed once with their neighbours. CSF is where their mean signal is that
     of a voxel half of whose b0 is free water, or lower. White matter is where four fifths of the

@@ -83,10 +83,10 @@ def _histogram(
     edges = np.linspace(0, max(top, 1e-6), 60)
     heights = {}
     for tissue in tissues:
-        how = {"bins": edges, "density": True, "color": COLOURS[tissue]}
-        filled, *_ = axes.hist(real[name, tissue], alpha=0.35, label=tissue, **how)
+        style = {"bins": edges, "density": True, "color": COLOURS[tissue]}
+        filled, *_ = axes.hist(real[name, tissue], alpha=0.35, label=tissue, **style)
         line = {"histtype": "step", "linestyle": "--", "linewidth": 1.6}
-        dashed, *_ = axes.hist(simulated[name, tissue], **line, **how)
+        dashed, *_ = axes.hist(simulated[name, tissue], **line, **style)
         heights[tissue] = max(filled.max(), dashed.max())
     # the narrow peak of CSF may leave the panel, so that the others can be seen
     axes.set_ylim(0, 1.1 * max(heights.get("WM", 0), heights.get("GM", 0)) or None)
