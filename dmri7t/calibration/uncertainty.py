@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import attrs
 import numpy as np
@@ -114,7 +114,7 @@ def fit_intervals(samples: list[Sample], scale: torch.Tensor) -> Intervals:
         error = torch.cat([(s.root - s.truth)[order] for s in samples]).double().numpy()
         weights.append(_variance_weights(terms, error**2))
     for order in range(3):
-        factor = _solve_factor(lambda f, order=order: _coverage(samples, weights, scale, order, f))
+        factor = _solve_factor(partial(_coverage, samples, weights, scale, order))
         weights[order] = [w * factor**2 for w in weights[order]]
     intervals = from_plain(
         Intervals, {"weights": weights, "fa_factor": 1.0, "subjects": len(samples)}
@@ -137,7 +137,7 @@ def _variance_weights(terms_KV: np.ndarray, squares_V: np.ndarray) -> list[float
     return [float(w) for w in weights]
 
 
-def _solve_factor(coverage: Any, target: float = 0.9) -> float:
+def _solve_factor(coverage: Callable[[float], float], target: float = 0.9) -> float:
     """Find by bisection the factor at which intervals hold what they should."""
     low, high = 1e-2, 1e2
     for _ in range(40):

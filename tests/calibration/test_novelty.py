@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from dmri7t.calibration.examples import NoveltyExample, draw_block, put_fault, volumes_of
+from dmri7t.calibration.examples import NoveltyExample
 from dmri7t.calibration.novelty import cover, fit_distance, fit_recognizer, fit_threshold
 from dmri7t.models.novelty import RESEMBLES, Cells, Novelty
-from dmri7t.signal.slices import slice_loss
 from dmri7t.simulation.faults import FAULTS
 
 N_FEATURES = 6
@@ -81,12 +80,3 @@ def test_every_cell_has_a_kept_one_near_it():
     kept = cover(torch.cat([cells, rare]), 60)
     distance = torch.cdist(torch.cat([cells, rare]), kept).min(1).values
     assert len(kept) == 60 and distance.max() < 1.2
-
-
-def test_blocks_lose_slices_only_when_they_are_put_in():
-    seed = 1_760_300
-    volumes = volumes_of(draw_block(seed, 24))
-    faulty = put_fault("slices", volumes, seed)
-    inside = torch.as_tensor(volumes.brain.mask)
-    before, after = (slice_loss(v.signal[:, inside], v.brain.mask).max() for v in (volumes, faulty))
-    assert before < 0.4 < 0.6 < after

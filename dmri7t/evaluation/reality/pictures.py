@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,10 @@ from dmri7t.evaluation.reality.compare import FAR, Comparison, pool
 from dmri7t.evaluation.reality.measure import AXES, frequencies
 from dmri7t.files import whole_file
 from dmri7t.signal.spaces import TISSUES
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import SubFigure
 
 HISTOGRAMS = ("sqrt R0 debiased", "sqrt R2 smoothed", "sqrt R4 smoothed", "FA", "MD")
 
@@ -50,7 +55,7 @@ def draw_comparisons(comparisons: list[Comparison], folder: Path) -> list[Path]:
     return paths
 
 
-def _draw(figure: Any, comparison: Comparison) -> None:
+def _draw(figure: SubFigure, comparison: Comparison) -> None:
     """Draw the panels of one shell."""
     figure.suptitle(
         f"{comparison.scan} {comparison.shell}: real filled or solid, simulated dashed",
@@ -69,7 +74,7 @@ def _draw(figure: Any, comparison: Comparison) -> None:
 
 
 def _histogram(
-    axes: Any,
+    axes: Axes,
     name: str,
     real: dict[tuple[str, str], np.ndarray],
     simulated: dict[tuple[str, str], np.ndarray],
@@ -80,19 +85,18 @@ def _histogram(
         axes.text(0.5, 0.5, "not fitted", ha="center", transform=axes.transAxes)
         return
     top = max(np.percentile(s[name, t], 99.5) for s in (real, simulated) for t in tissues)
-    edges = np.linspace(0, max(top, 1e-6), 60)
+    edges = np.linspace(0, max(top, 1e-6), 60).tolist()
     heights = {}
     for tissue in tissues:
-        style = {"bins": edges, "density": True, "color": COLOURS[tissue]}
-        filled, *_ = axes.hist(real[name, tissue], alpha=0.35, label=tissue, **style)
-        line = {"histtype": "step", "linestyle": "--", "linewidth": 1.6}
-        dashed, *_ = axes.hist(simulated[name, tissue], **line, **style)
-        heights[tissue] = max(filled.max(), dashed.max())
+        draw = partial(axes.hist, bins=edges, density=True, color=COLOURS[tissue])
+        filled, *_ = draw(real[name, tissue], alpha=0.35, label=tissue)
+        dashed, *_ = draw(simulated[name, tissue], histtype="step", linestyle="--", linewidth=1.6)
+        heights[tissue] = max(np.max(filled), np.max(dashed))
     # the narrow peak of CSF may leave the panel, so that the others can be seen
     axes.set_ylim(0, 1.1 * max(heights.get("WM", 0), heights.get("GM", 0)) or None)
 
 
-def _spectrum(axes: Any, name: str, comparison: Comparison) -> None:
+def _spectrum(axes: Axes, name: str, comparison: Comparison) -> None:
     """Median over blocks, and the band between the quartiles."""
     sides = {"real": (comparison.real, "-"), "simulated": (comparison.simulated, "--")}
     for label, (blocks, line) in sides.items():
@@ -105,7 +109,7 @@ def _spectrum(axes: Any, name: str, comparison: Comparison) -> None:
     axes.set(title=f"power of {name}", xlabel="cycles a voxel", yscale="log")
 
 
-def _correlations(axes: Any, comparison: Comparison) -> None:
+def _correlations(axes: Axes, comparison: Comparison) -> None:
     """Correlation of residuals between neighbours, median and quartiles over blocks."""
     for shift, (label, blocks) in enumerate(
         {"real": comparison.real, "simulated": comparison.simulated}.items()
@@ -116,13 +120,19 @@ def _correlations(axes: Any, comparison: Comparison) -> None:
             if correlation is not None:
                 low, middle, high = np.percentile(correlation, [25, 50, 75])
                 spread = [[middle - low], [high - middle]]
-                marker = {"fmt": "os"[shift], "color": COLOURS[label], "capsize": 4}
-                axes.errorbar(position + 0.2 * shift, middle, spread, **marker)
+                axes.errorbar(
+                    position + 0.2 * shift,
+                    middle,
+                    spread,
+                    fmt="os"[shift],
+                    color=COLOURS[label],
+                    capsize=4,
+                )
     axes.set(title="residuals of neighbours", ylabel="correlation")
     axes.set_xticks(np.arange(3) + 0.1, AXES)
 
 
-def _distances(axes: Any, table: pd.DataFrame) -> None:
+def _distances(axes: Axes, table: pd.DataFrame) -> None:
     """The quantities that lie farthest apart."""
     far = table.nlargest(LONGEST, "distance")[::-1]
     names = [f"{row.quantity} {row.tissue}".strip() for row in far.itertuples()]
