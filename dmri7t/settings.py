@@ -6,7 +6,6 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import attrs
@@ -200,7 +199,3 @@ class Settings:
         """SHA-256 over what decides the results."""
         decisive = {k: v for k, v in attrs.asdict(self).items() if k not in _NOT_DECISIVE}
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
-
-    def with_model(self, folder: str | Path) -> Settings:
-        """Return the same settings for a model that lies elsewhere."""
-        return attrs.evolve(self, model=str(folder))

@@ -53,7 +53,7 @@ def test_unreadable_text_is_refused():
 
 
 def test_digest_follows_what_decides_results():
-    assert SETTINGS.digest() == SETTINGS.with_model("/elsewhere").digest()
+    assert SETTINGS.digest() == attrs.evolve(SETTINGS, model="/elsewhere").digest()
     assert SETTINGS.digest() == attrs.evolve(SETTINGS, device="cuda").digest()
     assert SETTINGS.digest() != attrs.evolve(SETTINGS, random_seed=1).digest()
     assert SETTINGS.digest() != attrs.evolve(SETTINGS, model_sha256="f" * 64).digest()

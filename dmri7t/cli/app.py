@@ -26,7 +26,7 @@ from dmri7t.cli.parser import build_parser
 from dmri7t.cli.reports import ON_CLUSTER, PRELOAD, redraw, report_redrawn, write_methods
 from dmri7t.cli.resources import Allocation, choose_plugin, choose_resources
 from dmri7t.cli.scans import choose_participants, usable_scans, wait_for_validator
-from dmri7t.cli.surroundings import check_paths, restart_if_needed, settle
+from dmri7t.cli.surroundings import check_paths, prepare_process, restart_if_needed
 from dmri7t.errors import Dmri7tError, InputError, Terminated
 from dmri7t.execution.limits import Resources
 from dmri7t.execution.locks import hold_participants
@@ -252,10 +252,10 @@ def build(job: Job, status: RunStatus) -> tuple[Job, Workflow | None]:
         return job, _build(job, status)
     except Exception as error:
         buildable = [plan for plan in job.plans if _can_be_built(job, plan, status)]
-        left = attrs.evolve(job, plans=buildable)
+        reduced = attrs.evolve(job, plans=buildable)
         if len(buildable) == len(job.plans):
             raise error
-        return left, _build(left, status) if buildable else None
+        return reduced, _build(reduced, status) if buildable else None
 
 
 def _can_be_built(job: Job, plan: ScanPlan, status: RunStatus) -> bool:
@@ -348,7 +348,7 @@ def parse(words: list[str]) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command; whatever goes wrong is one line."""
-    settle()
+    prepare_process()
     if argv is None:
         restart_if_needed()
     words = sys.argv[1:] if argv is None else argv

@@ -14,7 +14,7 @@ from dmri7t.cli.messages import complain
 _CHOICE = r".*invalid choice: '(.*?)' \(choose from (.*)\)"
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
+def did_you_mean(word: str, words: Iterable[str]) -> str:
     """Ask whether a similar word was meant; empty where none is.
 
     Examples
@@ -25,7 +25,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     ''
     """
     by_form: dict[str, str] = {}
-    for name in known:
+    for name in words:
         by_form.setdefault(name.lower().replace("_", "-"), name)
     close = difflib.get_close_matches(word.lower().replace("_", "-"), by_form, n=2, cutoff=0.6)
     return f"; did you mean {' or '.join(by_form[name] for name in close)}?" if close else ""

@@ -12,7 +12,7 @@ from dmri7t import __version__
 from dmri7t.cli import calibrate, compare, evaluate, simulate, train
 from dmri7t.cli.hints import HintingParser
 from dmri7t.cli.messages import complain, flush
-from dmri7t.cli.surroundings import check_paths, restart_if_needed, settle
+from dmri7t.cli.surroundings import check_paths, prepare_process, restart_if_needed
 from dmri7t.errors import Dmri7tError
 from dmri7t.execution.reasons import reason_of
 
@@ -51,7 +51,7 @@ def info(args: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command; errors of the user's making are one line and exit code 2."""
-    settle()
+    prepare_process()
     if argv is None:
         restart_if_needed()
     args = build_parser().parse_args(argv)

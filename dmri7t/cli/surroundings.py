@@ -15,7 +15,7 @@ from dmri7t.errors import InputError
 STREAMS = ("stdin", "stdout", "stderr")
 
 
-def settle() -> None:
+def prepare_process() -> None:
     """Make sound what a command and its processes count on; called before all else.
 
     Streams that were closed lead nowhere, so that no file gets their numbers. What cannot be

@@ -146,7 +146,7 @@ def plain_methods(factor_3: torch.Tensor) -> list[Method]:
         Method(
             "linear",
             lambda scan, shell, seed: scale_linearly(scan, shell, factor_3),
-            "that, times one factor an order, fitted by least squares to training subjects",
+            "interpolation times one factor an order, fitted by least squares to training subjects",
         ),
     ]
 

@@ -109,7 +109,7 @@ def lock_file(folder: Path, label: str) -> Path:
 @contextmanager
 def _present(folder: Path) -> Iterator[None]:
     """Make a folder; remove it, and those above it that were made with it, if they stay empty."""
-    made = [p for p in (folder, *folder.parents) if not p.exists()]
+    new = [p for p in (folder, *folder.parents) if not p.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -117,7 +117,7 @@ def _present(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        for path in made or [folder]:
+        for path in new or [folder]:
             try:
                 path.rmdir()
             except OSError:

@@ -61,27 +61,27 @@ def mask_named(pattern: str, scan: Scan) -> Path:
     ...
     dmri7t.errors.InputError: d.nii: its name has no ses, which --brain-mask asks for; ...
     """
-    known = {**scan.entities, **{LONG_NAMES.get(k, k): v for k, v in scan.entities.items()}}
+    entities = {**scan.entities, **{LONG_NAMES.get(k, k): v for k, v in scan.entities.items()}}
     try:
         names = [name for _, name, _, _ in string.Formatter().parse(pattern) if name is not None]
     except ValueError as error:
         raise InputError(f"--brain-mask {pattern}: not a pattern ({error}); mend it.") from error
     for name in names:
-        if name not in known:
+        if name not in entities:
             raise InputError(
                 f"{scan.dwi}: its name has no {name or 'entity without a name'}, which "
-                f"--brain-mask asks for; it has {', '.join(known)}."
+                f"--brain-mask asks for; it has {', '.join(entities)}."
             )
     # what stands for the label is taken as it is written
-    path = pattern.format(**{name: glob.escape(value) for name, value in known.items()})
+    path = pattern.format(**{name: glob.escape(value) for name, value in entities.items()})
     plain = Path(path).expanduser()
     if plain.is_file():
         return plain.absolute()
-    found = sorted(glob.glob(str(plain)))
-    if len(found) != 1:
-        several = f"{len(found)} files match, such as {found[0]}" if found else "no such file"
+    matches = sorted(glob.glob(str(plain)))
+    if len(matches) != 1:
+        several = f"{len(matches)} files match, such as {matches[0]}" if matches else "no such file"
         raise InputError(f"{path}: {several}; --brain-mask needs one brain mask for each scan.")
-    return Path(found[0]).absolute()
+    return Path(matches[0]).absolute()
 
 
 def with_masks(candidates: Sequence[Candidate], pattern: str) -> list[Candidate]:

@@ -35,7 +35,6 @@ def compare(
     title: str,
     caption: str,
     window: Window | None = None,
-    unit: str = "",
 ) -> MapPictures:
     """Draw one map before, after, and after minus before.
 
@@ -44,7 +43,7 @@ def compare(
     before, after = read_values(files[0], views.before), read_values(files[1], views.after)
     measured = bool(before.any())
     sides = (before, after) if measured else (after,)
-    window = window or Window(0.0, high_end(*sides), unit=unit)
+    window = window or Window(0.0, high_end(*sides))
     columns = {}
     if measured:
         columns["before"] = views.show(before, "before", "3T input", window)

@@ -255,26 +255,6 @@ def _averages(values_V: torch.Tensor, space: Neighbourhood) -> tuple[torch.Tenso
     return space.pick(once) / space.reach(1), space.pick(thrice) / space.reach(3)
 
 
-def filter_b0(
-    b0_V: torch.Tensor, n_b0: int, noise: BandNoise, space: Neighbourhood
-) -> torch.Tensor:
-    """Take the fine band's noise out of a mean b0, as out of order 0.
-
-    Parameters
-    ----------
-    b0_V : Tensor (V,)
-        Mean of so many b0s.
-    n_b0 : int
-    noise : BandNoise
-        Of single volumes, as a shell's residuals show it.
-    space : Neighbourhood
-    """
-    smooth_V = space.smooth(b0_V)
-    energy_V = space.smooth((b0_V - smooth_V).square(), ENERGY_PASSES)
-    weight_V = noise.fine_V / (n_b0 * energy_V.clamp_min(torch.finfo(b0_V.dtype).tiny))
-    return torch.lerp(b0_V, smooth_V, weight_V.clamp(0, 1))
-
-
 def wiener_weights(
     sh_CV: torch.Tensor, plan: FitPlan, noise: BandNoise, space: Neighbourhood
 ) -> torch.Tensor:

@@ -78,9 +78,9 @@ def few_directions_noise(
         harmonics_noise(sample_NV, directions_N3),
         tensor_noise(sample_NV, directions_N3),
     ]
-    known = [value for value in estimates if np.isfinite(value)]
-    if known:
-        return min(known)
+    finite = [value for value in estimates if np.isfinite(value)]
+    if finite:
+        return min(finite)
     if b0s_MV is not None and len(b0s_MV) > 1:
         return repeats_noise(b0s_MV.double(), [list(range(len(b0s_MV)))])
     return neighbour_noise(signal_NV, mask_XYZ)

@@ -151,8 +151,8 @@ class Progress:
         """
         rate = (done - self.first) / max(time.monotonic() - self.begun, 1e-9)
         losses = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
-        left = readable((self.steps - done) / rate)
-        return f"[{self.name}] step {done}/{self.steps}  {losses}  {rate:.1f} steps/s  {left} left"
+        rest = readable((self.steps - done) / rate)
+        return f"[{self.name}] step {done}/{self.steps}  {losses}  {rate:.1f} steps/s  {rest} left"
 
 
 def readable(seconds: float) -> str:

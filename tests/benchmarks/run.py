@@ -215,8 +215,8 @@ def compare(
     peer: list[tuple] = []
     for run in range(runs):
         sides = [(peer, theirs), (mine, ours)]
-        for figures, side in sides[:: 1 if run % 2 == 0 else -1]:
-            figures.append(side())
+        for measurements, side in sides[:: 1 if run % 2 == 0 else -1]:
+            measurements.append(side())
         print(f"{name}: dmri7t {mine[-1][0]:.2f} s, MRtrix {peer[-1][0]:.2f} s", flush=True)
     medians = [statistics.median(s for s, _ in side) for side in (mine, peer)]
     ratio = statistics.median(a / b for (a, _), (b, _) in zip(mine, peer, strict=True))

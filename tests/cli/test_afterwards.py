@@ -41,9 +41,9 @@ def test_group_gathers_what_is_there_and_names_what_is_not(study):
     run = dmri7t(study.bids, study.out, "group", "--skip-bids-validation")
     assert run.returncode == 0, run.stderr
     assert "1 scan; 1 of 3 participants have results" in run.stdout
-    told = run.stderr.splitlines()
-    assert any("sub-01: failed in its last run: " in line and "bval" in line for line in told)
-    assert any("sub-03: in the data set, but without results" in line for line in told)
+    lines = run.stderr.splitlines()
+    assert any("sub-01: failed in its last run: " in line and "bval" in line for line in lines)
+    assert any("sub-03: in the data set, but without results" in line for line in lines)
     with open(study.out / "group_dwi.tsv", newline="") as file:
         (row,) = csv.DictReader(file, delimiter="\t")
     quality = json.loads((study.out / "sub-02/dwi/sub-02_desc-quality_dwi.json").read_text())
@@ -78,15 +78,15 @@ def stamps(folder: Path) -> dict[Path, int]:
 
 def test_reports_are_drawn_anew_without_computing(study):
     page = study.out / "sub-02.html"
-    figures = sorted((study.out / "sub-02/figures").iterdir())
+    pictures = sorted((study.out / "sub-02/figures").iterdir())
     results = stamps(study.out / "sub-02/dwi")
-    figures[0].unlink()
+    pictures[0].unlink()
     page.write_text("old")
     run = dmri7t(*study.asked, *study.opts, "--reports-only")
     # sub-01 has no scan to draw from, as in the run before
     assert run.returncode == 1, run.stdout + run.stderr
     assert f"report: {page}" in run.stdout and "sub-02" not in run.stderr
-    assert sorted((study.out / "sub-02/figures").iterdir()) == figures
+    assert sorted((study.out / "sub-02/figures").iterdir()) == pictures
     started = [line.split()[2] for line in run.stdout.splitlines() if line.endswith(" started")]
     assert started == ["report"]
     assert stamps(study.out / "sub-02/dwi") == results

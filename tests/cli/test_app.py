@@ -139,9 +139,9 @@ def test_output_folder_that_is_a_file_or_of_another_is_refused(single, tiny_mode
     other = tmp_path / "other"
     make.make_dataset("good/single", other)
     before = sorted(files_below(other))
-    for out, told in ((tmp_path / "file", "is a file"), (other, "another data set")):
+    for out, reason in ((tmp_path / "file", "is a file"), (other, "another data set")):
         run = dmri7t(single, out, "participant", "--model", tiny_model, "-w", tmp_path / "w")
-        assert run.returncode == 2 and told in run.stderr
+        assert run.returncode == 2 and reason in run.stderr
     assert sorted(files_below(other)) == before and not (tmp_path / "w").exists()
 
 

@@ -221,15 +221,15 @@ def test_bundle_runs_as_it_did(finished, make_odd):
 def test_sidecar_and_page_say_which_shells_the_model_made(finished):
     sidecar = json.loads(finished.after(mixed(), "7Tlike_dwi.json").read_text())
     assert sidecar["TranslatedShells"] == [1000.0]
-    told = {shell["BValue"]: shell for shell in sidecar["InterpolatedShells"]}
+    interpolated = {shell["BValue"]: shell for shell in sidecar["InterpolatedShells"]}
     beyond = f"outside the range of the model, b {RANGE[0]} to {RANGE[1]} s/mm2"
-    assert {b: shell["Reason"] for b, shell in told.items()} == {
+    assert {b: shell["Reason"] for b, shell in interpolated.items()} == {
         300.0: beyond,
         1700.0: "5 different directions, 6 are needed",
         2500.0: "4 different directions, 6 are needed",
         4000.0: beyond,
     }
-    assert (told[2500.0]["Volumes"], told[2500.0]["Directions"]) == (8, 4)
+    assert (interpolated[2500.0]["Volumes"], interpolated[2500.0]["Directions"]) == (8, 4)
     assert sidecar["ConsistencyFraction"] == 0.25
     assert f"b4000 (interpolated only: {beyond})" in finished.said
     page = (finished.out / "sub-01.html").read_text()

@@ -211,7 +211,7 @@ def test_file_of_options_is_read_and_the_command_line_goes_first(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("colour = 1", "unknown key colour"),
         ("[nipype]\nnprocs = 0", "nprocs cannot be 0"),
@@ -221,10 +221,10 @@ def test_file_of_options_is_read_and_the_command_line_goes_first(tmp_path):
         ("{", "not a readable TOML"),
     ],
 )
-def test_mistake_in_a_file_of_options_is_named(tmp_path, text, told):
+def test_mistake_in_a_file_of_options_is_named(tmp_path, text, message):
     path = tmp_path / "o.toml"
     path.write_text(text)
-    with pytest.raises(InputError, match=told) as raised:
+    with pytest.raises(InputError, match=message) as raised:
         apply_config(build_parser(), path)
     assert str(path) in str(raised.value) and "\n" not in str(raised.value)
 

@@ -20,7 +20,7 @@ SETTINGS = Settings("folder", "m", "1", "ab", 5, 1)
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         (None, "missing"),
         ("{", "not readable"),
@@ -28,10 +28,10 @@ SETTINGS = Settings("folder", "m", "1", "ab", 5, 1)
         ('{"Name": "x"}', "BIDSV"),
     ],
 )
-def test_description_is_needed(tmp_path, text, told):
+def test_description_is_needed(tmp_path, text, message):
     if text is not None:
         (tmp_path / "dataset_description.json").write_text(text)
-    with pytest.raises(InputError, match=rf"dataset_description\.json: .*{told}"):
+    with pytest.raises(InputError, match=rf"dataset_description\.json: .*{message}"):
         check_dataset(tmp_path)
 
 

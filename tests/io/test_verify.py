@@ -33,7 +33,7 @@ def test_faults_are_named(tmp_path):
     texts = {"cut.json": '{"a": ', "list.json": "[]", "nan.bval": "0 nan\n", "cut.html": "<html>"}
     for name, text in {**texts, "empty.tsv": ""}.items():
         (tmp_path / name).write_text(text)
-    told = {
+    damaged = {
         "cut.nii.gz": "cannot be",
         "nan.nii.gz": "volume 2",
         "cut.json": "cannot be read",
@@ -43,7 +43,7 @@ def test_faults_are_named(tmp_path):
         "empty.tsv": "is empty",
         "gone.json": "is missing",
     }
-    for name, words in told.items():
+    for name, words in damaged.items():
         fault = find_fault(tmp_path / name, tmp_path)
         assert name in fault and words in fault, fault
 

@@ -1,4 +1,4 @@
-"""Results of scans as the participant level leaves them, small and with known figures."""
+"""Results of scans as the participant level leaves them, small and with known metrics."""
 
 from __future__ import annotations
 

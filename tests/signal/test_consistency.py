@@ -152,10 +152,10 @@ def test_correlated_noise_is_not_taken_for_a_departure():
         volume[place] = rho * volume[place - 1] + np.sqrt(1 - rho**2) * volume[place]
     values = torch.as_tensor(volume.reshape(1, -1)).float()
     share = torch.ones_like(values)
-    told = in_noise(values, share, (rho, 0, 0), everything)
-    untold = in_noise(values, share, (0, 0, 0), everything)
-    assert told.square().mean() == pytest.approx(1, abs=0.1)
-    assert untold.square().mean() > 1.5
+    correlated = in_noise(values, share, (rho, 0, 0), everything)
+    as_white = in_noise(values, share, (0, 0, 0), everything)
+    assert correlated.square().mean() == pytest.approx(1, abs=0.1)
+    assert as_white.square().mean() > 1.5
 
 
 def test_fit_in_slabs_is_the_fit(monkeypatch):

@@ -1,4 +1,4 @@
-"""Noise of shells with few directions: what is told is what was put in, whatever the anisotropy."""
+"""Noise of shells with few directions: what is measured is what was put in, at any anisotropy."""
 
 from __future__ import annotations
 
@@ -75,9 +75,9 @@ def test_many_directions_are_told_by_residuals_as_ever():
     volumes = add_noise(clean, 20.0, torch.Generator().manual_seed(3)).flatten(1)
     signal = ShellSignal(volumes[1:], volumes[0], directions, 1000.0, 1, BRAIN)
     normalized = normalize(signal.signal_NV, signal.b0_V)
-    told = signal.noise(normalized, plan_fit(directions))
-    assert told == residual_sigma(normalized, signal.b0_V, plan_fit(directions))
-    assert told == pytest.approx(20, rel=0.03)
+    sigma = signal.noise(normalized, plan_fit(directions))
+    assert sigma == residual_sigma(normalized, signal.b0_V, plan_fit(directions))
+    assert sigma == pytest.approx(20, rel=0.03)
 
 
 def test_neighbours_tell_noise_that_was_interpolated_within_slices():

@@ -162,8 +162,8 @@ def test_a_folder_of_neither_layout_is_one_line(tmp_path, capsys):
     recipe = write_recipe(tmp_path / "tiny.toml")
     with pytest.raises(SystemExit, match="2"):
         main(["train", str(recipe), str(tmp_path / "out"), "--pairs", str(tmp_path)])
-    told = capsys.readouterr().err
-    assert told.count("\n") == 1 and f"{tmp_path}: no participant's folder" in told
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1 and f"{tmp_path}: no participant's folder" in message
 
 
 def test_options_of_own_scans_without_them(tmp_path, capsys):

@@ -42,8 +42,10 @@ def test_example_runs_and_uses_the_mask_that_it_was_handed(dwi, tiny_model, tmp_
     assert handed.any() and (used <= handed).all() and used.sum() > 0.9 * handed.sum()
 
 
-@pytest.mark.parametrize(("what", "told"), [("grid", "another grid"), ("shells", "other volumes")])
-def test_scan_that_was_not_planned_for_fails(dwi, tiny_model, tmp_path, what, told):
+@pytest.mark.parametrize(
+    ("what", "reason"), [("grid", "another grid"), ("shells", "other volumes")]
+)
+def test_scan_that_was_not_planned_for_fails(dwi, tiny_model, tmp_path, what, reason):
     example = runpy.run_path(str(EXAMPLE))
     workflow = example["init_example_wf"](dwi, tmp_path / "out", str(tiny_model))
     prepare = workflow.get_node("dwi_wf.prepare").interface
@@ -55,5 +57,5 @@ def test_scan_that_was_not_planned_for_fails(dwi, tiny_model, tmp_path, what, to
         files["bval"] = str(tmp_path / "other.bval")
         Path(files["bval"]).write_text(" ".join(["0"] * 3 + ["1000"] * 15))
     prepare.inputs.trait_set(dwi=files["nii.gz"], bval=files["bval"], bvec=files["bvec"])
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=reason):
         prepare._run_interface(SimpleNamespace(cwd=str(tmp_path)))

@@ -145,7 +145,7 @@ def test_results_that_were_deleted_are_written_again(finished, settings):
 def test_another_model_folder_with_the_same_model_computes_nothing(finished, settings, tmp_path):
     folder, scan, _, _ = finished
     shutil.copytree(settings.model, tmp_path / "moved")
-    status, _ = run([scan], settings.with_model(tmp_path / "moved"), folder)
+    status, _ = run([scan], attrs.evolve(settings, model=str(tmp_path / "moved")), folder)
     assert set(states(status).values()) == {"cached"}
 
 

@@ -343,9 +343,9 @@ def plan_series(
     }
     translated = tuple(s for s in shells if not reasons[s.name])
     if not translated:
-        found = ", ".join(f"{name} ({reason})" for name, reason in reasons.items()) or "none"
+        listed = ", ".join(f"{name} ({reason})" for name, reason in reasons.items()) or "none"
         raise InputError(
-            f"{scan.dwi}: no shell for the model; shells found: {found}. --shells sends a shell "
+            f"{scan.dwi}: no shell for the model; shells found: {listed}. --shells sends a shell "
             "through the model whatever its b-value."
         )
     return ScanPlan(
