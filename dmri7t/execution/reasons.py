@@ -6,7 +6,7 @@ import errno
 import re
 import traceback
 
-_NO_ROOM = "no room is left on the disk; make room, and run the same command again"
+_NO_ROOM = "No space left on the disk; make room, and run the same command again"
 
 REMEDIES = {
     errno.ENOSPC: _NO_ROOM,
@@ -64,7 +64,7 @@ def plain_reason(text: str) -> str:
     >>> plain_reason("FileNotFoundError: /work/result_prepare.pklz")[:45]
     '/work/result_prepare.pklz: is not there (move'
     >>> plain_reason("OSError: [Errno 28] No space left on device: '/out/a.nii.gz'")
-    '/out/a.nii.gz: no room is left on the disk; make room, and run the same command again'
+    '/out/a.nii.gz: No space left on the disk; make room, and run the same command again'
     """
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     last = lines[-1] if lines else "unknown reason"
