@@ -14,6 +14,7 @@ from dmri7t.io.dataset import check_dataset, makers
 from dmri7t.io.images import frames_remark
 from dmri7t.io.kinds.registry import KINDS, Kind, kind_named, programs, recognise
 from dmri7t.io.masks import with_masks
+from dmri7t.io.parts import part_remarks
 from dmri7t.io.scan import Candidate, Scan
 from dmri7t.io.search import Query
 from dmri7t.io.sidecars import field_remark, valid_fields
@@ -233,6 +234,7 @@ def remarks(source: Source, scans: Sequence[Scan]) -> list[str]:
         n = sum(scan.kind == name for scan in scans)
         if remark := kind_named(name).remark:
             lines.append(f"{n} {'scan is' if n == 1 else 'scans are'} {remark}")
+    lines += part_remarks(scans)
     for scan in scans:
         lines += [f"{scan.stem}: {remark}" for remark in scan_remarks(scan)]
         lines += [f"{scan.stem}: {line}" for line in kind_named(scan.kind).remarks(scan)]

@@ -145,3 +145,11 @@ def test_files_of_hcp_that_are_not_used_are_told(dry_run, tmp_path):
     run = dry_run("good/hcp")
     assert run.code == 0, run.complained
     assert "sub-100307: grad_dev.nii.gz is not used" in run.said
+
+
+def test_parts_and_opposed_scans_are_told(dry_run):
+    run = dry_run("good/opposed_parts")
+    assert run.code == 0, run.complained
+    assert "sub-01_dir-AP_run-1, sub-01_dir-AP_run-2: parts of one acquisition" in run.said
+    opposed = "sub-01_dir-PA_run-1, sub-01_dir-AP_run-1, sub-01_dir-AP_run-2: acquired in opposite"
+    assert opposed in run.said
