@@ -106,14 +106,14 @@ class Composer:
             Is filled.
         """
         # what the signal was divided by is what it is multiplied by
-        divisor_V = self.regrid(floor_b0(b0_V)[None])[0].clamp_(min=0)
+        divisor_V = self.regrid.positive(floor_b0(b0_V))
         negative = interpolate_volumes(dwi_NV, self.regrid, out_NV, interpolated)
         bounded = []
         for shell in shells:
             fractions, below = self._write_shell(shell, divisor_V, out_NV)
             bounded.append(fractions)
             negative += below
-        return Composition(self.regrid(b0_V[None])[0].clamp_(min=0), bounded, negative)
+        return Composition(self.regrid.positive(b0_V), bounded, negative)
 
     def _write_shell(
         self, translated: TranslatedShell, b0_V: torch.Tensor, out_NV: np.ndarray
@@ -156,10 +156,11 @@ def evaluate(
 def interpolate_volumes(
     dwi_NV: torch.Tensor, regrid: Regrid, out_NV: np.ndarray, rows: list[int]
 ) -> int:
-    """Write some volumes of a scan (N, V), never below zero; count what was below."""
+    """Write some volumes of a scan (N, V), never below zero; count what a spline put there."""
     negative = 0
     for row in rows:
         fine_V = regrid(dwi_NV[row : row + 1])[0]
-        negative += int((fine_V < 0).sum())
-        out_NV[row] = fine_V.clamp_(min=0).numpy()
+        below = int((fine_V < 0).sum())
+        out_NV[row] = (regrid.positive(dwi_NV[row]) if below else fine_V).numpy()
+        negative += below
     return negative

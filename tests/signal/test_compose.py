@@ -7,7 +7,7 @@ import torch
 from conftest import fibonacci_directions
 from scipy.ndimage import map_coordinates
 
-from dmri7t.signal.compose import Composer, TranslatedShell
+from dmri7t.signal.compose import Composer, TranslatedShell, interpolate_volumes
 from dmri7t.signal.consistency import BeforeAfter, LowPass
 from dmri7t.signal.grids import Grid, refine, voxel_coordinates
 from dmri7t.signal.prepare import find_brain, mask_volumes, mean_volume
@@ -251,3 +251,18 @@ def test_what_is_unlike_training_is_flagged_and_said():
     assert small_record(ordinary, extent=("half a brain.",))["outside_training"] == [
         "half a brain."
     ]
+
+
+def test_a_b0_is_positive_within_its_own_mask():
+    """A spline undershoots beside a steep edge; the mean b0 and each b0 do not."""
+    mask = np.ones((12, 12, 12), bool)
+    brain = Brain(mask, Grid(mask.shape, np.diag([2.0, 2.0, 2.0, 1.0])))
+    fine = Grid((20, 20, 20), np.diag([1.2, 1.2, 1.2, 1.0]))
+    regrid = Regrid(brain, Brain(np.ones(fine.shape, bool), fine))
+    b0 = torch.full(mask.shape, 5.0)
+    b0[6:] = 1000.0
+    b0_V = b0.flatten()
+    assert (regrid(b0_V[None])[0] < 0).any()
+    assert (regrid.positive(b0_V) > 0).all()
+    out = np.empty((1, regrid.n_out), np.float32)
+    assert interpolate_volumes(b0_V[None], regrid, out, [0]) > 0 and (out > 0).all()
