@@ -74,7 +74,8 @@ def main(argv: list[str] | None = None) -> None:
         complain(f"{reason_of(error)} (details with DMRI7T_DEBUG=1)", "dmri7t-model")
         code = 1
     flush()
-    sys.exit(code)
+    if code:
+        sys.exit(code)
 
 
 if __name__ == "__main__":
