@@ -114,12 +114,17 @@ def mixed() -> Odd:
     )
 
 
-def unfit() -> Odd:
+def short(n_directions: int = 4, run: int = 2) -> Odd:
     """Four directions are too few for anything."""
-    bvals = np.array([0.0, *[1000.0] * 4])
-    directions = np.concatenate([np.zeros((1, 3)), make.spiral_directions(4)])
-    name = "sub-01/ses-b/dwi/sub-01_ses-b_run-1"
+    bvals = np.array([0.0, *[1000.0] * n_directions])
+    directions = np.concatenate([np.zeros((1, 3)), make.spiral_directions(n_directions)])
+    name = f"sub-01/ses-b/dwi/sub-01_ses-b_run-{run}"
     return Odd(name, (24, 24, 24), (2.5, 2.5, 2.5), bvals, directions)
+
+
+def unfit() -> Odd:
+    """Directions enough, one of which :func:`finished` makes no number."""
+    return short(8, run=1)
 
 
 @dataclass(frozen=True)
@@ -138,8 +143,11 @@ class Finished:
 @pytest.fixture(scope="module")
 def finished(tiny_model, tmp_path_factory) -> Finished:
     folder = tmp_path_factory.mktemp("odd")
-    for scan in (thick(), mixed(), unfit()):
+    for scan in (thick(), mixed(), unfit(), short()):
         scan.write(folder / "in")
+    bvec = folder / "in" / f"{unfit().name}_dwi.bvec"
+    first, *rest = bvec.read_text().splitlines()
+    bvec.write_text("\n".join([" ".join([*first.split()[:-1], "nan"]), *rest]) + "\n")
     described = {"Name": "odd scans", "BIDSVersion": "1.10.0", "DatasetType": "raw"}
     (folder / "in/dataset_description.json").write_text(json.dumps(described))
     (folder / "in/README").write_text("Odd scans.\n")
@@ -159,7 +167,7 @@ def test_unfit_scan_is_named_and_the_others_are_done(finished):
     assert (
         "skipped  sub-01/ses-b/dwi/sub-01_ses-b_run-1_dwi.nii.gz: cannot be used" in finished.said
     )
-    assert "4 different directions" in finished.said
+    assert "run-1_dwi.bvec: volume 8 has a direction that is no number" in finished.said
     assert "sub-01 done with its other scans" in finished.said
     assert f"report: {finished.out / 'sub-01.html'}" in finished.said
     for scan in (thick(), mixed()):
@@ -167,8 +175,18 @@ def test_unfit_scan_is_named_and_the_others_are_done(finished):
     assert not (finished.out / "sub-01/ses-b").exists()
     page = (finished.out / "sub-01.html").read_text()
     assert "Scans of this participant that could not be used" in page
-    assert "sub-01/ses-b/dwi/sub-01_ses-b_run-1_dwi.bval: 4 different directions" in page
+    assert "sub-01/ses-b/dwi/sub-01_ses-b_run-1_dwi.bvec: volume 8 has a direction" in page
     assert str(finished.root) not in page.split('id="run"')[0]
+
+
+def test_a_short_series_is_skipped_and_is_no_failure(finished):
+    name = f"{short().name}_dwi.nii.gz"
+    line = next(x for x in finished.said.splitlines() if name in x)
+    assert line.strip().startswith("skipped") and "4 different directions" in line
+    assert (
+        "run-2"
+        not in (finished.out / "sub-01.html").read_text().split("could not be used")[1][:600]
+    )
 
 
 @pytest.mark.parametrize("make_odd", [thick, mixed])

