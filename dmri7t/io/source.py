@@ -72,8 +72,8 @@ class Source:
         return [self._with_anatomy(candidate) for candidate in candidates]
 
     def scans(self, label: str) -> list[Scan]:
-        """All scans of a participant, with a label of :attr:`labels`."""
-        return [c.scan for c in self.find(Query([label])) if c.scan is not None]
+        """All scans of a participant, of any field, with a label of :attr:`labels`."""
+        return [c.scan for c in self.find(Query([label], any_field=True)) if c.scan is not None]
 
     def _with_anatomy(self, candidate: Candidate) -> Candidate:
         """Add tissues: of the program that wrote the scan, or else of another."""
