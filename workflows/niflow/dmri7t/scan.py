@@ -85,57 +85,9 @@ def init_scan_wf(plan: ScanPlan, model: ModelConfig, omp_nthreads: int = 1) -> W
     fields = ["dwi", "bval", "bvec", "grad_b", "mask", "segmentation", "anatomy_mask"]
     inputnode = Node(IdentityInterface(fields=[*fields, "out_dir"]), name="inputnode")
     outputnode = Node(IdentityInterface(fields=["out_files", *FILES]), name="outputnode")
-
-    # stage 2: the scan made ready
-    prepare = _prepare_node(plan, omp_nthreads)
-    define_grid = _grid_node(plan)
-    files = [f for f in ("dwi", "bval", "bvec", "grad_b", "mask") if f in plan.files]
-    # where files come from: as they lie on disk, or without some volumes
-    origin = {f: inputnode for f in files}
-    if plan.used_volumes:
-        assemble = _assemble_node(plan)
-        for f in [f for f in files if f != "mask"]:
-            workflow.connect(inputnode, f, assemble, f)
-            origin[f] = assemble
-    if plan.cleaned:
-        clean = _clean_node(plan)
-        taken = [f for f in ("dwi", "bval", "mask") if f in plan.files]
-        workflow.connect(
-            [
-                *((origin[f], clean, [(f, f)]) for f in taken),
-                (clean, prepare, [("dwi", "dwi"), ("cleaning", "cleaning")]),
-            ]
-        )
-        files.remove("dwi")
-    workflow.connect(
-        [
-            *((origin[f], prepare, [(f, f)]) for f in files),
-            (prepare, define_grid, [("mask", "mask")]),
-        ]
-    )
-
-    # stages 4 to 8: every shell for itself
-    collected = {}
-    for field in ("representations", "generated", "novelty"):
-        collected[field] = Node(
-            Collect(len(plan.translated)), name=f"collect_{field}", run_without_submitting=True
-        )
-        workflow.connect(collected[field], "out", outputnode, field)
-    for number, shell in enumerate(plan.translated, start=1):
-        shell_wf = init_shell_wf(plan, shell, omp_nthreads)
-        workflow.connect(
-            [
-                (prepare, shell_wf, _to("dwi", "gradients", "b0", "mask")),
-                (define_grid, shell_wf, _to("mask_out")),
-                (
-                    shell_wf,
-                    collected["representations"],
-                    [("outputnode.representation", f"in{number}")],
-                ),
-                (shell_wf, collected["generated"], [("outputnode.generated", f"in{number}")]),
-                (shell_wf, collected["novelty"], [("outputnode.novelty", f"in{number}")]),
-            ]
-        )
+    workflow.add_nodes([inputnode, outputnode])
+    prepare, define_grid = _connect_preparation(workflow, plan, omp_nthreads)
+    collected = _connect_shells(workflow, plan, omp_nthreads)
 
     # stage 9: the 7T-like scan
     harmonize = _harmonize_node(plan, omp_nthreads)
@@ -187,6 +139,65 @@ def init_scan_wf(plan: ScanPlan, model: ModelConfig, omp_nthreads: int = 1) -> W
     if plan.scan.anatomy:
         workflow.connect([(inputnode, measure_wf, _to("segmentation", "anatomy_mask"))])
     return workflow
+
+
+def _connect_preparation(workflow: Workflow, plan: ScanPlan, omp_nthreads: int) -> list[Node]:
+    """Add stage 2, the scan made ready; return the nodes that prepare it and its output's grid."""
+    inputnode = workflow.get_node("inputnode")
+    prepare, define_grid = _prepare_node(plan, omp_nthreads), _grid_node(plan)
+    files = [f for f in ("dwi", "bval", "bvec", "grad_b", "mask") if f in plan.files]
+    # where files come from: as they lie on disk, or without some volumes
+    origin = {f: inputnode for f in files}
+    if plan.used_volumes:
+        assemble = _assemble_node(plan)
+        for f in [f for f in files if f != "mask"]:
+            workflow.connect(inputnode, f, assemble, f)
+            origin[f] = assemble
+    if plan.cleaned:
+        clean = _clean_node(plan)
+        taken = [f for f in ("dwi", "bval", "mask") if f in plan.files]
+        workflow.connect(
+            [
+                *((origin[f], clean, [(f, f)]) for f in taken),
+                (clean, prepare, [("dwi", "dwi"), ("cleaning", "cleaning")]),
+            ]
+        )
+        files.remove("dwi")
+    workflow.connect(
+        [
+            *((origin[f], prepare, [(f, f)]) for f in files),
+            (prepare, define_grid, [("mask", "mask")]),
+        ]
+    )
+    return [prepare, define_grid]
+
+
+def _connect_shells(workflow: Workflow, plan: ScanPlan, omp_nthreads: int) -> dict[str, Node]:
+    """Add stages 4 to 8, every shell for itself; return the nodes that collect what they give."""
+    outputnode = workflow.get_node("outputnode")
+    prepare, define_grid = workflow.get_node("prepare"), workflow.get_node("define_grid")
+    collected = {}
+    for field in ("representations", "generated", "novelty"):
+        collected[field] = Node(
+            Collect(len(plan.translated)), name=f"collect_{field}", run_without_submitting=True
+        )
+        workflow.connect(collected[field], "out", outputnode, field)
+    for number, shell in enumerate(plan.translated, start=1):
+        shell_wf = init_shell_wf(plan, shell, omp_nthreads)
+        workflow.connect(
+            [
+                (prepare, shell_wf, _to("dwi", "gradients", "b0", "mask")),
+                (define_grid, shell_wf, _to("mask_out")),
+                (
+                    shell_wf,
+                    collected["representations"],
+                    [("outputnode.representation", f"in{number}")],
+                ),
+                (shell_wf, collected["generated"], [("outputnode.generated", f"in{number}")]),
+                (shell_wf, collected["novelty"], [("outputnode.novelty", f"in{number}")]),
+            ]
+        )
+    return collected
 
 
 def _to(*fields: str) -> list[tuple[str, str]]:
