@@ -72,9 +72,7 @@ class HintingParser(argparse.ArgumentParser):
             if word.startswith("-"):
                 message = f"{word.partition('=')[0]}: no such option"
                 hint = did_you_mean(word.partition("=")[0], self._options())
-        elif match := re.match(
-            r".*invalid choice: '(.*?)' \(choose from (.*)\)", message, re.DOTALL
-        ):
+        elif match := re.match(_CHOICE, message, re.DOTALL):
             hint = did_you_mean(match[1], re.findall(r"'(.*?)'", match[2]))
         complain(f"{message.rstrip('.')}{hint or '.'} See {self.prog} --help", self.prog)
         sys.exit(2)

@@ -61,8 +61,8 @@ def plain_reason(text: str) -> str:
     'a.bval is missing'
     >>> plain_reason("Traceback:\\n  File x\\nValueError: no\\n")
     'ValueError: no'
-    >>> plain_reason("FileNotFoundError: /work/result_prepare.pklz")[:45]
-    '/work/result_prepare.pklz: is not there (move'
+    >>> plain_reason("FileNotFoundError: /scratch/result_prepare.pklz")[:48]
+    '/scratch/result_prepare.pklz: is not there (move'
     >>> plain_reason("OSError: [Errno 28] No space left on device: '/out/a.nii.gz'")
     '/out/a.nii.gz: No space left on the disk; make room, and run the same command again'
     """

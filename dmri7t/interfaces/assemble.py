@@ -37,12 +37,9 @@ class AssembleScan(StageInterface):
     output_spec = AssembleScanOutputSpec
 
     def _run_interface(self, runtime: Any) -> Any:
-        import nibabel
-
         from dmri7t.files import scratch_folder
         from dmri7t.io.gradients import read_table, write_fsl, write_mrtrix
-        from dmri7t.io.images import open_volumes
-        from dmri7t.signal.gradients import GradientTable
+        from dmri7t.io.images import open_volumes, save_series
 
         inputs = self.inputs
         kept = list(inputs.volumes)
@@ -52,12 +49,10 @@ class AssembleScan(StageInterface):
             for row, index in enumerate(kept):
                 values[..., row] = np.asarray(image.dataobj[..., index])
         table = read_table(inputs.bval, inputs.bvec, image.affine, optional(inputs.grad_b))
-        table = GradientTable(table.bvals[kept], table.directions[kept])
+        table = table.take(kept)
         names = {"dwi": "dwi.nii", "bval": "dwi.bval", "bvec": "dwi.bvec", "grad_b": "dwi.b"}
         out = {field: os.path.join(runtime.cwd, name) for field, name in names.items()}
-        header = nibabel.Nifti1Header(endianness="<")
-        header.set_xyzt_units(*image.header.get_xyzt_units())
-        nibabel.save(nibabel.Nifti1Image(values, image.affine, header), out["dwi"])
+        save_series(out["dwi"], values, image)
         write_fsl(table, image.affine, out["bval"], out["bvec"])
         write_mrtrix(table, out["grad_b"])
         self._results = out

@@ -39,8 +39,7 @@ class CleanScan(StageInterface):
     output_spec = CleanScanOutputSpec
 
     def _run_interface(self, runtime: Any) -> Any:
-        import nibabel
-
+        from dmri7t.io.images import save_series
         from dmri7t.io.opened import open_scan
         from dmri7t.io.scan import ScanFiles
         from dmri7t.signal.clean import denoise, remove_ringing
@@ -60,14 +59,11 @@ class CleanScan(StageInterface):
                 if inputs.gibbs:
                     out[..., index] = remove_ringing(out[..., index], inputs.slice_axis)
             record["gibbs"] = inputs.gibbs
-            header = nibabel.Nifti1Header(endianness="<")
-            header.set_xyzt_units(*image.header.get_xyzt_units())
-            cleaned = nibabel.Nifti1Image(out, image.affine, header)
         self._results = {
             "dwi": os.path.join(runtime.cwd, "dwi.nii"),
             "cleaning": os.path.join(runtime.cwd, "cleaning.json"),
         }
-        nibabel.save(cleaned, self._results["dwi"])
+        save_series(self._results["dwi"], out, image)
         with open(self._results["cleaning"], "w") as file:
             json.dump(record, file)
         return runtime

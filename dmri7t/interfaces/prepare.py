@@ -66,11 +66,11 @@ class PrepareScan(StageInterface):
         }
         out = {field: os.path.join(runtime.cwd, name) for field, name in names.items()}
         with open_scan(files, inputs.b0_threshold, scratch=runtime.cwd) as scan:
-            self._check_planned(scan.grid, [scan.b0_indices, *(s.indices for s in scan.shells)])
+            groups = [scan.b0_indices, *(shell.indices for shell in scan.shells)]
+            self._check_planned(scan.grid, groups)
             brain, table = scan.brain, scan.table
             dwi_NV = create_array(out["dwi"], (scan.n_volumes, brain.n_voxels))
             checks: dict[str, Any] = {**scan.read_into(dwi_NV)}
-            groups = [scan.b0_indices, *(shell.indices for shell in scan.shells)]
             self._check_volumes(lost_volumes(dwi_NV, groups), table.bvals)
             dwi_NV.flush()
             save_map(out["b0"], scan.b0, brain.grid)

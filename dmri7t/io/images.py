@@ -179,6 +179,21 @@ def repetition_time(image: nibabel.Nifti1Image) -> float:
     return float(zooms[3]) * {"msec": 1e-3, "usec": 1e-6}.get(unit, 1.0) if len(zooms) > 3 else 0.0
 
 
+def save_series(path: Path | str, values: np.ndarray, image: nibabel.Nifti1Image) -> None:
+    """Write volumes for another node: uncompressed, on the grid and in the units of an image.
+
+    Parameters
+    ----------
+    path : path
+        Ends in .nii.
+    values : ndarray (X, Y, Z, N)
+    image : Nifti1Image
+    """
+    header = nibabel.Nifti1Header(endianness="<")
+    header.set_xyzt_units(*image.header.get_xyzt_units())
+    nibabel.save(nibabel.Nifti1Image(values, image.affine, header), path)
+
+
 def write_volumes(
     path: Path | str,
     volumes: Iterable[np.ndarray],

@@ -103,8 +103,7 @@ def read_kept(scan: Scan, affine: np.ndarray) -> GradientTable:
         If the files are not readable or do not fit together.
     """
     table = read_table(scan.bval, scan.bvec, affine, scan.grad_b)
-    kept = kept_volumes(scan, len(table))
-    return GradientTable(table.bvals[kept], table.directions[kept])
+    return table.take(kept_volumes(scan, len(table)))
 
 
 def describe_excluded(scan: Scan) -> str:

@@ -91,9 +91,7 @@ def from_plain(record: type[Record], value: object, at: str = "") -> Record:
     fields = {field.name: field for field in attrs.fields(record)}  # type: ignore[arg-type]
     prefix = f"{at}: " if at else ""
     if unknown := [str(key) for key in value if key not in fields]:
-        raise ValueError(
-            f"{prefix}unknown key {', '.join(unknown)} (there are {', '.join(fields)})"
-        )
+        raise _unknown(unknown, fields, prefix)
     hints = get_type_hints(record)
     given = {}
     for name, field in fields.items():

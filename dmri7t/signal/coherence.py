@@ -18,6 +18,9 @@ from dmri7t.signal.rish import model_rows, rish
 N_COHERENT = 3 * len(ORDERS)
 """Rows of :func:`coherent_rish`: three of each kind."""
 
+SIDE = 0.25
+"""Weight of the next voxel in the binomial kernel (1, 2, 1) / 4."""
+
 CENTRE = 0.5**3
 """Weight of a voxel in its own average by :func:`smooth`."""
 
@@ -25,11 +28,20 @@ COMPARED = 8
 """Volumes whose residuals are compared with their neighbours."""
 
 
-def smooth(volume: torch.Tensor, passes: int = 1) -> torch.Tensor:
+def smooth(
+    volume: torch.Tensor, passes: int = 1, sides: tuple[float, float, float] = (SIDE, SIDE, SIDE)
+) -> torch.Tensor:
     """Smooth the last three axes of (..., X, Y, Z) by the binomial kernel (1, 2, 1) / 4.
 
     What lies outside counts as zero. One pass has a full width at half maximum of 1.7 voxels,
     three passes have 2.9.
+
+    Parameters
+    ----------
+    volume : Tensor (..., X, Y, Z)
+    passes : int
+    sides : tuple of three floats
+        Weight of the next voxel along each axis, on either side; 0 leaves an axis as it is.
 
     Examples
     --------
@@ -38,11 +50,11 @@ def smooth(volume: torch.Tensor, passes: int = 1) -> torch.Tensor:
     """
     for _ in range(passes):
         for axis in (-1, -2, -3):
-            n = volume.shape[axis]
-            out = volume * 0.5
+            n, side = volume.shape[axis], sides[axis]
+            out = volume * (1 - 2 * side)
             if n > 1:
-                out.narrow(axis, 1, n - 1).add_(volume.narrow(axis, 0, n - 1), alpha=0.25)
-                out.narrow(axis, 0, n - 1).add_(volume.narrow(axis, 1, n - 1), alpha=0.25)
+                out.narrow(axis, 1, n - 1).add_(volume.narrow(axis, 0, n - 1), alpha=side)
+                out.narrow(axis, 0, n - 1).add_(volume.narrow(axis, 1, n - 1), alpha=side)
             volume = out
     return volume
 

@@ -31,12 +31,10 @@ import attrs
 import numpy as np
 import torch
 
+from dmri7t.signal.coherence import SIDE, smooth
 from dmri7t.signal.harmonics import FitPlan, order_of
 from dmri7t.signal.represent import floor_b0
 from dmri7t.signal.shell import Brain, Shell, ShellSignal
-
-SIDE = 0.25
-"""Weight of the next voxel in the binomial kernel (1, 2, 1) / 4."""
 
 ENERGY_PASSES = 2
 """Smoothings of a band's energy: over about five voxels an axis."""
@@ -105,14 +103,9 @@ class Neighbourhood:
         """Take the mask voxels (..., V) out of a box (..., x, y, z)."""
         return volume.flatten(-3)[..., self._flat]
 
-    def spread(
-        self, volume: torch.Tensor, passes: int = 1, sides: Sequence[float] | None = None
-    ) -> torch.Tensor:
+    def spread(self, volume: torch.Tensor, passes: int = 1) -> torch.Tensor:
         """Convolve boxes (..., x, y, z) by the kernel; what lies outside counts as zero."""
-        for _ in range(passes):
-            for axis, side in zip((-1, -2, -3), reversed(sides or self.sides), strict=True):
-                volume = _spread_axis(volume, axis, 1 - 2 * self.sides[axis], side)
-        return volume
+        return smooth(volume, passes, self.sides)
 
     def smooth(self, values_V: torch.Tensor, passes: int = 1) -> torch.Tensor:
         """Average mask voxels (..., V) over their neighbours within the mask."""
@@ -124,15 +117,6 @@ class Neighbourhood:
             ones = torch.ones(self.n_voxels, device=self.inside.device)
             self._reach[passes] = self.pick(self.spread(self.place(ones), passes))
         return self._reach[passes]
-
-
-def _spread_axis(volume: torch.Tensor, axis: int, centre: float, side: float) -> torch.Tensor:
-    n = volume.shape[axis]
-    out = volume * centre
-    if n > 1 and side:
-        out.narrow(axis, 1, n - 1).add_(volume.narrow(axis, 0, n - 1), alpha=side)
-        out.narrow(axis, 0, n - 1).add_(volume.narrow(axis, 1, n - 1), alpha=side)
-    return out
 
 
 @attrs.frozen(eq=False)

@@ -6,6 +6,8 @@ spherical harmonics do not depend on how an image happens to be stored.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import attrs
 import numpy as np
 
@@ -111,6 +113,11 @@ class GradientTable:
         if np.linalg.det(np.asarray(affine, float)[:3, :3]) > 0:
             vectors[:, 0] *= -1
         return vectors.T + 0.0
+
+    def take(self, indices: Sequence[int]) -> GradientTable:
+        """Gradients of some volumes."""
+        rows = list(indices)
+        return GradientTable(self.bvals[rows], self.directions[rows])
 
     def __len__(self) -> int:
         return len(self.bvals)

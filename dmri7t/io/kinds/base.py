@@ -12,6 +12,7 @@ from dmri7t.io.dataset import check_dataset, participant_labels
 from dmri7t.io.images import load_image
 from dmri7t.io.interpolation import describe_interpolation
 from dmri7t.io.masks import mask_beside
+from dmri7t.io.names import bids_label
 from dmri7t.io.scan import Candidate, Scan
 from dmri7t.io.search import BidsIndex, Query
 
@@ -193,3 +194,15 @@ class Kind:
             if candidate.scan is not None:
                 scans.setdefault(candidate.scan.entities.get("ses", ""), candidate.scan)
         return scans
+
+
+class SubjectFolders(Kind):
+    """Not BIDS: a folder a subject, which can have more letters in its name than a label."""
+
+    def recognises(self, root: Path) -> bool:
+        """By names of files or folders, where there is no dataset_description.json."""
+        return not (root / "dataset_description.json").exists() and bool(self.folders(root))
+
+    def label(self, name: str) -> str:
+        """Folders can have more letters than BIDS allows."""
+        return bids_label(name)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from dmri7t.errors import InputError
-from dmri7t.io.kinds.base import NOTHING_HERE, Kind
-from dmri7t.io.names import bids_label
+from dmri7t.io.kinds.base import NOTHING_HERE, SubjectFolders
 from dmri7t.io.scan import Candidate, Scan
 from dmri7t.io.search import Query
 
@@ -24,7 +23,7 @@ ROTATED = "eddy_rotated_bvecs"
 """End of the name of the vectors that eddy turned with the head: they belong to its result."""
 
 
-class Fsl(Kind):
+class Fsl(SubjectFolders):
     """Not BIDS: a folder a subject, of any name."""
 
     name = "fsl"
@@ -59,10 +58,6 @@ goes before ``data``. Where there is no brain mask, one is found. There is no
 of the folder.
 """
 
-    def recognises(self, root: Path) -> bool:
-        """By names of files, where there is no dataset_description.json."""
-        return not (root / "dataset_description.json").exists() and bool(self.folders(root))
-
     def check(self, root: Path, strict: bool) -> None:
         """These data sets have no dataset_description.json."""
         if not self.folders(root):
@@ -78,10 +73,6 @@ of the folder.
             for folder in sorted(root.iterdir())
             if folder.is_dir() and _scan_folder(folder) is not None
         }
-
-    def label(self, name: str) -> str:
-        """Folders can have more letters than BIDS allows."""
-        return bids_label(name)
 
     def find(self, root: Path, query: Query) -> list[Candidate]:
         """One scan of each subject is taken; UK Biobank's before its last correction is skipped."""

@@ -7,8 +7,7 @@ from pathlib import Path
 import attrs
 
 from dmri7t.errors import InputError
-from dmri7t.io.kinds.base import NOTHING_HERE, Kind
-from dmri7t.io.names import bids_label
+from dmri7t.io.kinds.base import NOTHING_HERE, SubjectFolders
 from dmri7t.io.scan import Candidate, Scan
 from dmri7t.io.search import Query
 
@@ -28,7 +27,7 @@ GRAD_DEV = "grad_dev.nii.gz"
 """How gradients depart from what they should be, voxel by voxel."""
 
 
-class Hcp(Kind):
+class Hcp(SubjectFolders):
     """Not BIDS: a folder a subject, which can have more letters in its name than a label."""
 
     name = "hcp"
@@ -56,10 +55,6 @@ Results are named ``sub-100307``; of a name such as ``HCA6002236_V1_MR`` letters
 is asked for. The correction for gradient nonlinearity (``grad_dev``) is not used.
 """
 
-    def recognises(self, root: Path) -> bool:
-        """By folders, where there is no dataset_description.json."""
-        return not (root / "dataset_description.json").exists() and bool(self.folders(root))
-
     def check(self, root: Path, strict: bool) -> None:
         """These data sets have no dataset_description.json."""
         if not self.folders(root):
@@ -75,10 +70,6 @@ is asked for. The correction for gradient nonlinearity (``grad_dev``) is not use
             for folder in sorted(root.iterdir())
             if folder.is_dir() and any((folder / below).is_dir() for below in FOLDERS.values())
         }
-
-    def label(self, name: str) -> str:
-        """Folders can have more letters than BIDS allows."""
-        return bids_label(name)
 
     def find(self, root: Path, query: Query) -> list[Candidate]:
         """Scans of 3T are taken, those of 7T skipped."""

@@ -20,7 +20,7 @@ from dmri7t.interfaces.write import (
 )
 from dmri7t.io.derivatives import OUTPUTS, Output, describe_space
 from dmri7t.io.orientation import turn_to
-from dmri7t.io.sidecars import valid_fields
+from dmri7t.io.sidecars import DIRECTIONS, valid_fields
 from dmri7t.models.config import ModelConfig
 from dmri7t.models.plain import to_plain
 from dmri7t.signal.orders import ORDERS
@@ -28,9 +28,6 @@ from niflow.dmri7t.plan import ScanPlan
 
 MEASURED = {"Synthetic": False}
 """What sidecars of results say in which the model has no part."""
-
-VOXEL_AXES = ("i", "j", "k", "i-", "j-", "k-")
-"""Axes of an image as sidecars name them."""
 
 
 @attrs.frozen
@@ -339,7 +336,7 @@ def _still_true(plan: ScanPlan, turned: bool) -> dict[str, Any]:
     if turned:
         turn = turn_to(plan.grid)
         for key, text in kept.items():
-            if key.startswith("PhaseEncoding") and str(text) in VOXEL_AXES:
+            if key.startswith("PhaseEncoding") and str(text) in DIRECTIONS:
                 new = turn.axis(text)
                 # an axis without a direction stays one
                 kept[key] = new if key == "PhaseEncodingDirection" else new[0]

@@ -22,7 +22,6 @@ from dmri7t.models.bundle import model_checksum, resolve_model
 from dmri7t.models.config import ModelConfig, read_config
 from dmri7t.settings import Settings
 from dmri7t.signal.gradients import (
-    MIN_DIRECTIONS,
     TENSOR_BVAL_LIMIT,
     GradientTable,
     ShellVolumes,
@@ -337,10 +336,7 @@ def plan_series(
         )
     b0, shells = find_shells(table.bvals, settings.b0_threshold)
     directions = {s.name: _count(table, s) for s in shells}
-    reasons = {
-        s.name: why_no_shell(table, s, shells) or why_passed(s, directions[s.name], settings)
-        for s in shells
-    }
+    reasons = {s.name: why_no_shell(table, s, shells) or why_passed(s, settings) for s in shells}
     translated = tuple(s for s in shells if not reasons[s.name])
     if not translated:
         listed = ", ".join(f"{name} ({reason})" for name, reason in reasons.items()) or "none"
@@ -372,19 +368,17 @@ def _count(table: GradientTable, *shells: ShellVolumes) -> int:
     return count_distinct(table.directions[rows]) if rows else 0
 
 
-def why_passed(shell: ShellVolumes, directions: int, settings: Settings) -> str:
-    """Say why a shell does not go through the model; empty if it does.
+def why_passed(shell: ShellVolumes, settings: Settings) -> str:
+    """Say why a shell that can be fitted does not go through the model; empty if it does.
 
     Examples
     --------
     >>> settings = Settings("m", "m", "1", "ab", 5, 1, bval_range=(700, 2000))
-    >>> why_passed(ShellVolumes(3000.0, tuple(range(30))), 30, settings)
+    >>> why_passed(ShellVolumes(3000.0, tuple(range(30))), settings)
     'outside the range of the model, b 700 to 2000 s/mm2'
-    >>> why_passed(ShellVolumes(1000.0, tuple(range(30))), 30, settings)
+    >>> why_passed(ShellVolumes(1000.0, tuple(range(30))), settings)
     ''
     """
-    if directions < MIN_DIRECTIONS:
-        return f"{directions} different directions, {MIN_DIRECTIONS} are needed"
     if settings.shells:
         # give or take half of what parts shells
         asked = any(abs(shell.bval - bval) <= 50 for bval in settings.shells)
