@@ -7,6 +7,7 @@ python bids_examples/make.py --list
 from __future__ import annotations
 
 import argparse
+import gzip
 import json
 import tomllib
 from pathlib import Path
@@ -19,6 +20,10 @@ HERE = Path(__file__).parent
 
 SCAN = {"shape": [24, 28, 20], "shells": {"1000": 16}, "n_b0": 2}
 """What a scan of a skeleton is, if it does not say otherwise."""
+
+
+GRID_BVAL = 4000.0
+"""Highest b-value of a grid in q-space, s/mm2."""
 
 
 def skeletons() -> dict[str, dict[str, Any]]:
@@ -36,6 +41,15 @@ def spiral_directions(n: int) -> np.ndarray:
     z, phi = i / n, np.pi * (1 + 5**0.5) * i
     flat = np.sqrt(1 - z**2)
     return np.stack([flat * np.cos(phi), flat * np.sin(phi), z], 1)
+
+
+def qspace_grid(radius: int) -> np.ndarray:
+    """Points (n, 3) of a Cartesian grid up to a radius, of every two that are opposite one."""
+    steps = np.arange(-radius, radius + 1)
+    points = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), -1).reshape(-1, 3)
+    inside = points[(points**2).sum(1) <= radius**2]
+    # the origin is the one in the middle
+    return inside[len(inside) // 2 + 1 :].astype(float)
 
 
 def field_of_view(shape: list[int], affine: np.ndarray) -> np.ndarray:
@@ -65,26 +79,58 @@ def tissues(position: np.ndarray) -> np.ndarray:
     return np.select([radius < 0.225, radius < 0.775, radius < 0.975], [3, 2, 1], 0)
 
 
+def folds_of(position: np.ndarray, head: int) -> np.ndarray:
+    """How far white matter reaches out at positions (..., 3), as gyri do: about -1 to 1."""
+    rng = np.random.default_rng(head)
+    outwards = position / np.maximum(np.linalg.norm(position, axis=-1, keepdims=True), 1e-6)
+    waves, phases = rng.normal(0, 9, (8, 3)), rng.uniform(0, 2 * np.pi, 8)
+    return np.sin(outwards @ waves.T + phases).sum(-1) / 2.5
+
+
 def phantom(
-    shape: list[int], affine: np.ndarray, bvals: np.ndarray, directions: np.ndarray, seed: int
+    shape: list[int],
+    affine: np.ndarray,
+    bvals: np.ndarray,
+    directions: np.ndarray,
+    seed: int,
+    *,
+    head: int = 0,
+    size: np.ndarray | None = None,
+    noise: float = 25,
 ) -> np.ndarray:
     """Noisy signals (X, Y, Z, N) of an ellipsoid: white matter, grey rim, CSF in the middle.
 
-    ``directions`` (N, 3) and fibres are in the scanner's frame, whatever the affine.
+    ``directions`` (N, 3) and fibres are in the scanner's frame, whatever the affine. With the
+    number of a ``head``, the rim is folded as it is in that head, CSF fills two ventricles, and
+    fibres are straight.
+    ``size`` (3,) is the field of view in mm that decides how large the head is: the image's own,
+    where nothing is said.
     """
     rng = np.random.default_rng(seed)
-    position = positions(shape, affine, field_of_view(shape, affine))
+    size = field_of_view(shape, affine) if size is None else size
+    position = positions(shape, affine, size)
     radius = np.linalg.norm(position, axis=-1)
-    along = (fibres(position) @ directions.T) ** 2
+    if head:
+        # straight within a slice, as the check of gradients expects of bundles
+        angle = 1.2 * position[..., 2] + 0.4
+        fibre = np.stack([np.cos(angle), np.sin(angle), 0 * angle], -1)
+    else:
+        fibre = fibres(position)
+    along = (fibre @ directions.T) ** 2
     white = 650 * np.exp(-bvals * (0.35e-3 + 1.3e-3 * along))
     grey = 800 * np.exp(-bvals * 0.85e-3)
     water = 1500 * np.exp(-bvals * 3e-3)
-    rim = np.clip((radius - 0.75) / 0.05, 0, 1)[..., None]
-    core = np.clip((0.25 - radius) / 0.05, 0, 1)[..., None]
-    head = np.clip((1 - radius) / 0.05, 0, 1)[..., None]
-    signal = head * (core * water + (1 - core) * (rim * grey + (1 - rim) * white))
-    noise = rng.normal(0, 25, (2, *signal.shape))
-    return np.hypot(signal + noise[0], noise[1])
+    border, inwards = np.asarray(0.75), 0.25 - radius
+    if head:
+        border = 0.8 + 0.13 * folds_of(position, head)
+        beside, front, up = np.moveaxis(position, -1, 0)
+        inwards = 0.16 - np.linalg.norm([np.abs(beside) - 0.15, front / 2, up], axis=0)
+    rim = np.clip((radius - border) / 0.05, 0, 1)[..., None]
+    core = np.clip(inwards / 0.05, 0, 1)[..., None]
+    inside = np.clip((1 - radius) / 0.05, 0, 1)[..., None]
+    signal = inside * (core * water + (1 - core) * (rim * grey + (1 - rim) * white))
+    drawn = rng.normal(0, noise, (2, *signal.shape))
+    return np.hypot(signal + drawn[0], drawn[1])
 
 
 def make_affine(scan: dict[str, Any]) -> np.ndarray:
@@ -103,6 +149,20 @@ def make_affine(scan: dict[str, Any]) -> np.ndarray:
     return affine
 
 
+def gradients(scan: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """b-values (N,) and directions (N, 3) of a scan, in the scanner's frame."""
+    bvals, directions = [0.0] * scan["n_b0"], [np.zeros((scan["n_b0"], 3))]
+    if "grid" in scan:
+        q = qspace_grid(scan["grid"])
+        lengths = np.linalg.norm(q, axis=1)
+        bvals += list(GRID_BVAL * lengths**2 / scan["grid"] ** 2)
+        directions.append(q / lengths[:, None])
+    for bval, n in ({} if "grid" in scan else scan["shells"]).items():
+        bvals += [float(bval)] * n
+        directions.append(spiral_directions(n))
+    return np.array(bvals), np.concatenate(directions)
+
+
 def write_scan(root: Path, scan: dict[str, Any], seed: int) -> None:
     """Write image, bval, bvec and sidecar of one scan, and then the flaw it shall have."""
     from dmri7t.signal.gradients import GradientTable
@@ -114,13 +174,10 @@ def write_scan(root: Path, scan: dict[str, Any], seed: int) -> None:
         name: str(Path(scan["name"]).with_name(f"{name}s")) for name in ("bval", "bvec")
     }
     scan = {**SCAN, **usual.get(layout, {}), **scan}
-    bvals, directions = [0.0] * scan["n_b0"], [np.zeros((scan["n_b0"], 3))]
-    for bval, n in scan["shells"].items():
-        bvals += [float(bval)] * n
-        directions.append(spiral_directions(n))
-    table = GradientTable(np.array(bvals), np.concatenate(directions))
+    table = GradientTable(*gradients(scan))
     affine = make_affine(scan)
-    data = phantom(scan["shape"], affine, table.bvals, table.directions, seed)
+    shape, head = scan["shape"], scan.get("head", 0)
+    data = phantom(shape, affine, table.bvals, table.directions, seed, head=head)
     image = nibabel.Nifti1Image(data.astype(np.float32), affine)
     image.header.set_zooms([*image.header.get_zooms()[:3], 5.0])
     image.header.set_xyzt_units("mm", "sec")
@@ -132,8 +189,14 @@ def write_scan(root: Path, scan: dict[str, Any], seed: int) -> None:
     stem = root / scan["name"]
     stem.parent.mkdir(parents=True, exist_ok=True)
     path = stem.with_name(stem.name + scan.get("ending", ".nii.gz"))
-    nibabel.save(image, path)
     bvecs = table.to_fsl(affine)
+    if layout == "mrtrix":
+        write_mif(path, data, affine, table)
+        stem.with_name(stem.name + ".json").write_text('{"MagneticFieldStrength": 3}')
+        if "flaw" in scan:
+            FLAWS[scan["flaw"]](path, path, table.bvals, bvecs)
+        return
+    nibabel.save(image, path)
     beside = stem.parent if layout == "hcp" else root
     bval = beside / scan.get("bval", scan["name"] + ".bval")
     _numbers(bval, table.bvals[None])
@@ -157,6 +220,35 @@ def write_scan(root: Path, scan: dict[str, Any], seed: int) -> None:
     if "flaw" in scan:
         # files of a flaw have the image's name; those that stand elsewhere have none
         FLAWS[scan["flaw"]](path, stem.with_name(stem.name + ".bval"), table.bvals, bvecs)
+
+
+def write_mif(path: Path, data: np.ndarray, affine: np.ndarray, table: Any) -> None:
+    """Write an image of MRtrix, of which axes point to the right, the front and the top.
+
+    ``affine`` has no other rotation than that which its largest entries show; values are stored as
+    they lie in ``data``.
+    """
+    flips = np.sign(np.diag(affine)[:3])
+    ends = np.where(flips < 0, np.array(data.shape[:3]) - 1, 0)
+    first = affine[:3, :3] @ ends + affine[:3, 3]
+    sizes = np.linalg.norm(affine[:3, :3], axis=0)
+    rotation = affine[:3, :3] * flips / sizes
+    signs = ["-" if flip < 0 else "+" for flip in flips]
+    rows = np.c_[table.directions, table.bvals]
+    lines = [
+        "mrtrix image",
+        f"dim: {','.join(map(str, data.shape))}",
+        f"vox: {','.join(f'{mm:g}' for mm in sizes)},5",
+        f"layout: {signs[0]}0,{signs[1]}1,{signs[2]}2,+3",
+        "datatype: Float32LE",
+        *(f"transform: {','.join(f'{v:.9g}' for v in [*rotation[i], first[i]])}" for i in range(3)),
+        *(f"dw_scheme: {','.join(f'{v:.9g}' for v in row)}" for row in rows),
+    ]
+    header = "\n".join(lines)
+    offset = (len(header) + 40) // 4 * 4
+    text = f"{header}\nfile: . {offset}\nEND\n".encode().ljust(offset, b"\0")
+    content = text + data.astype("<f4").tobytes(order="F")
+    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
 
 
 def _mask(path: Path, shape: list[int], affine: np.ndarray) -> None:
@@ -244,6 +336,19 @@ def _no_b0(image: Path, bval: Path, bvals: np.ndarray, bvecs: np.ndarray) -> Non
     _numbers(bval.with_suffix(".bvec"), bvecs)
 
 
+def _swapped(image: Path, bval: Path, bvals: np.ndarray, bvecs: np.ndarray) -> None:
+    _numbers(bval, bvecs)
+    _numbers(bval.with_suffix(".bvec"), bvals[None])
+
+
+def _other_unit(image: Path, bval: Path, bvals: np.ndarray, bvecs: np.ndarray) -> None:
+    _numbers(bval, bvals[None] / 1000)
+
+
+def _no_scheme(image: Path, bval: Path, bvals: np.ndarray, bvecs: np.ndarray) -> None:
+    image.write_bytes(image.read_bytes().replace(b"dw_scheme: ", b"old_grads: "))
+
+
 def _truncated(image: Path, bval: Path, bvals: np.ndarray, bvecs: np.ndarray) -> None:
     whole = image.read_bytes()
     image.write_bytes(whole[: len(whole) // 2])
@@ -286,6 +391,9 @@ FLAWS = {
     "zero gradient": _zero_gradient,
     "trace at end": _trace_at_end,
     "no b0": _no_b0,
+    "no scheme": _no_scheme,
+    "swapped": _swapped,
+    "other unit": _other_unit,
     "truncated": _truncated,
     "bad sidecar": _bad_sidecar,
 }

@@ -7,11 +7,11 @@ import hashlib
 import json
 import math
 import os
+import shutil
 import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -32,6 +32,17 @@ STALE_SECONDS = 3600
 
 CLOCK_SECONDS = 60
 """How far the clock of a file server may lie behind."""
+
+LARGE = 1 << 20
+"""Bytes from which on a file's hash is worth handing over to another process."""
+
+MOST_HASHES = 4096
+"""Hashes of files that a process keeps."""
+
+FileState = tuple[str, int, int, int]
+"""Path, size, time of the last change (ns) and inode of a file: another content changes it."""
+
+_hashes: dict[FileState, str] = {}
 
 
 @contextmanager
@@ -89,6 +100,56 @@ def whole_file(path: Path | str) -> Iterator[Path]:
         raise
     finally:
         part.unlink(missing_ok=True)
+
+
+def place_file(source: Path | str, path: Path | str) -> None:
+    """Give a finished file another name, which appears whole or not at all.
+
+    Where a new file would lie on the same disk and have the same owner, group and permissions, it
+    is the same file by a second name, which takes neither time nor room; elsewhere it is a copy.
+
+    Parameters
+    ----------
+    source : path
+    path : path
+        Its folder is made where there is none. A file of this name is replaced.
+
+    Raises
+    ------
+    OSError
+        If there is no such file, or it cannot be copied.
+
+    Examples
+    --------
+    >>> with scratch_folder() as folder:
+    ...     (folder / "a.txt").write_text("whole") and None
+    ...     place_file(folder / "a.txt", folder / "b/a.txt")
+    ...     (folder / "b/a.txt").read_text()
+    'whole'
+    """
+    digest = _hashes.get(_state(source))
+    with whole_file(path) as part:
+        part.touch()
+        if not _linked(source, part):
+            shutil.copyfile(source, part)
+    if digest is not None and Path(path).samefile(source):
+        # it need not be read once more
+        learn_hashes({_state(path): digest})
+
+
+def _linked(source: Path | str, part: Path) -> bool:
+    """Make an empty new file a second name of another, if that looks the same to everybody."""
+    old, new = os.stat(source), os.stat(part)
+    alike = ("st_dev", "st_uid", "st_gid", "st_mode")
+    if any(getattr(old, name) != getattr(new, name) for name in alike):
+        return False
+    part.unlink()
+    try:
+        os.link(source, part)
+    except OSError:
+        # not every file system has second names
+        return False
+    return True
 
 
 def write_whole(path: Path | str, content: str | bytes) -> None:
@@ -171,13 +232,28 @@ def file_sha256(path: Path | str) -> str:
 
 def content_hash(path: Path | str) -> str:
     """SHA-256 of a file, computed once a process as long as the file is not touched."""
+    state = _state(path)
+    if state not in _hashes:
+        learn_hashes({state: file_sha256(path)})
+    return _hashes[state]
+
+
+def _state(path: Path | str) -> FileState:
     stat = os.stat(path)
-    return _sha256(str(path), stat.st_size, stat.st_mtime_ns, stat.st_ino)
+    return str(path), stat.st_size, stat.st_mtime_ns, stat.st_ino
 
 
-@lru_cache(maxsize=4096)
-def _sha256(path: str, size: int, modified: int, inode: int) -> str:
-    return file_sha256(path)
+def large_hashes() -> dict[FileState, str]:
+    """Hashes of large files that :func:`content_hash` knows, to spare another process reading."""
+    return {state: digest for state, digest in _hashes.items() if state[1] >= LARGE}
+
+
+def learn_hashes(hashes: dict[FileState, str]) -> None:
+    """Take over what :func:`large_hashes` gave in another process of this machine."""
+    _hashes.update(hashes)
+    while len(_hashes) > MOST_HASHES:
+        # the oldest
+        del _hashes[next(iter(_hashes))]
 
 
 def _tail(name: str) -> str:
@@ -211,7 +287,9 @@ def _is_stale(part: Path, name: str) -> bool:
     try:
         written = part.stat().st_mtime
     except FileNotFoundError:
-        return True
+        # its writer has just given it the final name, and may make the next of this name any
+        # moment: that one is not to be removed
+        return False
     if host == socket.gethostname() and pid.isdigit() and not _may_write(int(pid), written):
         return True
     return time.time() - written > STALE_SECONDS

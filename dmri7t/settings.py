@@ -18,6 +18,8 @@ is held: a patch four voxels wide, over which noise has averaged out."""
 
 FORMS = ("residual", "direct", "regression")
 UPSAMPLING = ("model", "bspline")
+ESTIMATES = ("mean", "sample")
+WEIGHED_BY = ("scan", "model")
 DEVICES = ("cpu", "cuda")
 PRECISIONS = ("auto", "float32")
 LAYOUTS = ("bids", "qsiprep")
@@ -45,6 +47,11 @@ def _one_of(*allowed: str) -> _Check:
 def _at_least_one(_: Settings, field: attrs.Attribute, value: int) -> None:
     if value < 1:
         raise InputError(f"settings: {field.name} is {value}; it must be 1 or more")
+
+
+def _not_negative(_: Settings, field: attrs.Attribute, value: int) -> None:
+    if value < 0:
+        raise InputError(f"settings: {field.name} is {value}; it must be 0 or more")
 
 
 def _floats(values: Sequence[float]) -> tuple[float, ...]:
@@ -96,6 +103,18 @@ class Settings:
         Highest order of the fit; default: from the number of directions.
     laplace_beltrami : float, optional
         Weight of the penalty of the fit; default: from the number of directions.
+    estimate : {"mean", "sample"}
+        Least error, or a draw with the texture of the model's training data: its samples enter
+        the result wholly.
+    weigh_by : {"scan", "model"}
+        What decides how much filter and model take part: directions of the scan that are left
+        out, or nothing, and the measured coefficients are scaled wholly to the model's RISH, as
+        in the paper.
+    energy : float
+        How far filtered coefficients are scaled to the energy of the true ones: 0 is least
+        error, 1 unbiased RISH.
+    compare : bool
+        Whether MP-PCA is measured beside, on a block of the brain.
     consistency : float
         The result is held to what was measured at spatial frequencies below this fraction of
         the input's Nyquist frequency; 0: it is not.
@@ -110,7 +129,7 @@ class Settings:
     model_version: str
     model_sha256: str
     sampler_steps: int = attrs.field(validator=_at_least_one)
-    samples: int = attrs.field(validator=_at_least_one)
+    samples: int = attrs.field(validator=_not_negative)
     model_form: str = attrs.field(default="residual", validator=_one_of(*FORMS))
     random_seed: int = 0
     b0_threshold: float = 100.0
@@ -125,10 +144,19 @@ class Settings:
     ratio_upper: float = attrs.field(default=4.0)
     sh_order: int | None = None
     laplace_beltrami: float | None = None
+    estimate: str = attrs.field(default="mean", validator=_one_of(*ESTIMATES))
+    weigh_by: str = attrs.field(default="scan", validator=_one_of(*WEIGHED_BY))
+    energy: float = attrs.field(default=1.0)
+    compare: bool = True
     consistency: float = attrs.field(default=0.0)
     output_layout: str = attrs.field(default="bids", validator=_one_of(*LAYOUTS))
     denoise: bool = False
     gibbs: bool = False
+
+    @property
+    def weighed_by_scan(self) -> bool:
+        """Whether the scan decides; the paper's form and its baselines are run as they are."""
+        return self.weigh_by == "scan" and self.model_form == "residual"
 
     @ratio_upper.validator
     def _check_ratios(self, _: attrs.Attribute, value: float) -> None:
@@ -136,9 +164,10 @@ class Settings:
             raise InputError("settings: the bounds of the ratio must enclose 1")
 
     @consistency.validator
-    def _check_consistency(self, _: attrs.Attribute, value: float) -> None:
+    @energy.validator
+    def _check_fraction(self, field: attrs.Attribute, value: float) -> None:
         if not 0 <= value <= 1:
-            raise InputError("settings: consistency must lie between 0 (off) and 1")
+            raise InputError(f"settings: {field.name} must lie between 0 and 1")
 
     @bval_range.validator
     def _check_range(self, _: attrs.Attribute, value: tuple[float, ...]) -> None:

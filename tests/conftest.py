@@ -105,9 +105,8 @@ def make_scan():
     return make
 
 
-@pytest.fixture(scope="session")
-def tiny_model(tmp_path_factory) -> Path:
-    """A bundle of tiny networks with random weights: every stage runs, nothing is learned."""
+def write_tiny_model(folder: Path) -> Path:
+    """Write a bundle of tiny networks with random weights: all stages run, nothing is learned."""
     import torch
 
     from dmri7t.models.bundle import save_weights, write_bundle
@@ -115,7 +114,6 @@ def tiny_model(tmp_path_factory) -> Path:
     from dmri7t.models.plain import from_plain
     from dmri7t.models.translator import build_networks
 
-    folder = tmp_path_factory.mktemp("model")
     vqvae = {"channels": [8], "codes": 16, "code_size": 4}
     config = from_plain(
         ModelConfig,
@@ -159,6 +157,12 @@ def tiny_model(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory) -> Path:
+    """A bundle of tiny networks with random weights."""
+    return write_tiny_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="session")
 def calibrated_model(tiny_model, tmp_path_factory) -> Path:
     """The same bundle, with an uncertainty and a forecast as calibration would write them."""
     import shutil
@@ -174,7 +178,12 @@ def calibrated_model(tiny_model, tmp_path_factory) -> Path:
     calibration = from_plain(
         Calibration,
         {
-            "intervals": {"weights": weights, "fa_factor": 1.0, "subjects": 1},
+            "intervals": {
+                "weights": weights,
+                "fa_factor": 1.0,
+                "subjects": 1,
+                "direction": weights[1],
+            },
             "check": {"subjects": 1, "coverage_90": {"R0": 0.9, "R2": 0.9, "R4": 0.9, "FA": 0.9}},
             "forecast": {m: {"weights": [-0.5] + [0.0] * 5, "sd": 0.2} for m in ("R0", "R2", "FA")},
         },

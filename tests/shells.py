@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import torch
 
+from dmri7t.signal.compose import TranslatedShell
 from dmri7t.signal.describe import Description
+from dmri7t.signal.estimate import ShellEstimate
 from dmri7t.signal.harmonics import plan_fit
 from dmri7t.signal.shell import Brain, Shell
 from dmri7t.simulation.acquisition import spread_directions
@@ -34,4 +36,12 @@ def shell_with(
         rish_3V=rish_3V,
         description=description,
         **{**maps, **others},
+    )
+
+
+def translated_shell(shell: Shell, rish7_3V: torch.Tensor, rows: list[int]) -> TranslatedShell:
+    """A shell as it was measured, scaled wholly to some RISH."""
+    estimate = ShellEstimate.as_measured(shell, "the model decides")
+    return TranslatedShell(
+        estimate, shell.directions_N3, rish7_3V, rows, shell.description.bval, shell.sh_CV
     )

@@ -8,7 +8,20 @@ import time
 
 import pytest
 
-from dmri7t.files import CLOCK_SECONDS, is_part, scratch_folder, whole_file, write_whole
+from dmri7t import files
+from dmri7t.files import (
+    CLOCK_SECONDS,
+    LARGE,
+    content_hash,
+    file_sha256,
+    is_part,
+    large_hashes,
+    learn_hashes,
+    place_file,
+    scratch_folder,
+    whole_file,
+    write_whole,
+)
 
 
 def test_part_of_a_killed_process_is_removed_and_nothing_else(tmp_path):
@@ -75,6 +88,46 @@ def test_others_may_read_a_file_as_any_new_one(tmp_path):
     assert (tmp_path / "a.txt").stat().st_mode & 0o777 == 0o640
 
 
+def test_a_file_is_placed_without_a_copy_where_nobody_can_tell(tmp_path):
+    source, placed = tmp_path / "work.txt", tmp_path / "out/a.txt"
+    write_whole(source, "whole")
+    write_whole(placed, "before")
+    place_file(source, placed)
+    assert placed.read_text() == "whole" and placed.samefile(source)
+    assert [p.name for p in placed.parent.iterdir()] == ["a.txt"]
+
+
+def test_a_file_that_was_placed_need_not_be_read_for_its_hash(tmp_path, monkeypatch):
+    source, placed = tmp_path / "work.txt", tmp_path / "a.txt"
+    write_whole(source, "whole")
+    digest = content_hash(source)
+    place_file(source, placed)
+    monkeypatch.setattr(files, "file_sha256", lambda path: "read")
+    assert content_hash(placed) == digest
+    placed.unlink()
+    write_whole(placed, "other")
+    assert content_hash(placed) == "read"
+
+
+@pytest.mark.parametrize("hinder", ["permissions", "no links"])
+def test_a_file_is_placed_as_any_new_one(tmp_path, monkeypatch, hinder):
+    """A folder of a group's may give its files other permissions than the work folder does."""
+    source, placed = tmp_path / "work.txt", tmp_path / "a.txt"
+    write_whole(source, "whole")
+    usual = source.stat().st_mode
+    if hinder == "permissions":
+        source.chmod(0o600)
+    else:
+
+        def refuse(*_):
+            raise OSError(38, "Function not implemented")
+
+        monkeypatch.setattr(os, "link", refuse)
+    place_file(source, placed)
+    assert placed.read_text() == "whole" and not placed.samefile(source)
+    assert placed.stat().st_mode == usual and len(list(tmp_path.iterdir())) == 2
+
+
 def test_processes_that_write_the_same_file_do_not_meet(tmp_path):
     """Several write at once; what is read in between and afterwards is one of their files."""
     code = "import sys; from dmri7t.files import write_whole as w\n" + (
@@ -90,6 +143,26 @@ def test_processes_that_write_the_same_file_do_not_meet(tmp_path):
             assert len(text) == 100_000 and len(set(text)) == 1
     assert [w.returncode for w in writers] == [0, 0, 0]
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_part_that_has_just_got_its_final_name_is_nobodys_to_remove(tmp_path, monkeypatch):
+    """The same writer may make its next part, of the same name, before it would be removed."""
+    part = tmp_path / f".part-{socket.gethostname()}.{os.getppid()}-a.txt"
+    part.write_text("first")
+    stat = type(part).stat
+
+    def renamed_and_made_anew(path, **options):
+        if path != part:
+            return stat(path, **options)
+        part.rename(tmp_path / "a.txt")
+        try:
+            return stat(path, **options)
+        finally:
+            part.write_text("second")
+
+    monkeypatch.setattr(type(part), "stat", renamed_and_made_anew)
+    write_whole(tmp_path / "a.txt", "mine")
+    assert part.read_text() == "second"
 
 
 def test_scratch_folder_is_gone_after_an_error(tmp_path):
@@ -118,3 +191,26 @@ def test_long_names_have_parts_that_fit(tmp_path):
         assert len(part.name) < 255 and part.name.endswith(".nii.gz")
         part.write_text("content")
     assert (tmp_path / name).read_text() == "content"
+
+
+def test_hashes_of_large_files_are_handed_over_until_the_file_changes(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "_hashes", {})
+    small, large = tmp_path / "small", tmp_path / "large"
+    small.write_bytes(b"a")
+    large.write_bytes(bytes(LARGE))
+    true = {path: content_hash(path) for path in (small, large)}
+    (state,) = large_hashes()
+    assert state[0] == str(large) and large_hashes()[state] == true[large]
+    # another process does not read the file, whatever it is told
+    monkeypatch.setattr(files, "_hashes", {})
+    learn_hashes({state: "told"})
+    assert content_hash(large) == "told" and content_hash(small) == true[small]
+    large.write_bytes(bytes(LARGE + 1))
+    assert content_hash(large) == file_sha256(large) != true[large]
+
+
+def test_no_more_hashes_are_kept_than_a_run_needs(monkeypatch):
+    monkeypatch.setattr(files, "_hashes", {})
+    learn_hashes({(str(n), LARGE, 0, n): "" for n in range(files.MOST_HASHES + 5)})
+    assert len(large_hashes()) == files.MOST_HASHES
+    assert ("4", LARGE, 0, 4) not in large_hashes() and ("5", LARGE, 0, 5) in large_hashes()

@@ -28,8 +28,8 @@ RESTS_ON = {
 }
 """What a package stands on; it may import that and what that stands on in turn."""
 
-FOR_ALL = {"errors", "files", "settings", ""}
-"""Modules on the ground: errors, whole files, the settings' record, and the version."""
+FOR_ALL = {"errors", "files", "progress", "settings", ""}
+"""Modules on the ground: errors, whole files, progress, the settings' record, the version."""
 
 LIGHT = ("cli", "niflow", "interfaces", "execution", "reports", "settings")
 """Packages that the driver process loads, which must never load torch."""
@@ -40,7 +40,7 @@ LOADS_TORCH = ("signal", "models", "simulation", "training", "calibration", "eva
 """Packages whose modules may import torch."""
 
 TORCH_FREE = {
-    "signal": {"gradients", "grids", "orders", "spaces"},
+    "signal": {"extent", "gradients", "grids", "orders", "spaces"},
     "models": {"bundle", "config", "fitted", "networks", "plain"},
 }
 """The modules of these packages that load no torch."""

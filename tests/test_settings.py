@@ -33,11 +33,14 @@ def test_toml_round_trip(changes):
     ("changes", "words"),
     [
         ({"upsampling": "nearest"}, "upsampling"),
-        ({"samples": 0}, "samples"),
+        ({"samples": -1}, "samples"),
         ({"output_resolution": "fine"}, "output_resolution"),
         ({"ratio_lower": 2.0}, "ratio"),
         ({"output_resolution": (1.0, 2.0)}, "output_resolution"),
         ({"consistency": 1.5}, "consistency"),
+        ({"energy": -0.1}, "energy"),
+        ({"weigh_by": "coin"}, "weigh_by"),
+        ({"estimate": "mode"}, "estimate"),
         ({"bval_range": (700,)}, "bval_range"),
     ],
 )

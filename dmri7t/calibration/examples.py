@@ -10,6 +10,7 @@ from torch.nn import functional
 from dmri7t.models.box import Box
 from dmri7t.models.novelty import CELL, Cells, cells_of
 from dmri7t.models.translator import Translator
+from dmri7t.progress import track
 from dmri7t.signal.shell import Brain, Shell
 from dmri7t.simulation import faults
 from dmri7t.simulation.acquisition import draw_protocol
@@ -96,7 +97,7 @@ def draw_examples(translator: Translator, seeds: range, size: int) -> list[Novel
         Edge of the simulated blocks in 3T voxels.
     """
     examples = []
-    for seed in seeds:
+    for seed in track(seeds, "novelty", len(seeds)):
         patch = draw_block(seed, size)
         volumes, rng = volumes_of(patch), np.random.default_rng([seed, 3])
         nowhere = np.zeros(volumes.brain.mask.shape, bool)
@@ -106,7 +107,6 @@ def draw_examples(translator: Translator, seeds: range, size: int) -> list[Novel
             cells = cells_of(*compared_with(translator, patch, changed))
             example = choose_cells(cells, fault_XYZ, patch.shell.brain, seed)
             examples.append(attrs.evolve(example, kind=kind))
-        print(f"[novelty] subject {seed}", flush=True)
     return examples
 
 

@@ -23,6 +23,7 @@ from dmri7t.calibration.examples import (
 from dmri7t.models.fitted import Alarms
 from dmri7t.models.novelty import LIMIT, RESEMBLES, Compared, Novelty, Threshold, cells_of, whiten
 from dmri7t.models.translator import Translator
+from dmri7t.progress import track
 from dmri7t.simulation.faults import FAULTS
 from dmri7t.simulation.subjects import NOVELTY_CHECK, NOVELTY_THRESHOLDS, TRAINING
 
@@ -222,18 +223,16 @@ def fit_novelty(
         Edge of the simulated blocks in 3T voxels.
     """
     examples = draw_examples(translator, subjects.training, size)
-    print(f"[novelty] {len(subjects.training)} subjects with and without faults", flush=True)
     whole = [e for e in examples if not e.faulty.any()]
     tensors = {**fit_distance(whole), **fit_recognizer(examples)}
     novelty = Novelty(tensors, {})
     maps: dict[str, list[torch.Tensor]] = {name: [] for name in RESEMBLES}
-    for seed in subjects.thresholds:
+    for seed in track(subjects.thresholds, "novelty: thresholds", len(subjects.thresholds)):
         patch = draw_block(seed, size)
         cells = cells_of(*compared_with(translator, patch, volumes_of(patch)))
         for blocks, value in zip(maps.values(), novelty.values(cells), strict=True):
             # zero stands for where there is no cell
             blocks.append(cells.place(value.clamp_min(1e-6)))
-    print(f"[novelty] thresholds on {len(subjects.thresholds)} subjects", flush=True)
     thresholds = {name: fit_threshold(blocks, LEVEL / len(maps)) for name, blocks in maps.items()}
     novelty = Novelty(tensors, thresholds)
     novelty.save(folder)
@@ -251,7 +250,7 @@ def check(
 ) -> tuple[float, dict[str, float]]:
     """Count alarms on other simulated subjects: the share without faults, and with each of some."""
     alarms: dict[str, list[bool]] = {name: [] for name in ("none", *CHECKED)}
-    for seed in seeds:
+    for seed in track(seeds, "novelty: check", len(seeds)):
         patch = draw_block(seed, size)
         volumes = volumes_of(patch)
         for name, flagged in alarms.items():

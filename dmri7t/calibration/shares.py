@@ -15,6 +15,8 @@ from dmri7t.evaluation.simulated import simulated_cases
 from dmri7t.models.fitted import ShareChange, ShareFit, Shares, Triple
 from dmri7t.models.plain import from_plain
 from dmri7t.models.translator import Translator
+from dmri7t.progress import track
+from dmri7t.signal.estimate import ShellEstimate
 
 SIZE = 48
 """Edge of the blocks, 3T voxels: half as much again as those of training."""
@@ -42,9 +44,9 @@ def fit_shares(translator: Translator, seeds: range) -> Shares:
         Of the subjects, from ``SHARES`` of :mod:`dmri7t.simulation.subjects`.
     """
     changes = []
-    for i, case in enumerate(simulated_cases(seeds, "any", SIZE)):
+    cases = track(simulated_cases(seeds, "any", SIZE), "shares", len(seeds))
+    for i, case in enumerate(cases):
         changes.append(_changes(translator, case, i))
-        print(f"[shares] subject {i + 1} of {len(seeds)}", flush=True)
     return choose_shares(np.stack(changes))
 
 
@@ -85,13 +87,17 @@ def _changes(translator: Translator, case: Case, seed: int) -> np.ndarray:
     scan, truth = case.scan, case.maps(case.truth)
     shell = scan.represent()
     encoded = translator.encode(shell)
-    latents = translator.diffuse(encoded.latent, seed=seed)
+    sampler = translator.config.sampler
+    drawn = sampler.samples if sampler else None
+    latents = translator.diffuse(encoded.latent, samples=drawn, seed=seed)
+    # of the model alone: what the scan says of it is another matter
+    whole = ShellEstimate.as_measured(shell, "")
 
     def errors(shares: Shares) -> np.ndarray:
         model = translator.evolve(shares=shares)
         decoded = model.decode(encoded, latents)
         generated = model.super_resolve(encoded, decoded, scan.brain_out)
-        metrics = case.metrics(case.maps(harmonized(generated, scan, shell)), truth)
+        metrics = case.metrics(case.maps(harmonized(generated, scan, whole)), truth)
         return np.log([metrics[f"NMSE {name}"] for name in MAPS])
 
     without = errors(Shares(samples=NONE, super_resolution=NONE))

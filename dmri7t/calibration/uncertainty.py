@@ -12,15 +12,19 @@ import pandas as pd
 import torch
 
 from dmri7t.calibration.forecast import fit_forecast
-from dmri7t.evaluation.case import MAPS, Case, metrics_of
+from dmri7t.evaluation.case import CLEAR, MAPS, Case, metrics_of
 from dmri7t.evaluation.chain import harmonized, interpolate_shell
 from dmri7t.evaluation.simulated import simulated_cases
 from dmri7t.models.box import Box
-from dmri7t.models.fitted import Calibration, Coverage, Intervals
+from dmri7t.models.fitted import Calibration, Coverage, Intervals, Weights
 from dmri7t.models.plain import from_plain
 from dmri7t.models.translator import Translator
-from dmri7t.models.uncertainty import Z90, anisotropy_sd, rish_sd, root_sd
+from dmri7t.models.uncertainty import Z90, anisotropy_sd, direction_cone, rish_sd, root_sd
+from dmri7t.models.weighing import Weighing, estimate_shell
+from dmri7t.progress import track
+from dmri7t.signal.cone import LEVEL
 from dmri7t.signal.describe import Description
+from dmri7t.signal.principal import ORDER_2, angles, directions_of_order2
 
 SAMPLED = 4000
 """Voxels taken from one subject."""
@@ -38,6 +42,8 @@ class Sample:
     terms : Tensor (5, 3, n)
     root, truth : Tensor (3, n)
         Scaled roots, estimated and true.
+    order2, order2_truth : Tensor (5, n), optional
+        Coefficients of order 2 over the scale of R2; None of a fit without that order.
     fa, fa_truth : Tensor (n,)
     description : Description
         Of the 3T scan.
@@ -52,6 +58,8 @@ class Sample:
     fa_truth: torch.Tensor
     description: Description
     ratio: dict[str, float]
+    order2: torch.Tensor | None = None
+    order2_truth: torch.Tensor | None = None
 
 
 def draw_samples(translator: Translator, seeds: range, size: int) -> Iterator[Sample]:
@@ -65,33 +73,38 @@ def draw_samples(translator: Translator, seeds: range, size: int) -> Iterator[Sa
     size : int
         Edge of the simulated blocks in 3T voxels.
     """
-    for i, case in enumerate(simulated_cases(seeds, "any", size)):
+    cases = track(simulated_cases(seeds, "any", size), "calibrate", len(seeds))
+    for i, case in enumerate(cases):
         yield _sample(translator, case, i)
-        print(f"[calibrate] subject {i + 1} of {len(seeds)}", flush=True)
 
 
 def _sample(translator: Translator, case: Case, seed: int) -> Sample:
     scan, truth = case.scan, case.truth
     shell = scan.represent()
+    weighing = Weighing(by_scan=translator.config.form == "residual")
+    own = estimate_shell(translator, scan, shell, scan.brain_out.voxel_sizes, weighing)
     encoded = translator.encode(shell)
     decoded = translator.decode(encoded, translator.diffuse(encoded.latent, seed=seed))
-    generated = translator.super_resolve(encoded, decoded, scan.brain_out)
-    estimate = harmonized(generated, scan, shell)
+    generated = translator.super_resolve(encoded, decoded, scan.brain_out, estimate=own)
+    estimate = harmonized(generated, scan, own)
     ours = metrics_of(estimate, case)
     theirs = metrics_of(interpolate_shell(scan, shell), case)
-    root, terms = translator.resolve(encoded, decoded, scan.brain_out)
+    made = translator.resolve(encoded, decoded, scan.brain_out, estimate=own)
     kept = torch.as_tensor(case.counted[scan.brain_out.mask])
     chosen = torch.nonzero(kept).flatten()
     chosen = chosen[:: max(1, len(chosen) // SAMPLED)]
     box = Box.around(scan.brain_out)
+    scale = translator.scale.cpu()
     return Sample(
-        terms=box.pick(terms)[..., chosen],
-        root=box.pick(root)[..., chosen],
-        truth=truth.rish_3V[:, chosen].sqrt() / translator.scale.cpu()[:, None],
+        terms=box.pick(made.terms)[..., chosen],
+        root=box.pick(made.root)[..., chosen],
+        truth=truth.rish_3V[:, chosen].sqrt() / scale[:, None],
         fa=estimate.anisotropy(scan)[chosen],
         fa_truth=truth.anisotropy(scan)[chosen],
         description=shell.description,
         ratio={name: ours[f"NMSE {name}"] / theirs[f"NMSE {name}"] for name in MAPS},
+        order2=None if made.order2 is None else box.pick(made.order2)[..., chosen],
+        order2_truth=truth.sh_CV[ORDER_2][:, chosen].float() / scale[1],
     )
 
 
@@ -122,7 +135,68 @@ def fit_intervals(samples: list[Sample], scale: torch.Tensor) -> Intervals:
     fa_factor = _solve_factor(
         lambda f: _fa_coverage(samples, attrs.evolve(intervals, fa_factor=f), scale)
     )
-    return attrs.evolve(intervals, fa_factor=fa_factor)
+    return attrs.evolve(intervals, fa_factor=fa_factor, direction=fit_direction(samples))
+
+
+def fit_direction(samples: Sequence[Sample]) -> Weights | None:
+    """Fit what the error of the coefficients of order 2 is made of, so that cones hold directions.
+
+    As :func:`fit_intervals`, of the five coefficients together; one factor then makes cones hold
+    :data:`dmri7t.signal.cone.LEVEL` of the true directions where these are clear.
+
+    Returns
+    -------
+    tuple of five floats
+        None where no sample has order 2.
+    """
+    shown = [s for s in samples if s.order2 is not None]
+    if not shown:
+        return None
+    terms = torch.cat([s.terms[:, 1] for s in shown], 1).double().numpy()
+    squares = torch.cat([_order2_error(s) for s in shown]).double().numpy()
+    weights = _variance_weights(terms, squares)
+    off = [_degrees_off(s) for s in shown]
+
+    factor = _solve_factor(lambda f: _held(shown, off, [w * f**2 for w in weights]), LEVEL)
+    constant, spread, noise, signal, detail = (w * factor**2 for w in weights)
+    return constant, spread, noise, signal, detail
+
+
+def cone_coverage(samples: Sequence[Sample], weights: Weights) -> float:
+    """Share of the true directions, where these are clear, that cones hold."""
+    shown = [s for s in samples if s.order2 is not None]
+    return _held(shown, [_degrees_off(s) for s in shown], weights)
+
+
+def _held(
+    samples: Sequence[Sample], off: Sequence[torch.Tensor], weights: Sequence[float]
+) -> float:
+    """Share of clear directions, known to be so many degrees off, that cones hold."""
+    held = [o <= _clear_cone(s, weights) for s, o in zip(samples, off, strict=True)]
+    return float(torch.cat(held).double().mean())
+
+
+def _order2_error(sample: Sample) -> torch.Tensor:
+    assert sample.order2 is not None and sample.order2_truth is not None
+    return (sample.order2 - sample.order2_truth).square().sum(0)
+
+
+def _clear(sample: Sample) -> torch.Tensor:
+    """Voxels whose true direction is clear: a direction of the others is no more than chance."""
+    return sample.truth[1] >= torch.quantile(sample.truth[1], CLEAR)
+
+
+def _degrees_off(sample: Sample) -> torch.Tensor:
+    assert sample.order2 is not None and sample.order2_truth is not None
+    clear = _clear(sample)
+    sides = (sample.order2[:, clear], sample.order2_truth[:, clear])
+    return angles(*(directions_of_order2(side) for side in sides))
+
+
+def _clear_cone(sample: Sample, weights: Sequence[float]) -> torch.Tensor:
+    assert sample.order2 is not None
+    clear = _clear(sample)
+    return direction_cone(sample.order2[:, clear], sample.terms[:, 1][:, clear], weights)
 
 
 def _variance_weights(terms_KV: np.ndarray, squares_V: np.ndarray) -> list[float]:
@@ -257,7 +331,11 @@ def calibrate(
     ratios = {name: [s.ratio[name] for s in every] for name in MAPS}
     calibration = Calibration(
         intervals=intervals,
-        check=Coverage(subjects=len(others), coverage_90=observed),
+        check=Coverage(
+            subjects=len(others),
+            coverage_90=observed,
+            cone_95=intervals.direction and round(cone_coverage(others, intervals.direction), 4),
+        ),
         forecast=fit_forecast([s.description for s in every], ratios),
     )
     return calibration, table

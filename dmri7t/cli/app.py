@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import shlex
 import sys
@@ -13,17 +14,26 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from dmri7t import __version__
-from dmri7t.cli.config import apply_config, config_file_of
+from dmri7t.cli.config import apply_config
 from dmri7t.cli.lifecycle import (
     announce_need,
     check_names,
+    choose_display,
     clean_after,
+    left_by_others,
     remove_unfinished,
     write_usage,
 )
 from dmri7t.cli.messages import complain, flush, say
 from dmri7t.cli.parser import build_parser
-from dmri7t.cli.reports import ON_CLUSTER, PRELOAD, redraw, report_redrawn, write_methods
+from dmri7t.cli.reports import (
+    ON_CLUSTER,
+    PRELOAD,
+    redraw,
+    report_redrawn,
+    run_folder,
+    write_methods,
+)
 from dmri7t.cli.resources import Allocation, choose_plugin, choose_resources
 from dmri7t.cli.scans import choose_participants, usable_scans, wait_for_validator
 from dmri7t.cli.surroundings import check_paths, prepare_process, restart_if_needed
@@ -35,9 +45,10 @@ from dmri7t.execution.reasons import reason_of
 from dmri7t.execution.slurm.settings import SlurmSettings
 from dmri7t.execution.status import RunStatus
 from dmri7t.execution.stop import stop_on_signals
-from dmri7t.execution.workers import warm_up
+from dmri7t.execution.workers import cool_down, quiet_libraries, warm_up
 from dmri7t.io.dataset import Validation, validate_dataset
-from dmri7t.io.derivatives import check_output, describe_space, write_dataset_files
+from dmri7t.io.dataset_files import check_output, write_dataset_files
+from dmri7t.io.derivatives import describe_space
 from dmri7t.io.scan import Scan
 from dmri7t.io.source import Source, open_source
 from dmri7t.settings import Settings
@@ -126,7 +137,7 @@ def plan_all(
     scans: list[Scan], settings: Settings, out_dir: Path, status: RunStatus
 ) -> list[ScanPlan]:
     """Plan every scan and print its shells; note those that cannot be planned."""
-    from niflow.dmri7t import plan_scan
+    from niflow.dmri7t import describe_reasons, plan_scan
 
     plans = []
     for scan in scans:
@@ -139,9 +150,13 @@ def plan_all(
             continue
         plans.append(plan)
         shells = [f"{s.name} ({plan.directions[s.name]} directions)" for s in plan.translated]
-        shells += [f"{s.name} (interpolated only: {plan.reasons[s.name]})" for s in plan.passed]
+        if plan.reasons:
+            shells.append(f"interpolated only: {describe_reasons(plan.reasons)}")
         before, after = (g.voxel_sizes.round(3).tolist() for g in (plan.grid, plan.grid_out))
         say(f"  {scan.stem}: {len(plan.b0)} b0, {', '.join(shells)}; voxels {before} to {after} mm")
+        if not plan.translated:
+            without = "" if plan.tensor_volumes else "; no tensor, FA and MD: too few directions"
+            say(f"  {scan.stem}: no shell for the model: the scan is interpolated only{without}")
         if "SpaceDescription" in describe_space(scan, settings.output_layout):
             say(f"  {scan.stem}: named space-ACPC for QSIRecon, but not aligned to it; see docs")
     return plans
@@ -201,7 +216,7 @@ def run_participants(
         f"dmri7t {__version__}, model {settings.model_name} {settings.model_version} "
         f"({settings.model_sha256[:12]}), device {settings.device}"
     )
-    status = RunStatus(echo=say)
+    status = RunStatus(echo=say, every_node=args.verbose > 0)
     scans = usable_scans(args, source, labels, validation, status)
     plans = plan_all(scans, settings, args.out_dir.resolve(), status)
     for label, participant in sorted(status.participants.items()):
@@ -280,27 +295,42 @@ def _build(job: Job, status: RunStatus) -> Workflow:
         label: [job.source.without_folders(failure.reason) for failure in participant.failures]
         for label, participant in status.participants.items()
     }
-    threads = job.allocation.threads
-    return init_dmri7t_wf(job.plans, job.model, job.out_dir, threads, command, skipped, WORKFLOW)
+    threads = job.allocation.threads_beside(len(job.plans))
+    return init_dmri7t_wf(
+        job.plans,
+        job.model,
+        job.out_dir,
+        threads,
+        command,
+        skipped,
+        WORKFLOW,
+        tractography=job.args.tractography,
+    )
 
 
 def translate(job: Job, workflow: Workflow, status: RunStatus) -> RunStatus:
     """Run the graph; with ``--reports-only`` the reports alone."""
     from dmri7t.execution.run import run_workflow
     from niflow.dmri7t import participant_wf_name
+    from niflow.dmri7t.sidecars import describe_model
 
     args, log_dir = job.args, job.out_dir / "logs"
     resources = job.allocation.resources
+    foretold = None
     only: dict[str, Any] = {"stop_on_first_crash": args.stop_on_first_crash}
     if args.reports_only:
         resources = resources if isinstance(resources, Resources) else ON_CLUSTER
         only = {"may_run": redraw(workflow), "preload": PRELOAD}
     else:
         # before the run leaves any trace
-        announce_need(workflow, job.plans, args, resources)
-        write_dataset_files(job.out_dir, job.source.links, job.settings)
-        write_methods(workflow, log_dir)
+        foretold = announce_need(workflow, job.plans, args, resources)
+        model = describe_model(job.model, job.settings)
+        write_dataset_files(job.out_dir, job.source.links, job.settings, model)
+        # what other runs did stays true of what they made
+        for folder in (log_dir, run_folder(log_dir)):
+            write_methods(workflow, folder)
     labels = [plan.scan.entities["sub"] for plan in job.plans]
+    status.display = choose_display(args.verbose, foretold)
     try:
         run_workflow(
             workflow,
@@ -318,8 +348,10 @@ def translate(job: Job, workflow: Workflow, status: RunStatus) -> RunStatus:
             write_usage(workflow, status, log_dir / "resources.tsv")
             say(f"resources: {log_dir / 'resources.tsv'}")
     if not args.reports_only:
-        for name in remove_unfinished(workflow, status, job.out_dir):
-            complain(f"{name}: one of its results could not be written, so none of them stays")
+        for sentence in remove_unfinished(workflow, status, job.out_dir):
+            complain(sentence)
+        for sentence in left_by_others(workflow, job.plans, job.out_dir):
+            complain(sentence)
     if args.clean_workdir and not args.reports_only:
         clean_after(workflow, status, args)
     return status
@@ -337,9 +369,11 @@ def conclude(job: Job, status: RunStatus) -> None:
 def parse(words: list[str]) -> argparse.Namespace:
     """Read the command line and the file of options that it names; a mistake in it ends here."""
     parser = build_parser()
+    args = parser.parse_args(words)
+    if args.config_file is None:
+        return args
     try:
-        if path := config_file_of(words):
-            apply_config(parser, path)
+        apply_config(parser, args.config_file)
     except InputError as error:
         complain(str(error))
         sys.exit(2)
@@ -354,8 +388,9 @@ def main(argv: list[str] | None = None) -> None:
     words = sys.argv[1:] if argv is None else argv
     args = parse(words)
     args.argv = words
+    quiet_libraries(logging.INFO if args.verbose > 1 else logging.CRITICAL)
     try:
-        with stop_on_signals():
+        with stop_on_signals(last=argv is None):
             code = run(args)
     except KeyboardInterrupt as error:
         complain("interrupted; the same command goes on where this one stopped.")
@@ -367,6 +402,9 @@ def main(argv: list[str] | None = None) -> None:
         mendable = isinstance(error, Dmri7tError)
         complain(str(error) if mendable else f"{reason_of(error)} (details with -vv)")
         code = 2 if mendable else 1
+    finally:
+        if argv is None:
+            cool_down()
     flush()
     sys.exit(code)
 

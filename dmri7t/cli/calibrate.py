@@ -6,37 +6,42 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dmri7t.cli.hints import add_verb
+from dmri7t.cli.numbers import count, whole
+
 if TYPE_CHECKING:
     import pandas as pd
 
 
 def add_parser(verbs: argparse._SubParsersAction) -> None:
     """Add the verb."""
-    verb = verbs.add_parser(
+    verb = add_verb(
+        verbs,
         "calibrate",
-        help="fit a model's shares, uncertainty and alarms on simulated subjects, check on others",
+        "fit a model's shares, uncertainty and alarms on simulated subjects, check on others",
+        "dmri7t-model calibrate my_model --output checked",
     )
     verb.add_argument("model", help="a model's folder; its description is rewritten")
     verb.add_argument(
         "--share-subjects",
-        type=int,
+        type=whole,
         default=24,
         help="to fit on how much of the samples and of the super-resolution goes into each order;"
         " 0: leave that out",
     )
     verb.add_argument(
-        "--subjects", type=int, default=40, help="to fit the uncertainty on; 0: leave that out"
+        "--subjects", type=whole, default=40, help="to fit the uncertainty on; 0: leave that out"
     )
-    verb.add_argument("--check-subjects", type=int, default=40, help="other ones, to check on")
+    verb.add_argument("--check-subjects", type=count, default=40, help="other ones, to check on")
     verb.add_argument(
         "--novelty-subjects",
-        type=int,
+        type=whole,
         default=400,
         help="to learn from what training data look like; 0: leave that out",
     )
-    verb.add_argument("--size", type=int, default=32, help="edge of the blocks, 3T voxels")
+    verb.add_argument("--size", type=count, default=32, help="edge of the blocks, 3T voxels")
     verb.add_argument("--output", type=Path, help="folder for coverage.tsv and coverage.png")
-    verb.add_argument("--threads", type=int, help="of torch; default: all")
+    verb.add_argument("--threads", type=count, help="of torch; default: all")
     verb.set_defaults(run=run)
 
 

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dmri7t.cli.hints import add_verb
+from dmri7t.cli.numbers import count, seed
 from dmri7t.errors import InputError
 
 if TYPE_CHECKING:
@@ -15,12 +17,17 @@ if TYPE_CHECKING:
 
 def add_parser(verbs: argparse._SubParsersAction) -> None:
     """Add the verb to the command."""
-    verb = verbs.add_parser("compare", help="put real scans beside simulations of their protocol")
+    verb = add_verb(
+        verbs,
+        "compare",
+        "put real scans beside simulations of their protocol",
+        "dmri7t-model compare study --output compared",
+    )
     verb.add_argument("bids_dir", type=Path, help="BIDS data set of 3T scans")
     verb.add_argument("--output", type=Path, required=True, help="folder for table and picture")
-    verb.add_argument("--subjects", type=int, default=8, help="simulated brains a shell")
-    verb.add_argument("--seed", type=int, default=0, help="of the simulations")
-    verb.add_argument("--threads", type=int, help="of torch; default: all")
+    verb.add_argument("--subjects", type=count, default=8, help="simulated brains a shell")
+    verb.add_argument("--seed", type=seed, default=0, help="of the simulations")
+    verb.add_argument("--threads", type=count, help="of torch; default: all")
     verb.set_defaults(run=run)
 
 

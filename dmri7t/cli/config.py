@@ -9,15 +9,17 @@ from typing import Any
 
 from dmri7t.cli.hints import Labels, did_you_mean
 from dmri7t.errors import InputError
+from dmri7t.io.texts import read_text
 
-_NOT_FROM_FILE = ("help", "version", "config_file", "bids_dir", "out_dir", "analysis_level")
-
-
-def config_file_of(argv: list[str]) -> Path | None:
-    """Configuration file that a command line names, if it names one."""
-    finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    finder.add_argument("--config-file", "--config_file", type=Path)
-    return finder.parse_known_args(argv)[0].config_file
+_NOT_FROM_FILE = (
+    "help",
+    "version",
+    "print_completion",
+    "config_file",
+    "bids_dir",
+    "out_dir",
+    "analysis_level",
+)
 
 
 def apply_config(parser: argparse.ArgumentParser, path: Path) -> None:
@@ -49,8 +51,8 @@ def apply_config(parser: argparse.ArgumentParser, path: Path) -> None:
     (3, 5)
     """
     try:
-        content = tomllib.loads(Path(path).read_text())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        content = tomllib.loads(read_text(path))
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise InputError(f"{path}: not a readable TOML file ({error}); mend it.") from error
     values: dict[str, Any] = {}
     for key, value in content.items():

@@ -24,7 +24,7 @@ def run_group(args: argparse.Namespace, labels: list[str]) -> int:
         If there is nothing to gather.
     """
     from dmri7t.execution.limits import processors
-    from dmri7t.io.derivatives import write_ignored
+    from dmri7t.io.dataset_files import write_ignored
     from dmri7t.reports.group.gather import gather_group
     from dmri7t.reports.group.write import write_group
 

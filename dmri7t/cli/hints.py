@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
+from dmri7t.cli.help import examples, rich_formatter
 from dmri7t.cli.messages import complain
 
 _CHOICE = r".*invalid choice: '(.*?)' \(choose from (.*)\)"
@@ -62,6 +63,11 @@ class Labels(argparse.Action):
 class HintingParser(argparse.ArgumentParser):
     """A parser that names what was probably meant instead of printing its usage."""
 
+    def format_help(self) -> str:
+        """Lay help out."""
+        self.formatter_class = rich_formatter()
+        return super().format_help()
+
     def error(self, message: str) -> NoReturn:
         """Print one line and end with exit code 2."""
         hint = ""
@@ -84,3 +90,25 @@ class HintingParser(argparse.ArgumentParser):
                 for parser in action.choices.values():
                     names += parser._options()
         return names
+
+
+def add_verb(
+    verbs: argparse._SubParsersAction, name: str, text: str, *commands: str
+) -> argparse.ArgumentParser:
+    """Add a verb to a command.
+
+    Parameters
+    ----------
+    verbs : subparsers
+    name : str
+    text : str
+        What it does, for the list of verbs and its own help.
+    commands : str
+        Examples.
+    """
+    return verbs.add_parser(
+        name,
+        help=text,
+        description=f"{text[:1].upper()}{text[1:]}.",
+        epilog=examples(*commands),
+    )

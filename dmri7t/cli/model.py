@@ -5,22 +5,39 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 
 from dmri7t import __version__
 from dmri7t.cli import calibrate, compare, evaluate, simulate, train
-from dmri7t.cli.hints import HintingParser
+from dmri7t.cli.help import add_completion, examples
+from dmri7t.cli.hints import HintingParser, add_verb
 from dmri7t.cli.messages import complain, flush
-from dmri7t.cli.surroundings import check_paths, prepare_process, restart_if_needed
+from dmri7t.cli.surroundings import (
+    check_folder,
+    check_paths,
+    prepare_process,
+    restart_if_needed,
+)
 from dmri7t.errors import Dmri7tError
 from dmri7t.execution.reasons import reason_of
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the command's parser."""
-    parser = HintingParser("dmri7t-model", description=__doc__)
+    parser = HintingParser(
+        "dmri7t-model",
+        description="Simulate pairs, train, evaluate, and describe models.",
+        epilog=examples(
+            "dmri7t-model info default                   # what the shipped model is",
+            "dmri7t-model simulate pairs --subjects 4",
+            "dmri7t-model train default my_model --pairs pairs --pool pool",
+            "dmri7t-model train --help                   # every verb has a help of its own",
+        ),
+    )
     parser.add_argument("--version", action="version", version=f"dmri7t {__version__}")
+    add_completion(parser)
     verbs = parser.add_subparsers(dest="verb", required=True)
 
     simulate.add_parser(verbs)
@@ -29,7 +46,13 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate.add_parser(verbs)
     compare.add_parser(verbs)
 
-    verb = verbs.add_parser("info", help="describe a model and check its files")
+    verb = add_verb(
+        verbs,
+        "info",
+        "describe a model and check its files",
+        "dmri7t-model info default",
+        "dmri7t-model info my_model --json",
+    )
     verb.add_argument("model", help="a model's folder, or the name of one that ships")
     verb.add_argument("--json", action="store_true", help="the whole description as JSON")
     verb.set_defaults(run=info)
@@ -49,6 +72,10 @@ def info(args: argparse.Namespace) -> None:
     print((folder / "README.md").read_text())
 
 
+WRITTEN = ("out_dir", "out_model", "output", "pool")
+"""Arguments of verbs that name a folder which is written into."""
+
+
 def main(argv: list[str] | None = None) -> None:
     """Run the command; errors of the user's making are one line and exit code 2."""
     prepare_process()
@@ -57,8 +84,13 @@ def main(argv: list[str] | None = None) -> None:
     args = build_parser().parse_args(argv)
     verbose = os.environ.get("DMRI7T_DEBUG")
     code = 0
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        # while it was loaded, it ended at once
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         check_paths(value for value in vars(args).values() if isinstance(value, Path))
+        for name in WRITTEN:
+            check_folder(getattr(args, name, None))
         args.run(args)
     except Dmri7tError as error:
         complain(str(error), "dmri7t-model")

@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable
 from pathlib import Path
 
 import attrs
 
 from dmri7t import __version__
+from dmri7t.cli.help import add_completion, examples
 from dmri7t.cli.hints import HintingParser, Labels, split_labels
+from dmri7t.cli.numbers import above_zero, count, fraction, seed
+from dmri7t.cli.resources import CLUSTER_THREADS
 from dmri7t.io.kinds.registry import describe_input_types, input_types, programs
 from dmri7t.io.volumes import FIELD, read_volumes
-from dmri7t.settings import CONSISTENCY, DEVICES, LAYOUTS, PRECISIONS, UPSAMPLING, Settings
+from dmri7t.settings import (
+    CONSISTENCY,
+    DEVICES,
+    ESTIMATES,
+    LAYOUTS,
+    PRECISIONS,
+    UPSAMPLING,
+    WEIGHED_BY,
+    Settings,
+)
 
 _DEFAULTS = {field.name: field.default for field in attrs.fields(Settings)}
 """An option of the name of a setting has its default too."""
@@ -54,18 +67,11 @@ def _resolution(text: str) -> str | tuple[float, ...]:
         sizes = tuple(float(part) for part in text.replace("x", ",").split(","))
     except ValueError:
         sizes = ()
-    if len(sizes) not in (1, 3) or min(sizes) <= 0:
+    if len(sizes) not in (1, 3) or not all(0 < mm < math.inf for mm in sizes):
         raise argparse.ArgumentTypeError(
             f"{text!r}: give auto, native, or mm such as 1.05 or 1.05,1.05,2"
         )
     return sizes
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text}: must be 1 or more")
-    return number
 
 
 def _gigabytes(text: str) -> float:
@@ -75,7 +81,7 @@ def _gigabytes(text: str) -> float:
         number, unit = number[:-1], {"M": 1 / 1024, "G": 1.0, "T": 1024.0}[number[-1]]
     elif float(number) >= 1000:
         raise argparse.ArgumentTypeError(f"{text}: GiB or MiB? Write {text}G or {text}M")
-    return _above_zero(number) * unit
+    return above_zero(number) * unit
 
 
 def _megabytes(text: str) -> float:
@@ -83,34 +89,21 @@ def _megabytes(text: str) -> float:
     return _gigabytes(text if text.strip()[-1:].isalpha() else f"{text}M")
 
 
-def _above_zero(text: str) -> float:
-    number = float(text)
-    if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text}: must be above 0")
-    return number
-
-
-def _fraction(text: str) -> float:
-    number = float(text)
-    if not 0 <= number <= 1:
-        raise argparse.ArgumentTypeError(f"{text}: must lie between 0 (off) and 1")
-    return number
-
-
-def _seed(text: str) -> int:
-    number = int(text)
-    if not 0 <= number < 2**63:
-        raise argparse.ArgumentTypeError(f"{text}: must be 0 or more, and below 2 to the 63rd")
-    return number
-
-
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of ``dmri7t``."""
     parser = HintingParser(
         "dmri7t",
         description="Make a 7T-like diffusion scan of every 3T one of a BIDS data set.",
-        epilog="Exit codes: 0 all done; 1 some participant failed; 2 bad usage or input; "
-        "130 interrupted; 143 terminated.",
+        epilog=examples(
+            "dmri7t study out participant --dry-run      # which scans would be taken",
+            "dmri7t study out participant -w scratch/work",
+            "dmri7t study out participant --participant-label 01 02 --mem 16 --nprocs 8",
+            "dmri7t qsiprep_out out participant --output-layout qsiprep",
+            "dmri7t study out group                      # one table and page of all",
+            more="Options that take no value are off unless they are given.\n"
+            "Exit codes: 0 all done; 1 some participant failed; 2 bad usage or input;\n"
+            "130 interrupted; 143 terminated.",
+        ),
     )
     add = parser.add_argument
     add("bids_dir", type=Path, help="root of the input; see --input-type")
@@ -121,6 +114,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="participant: translate scans; group: one table and page of all results in out_dir",
     )
     add("--version", action="version", version=f"dmri7t {__version__}")
+    add_completion(parser)
     _which_scans(parser.add_argument_group("which scans"))
     _cleaning(parser.add_argument_group("what is done to raw scans first"))
     _what_is_made(parser.add_argument_group("what is made"))
@@ -173,7 +167,12 @@ def _which_scans(group: argparse._ArgumentGroup) -> None:
         metavar="JSON",
         help='entities that scans must have: {"dwi": {"acquisition": "hires"}}',
     )
-    add("--bids-database-dir", type=Path, metavar="DIR", help="keep pybids' index here")
+    add(
+        "--bids-database-dir",
+        type=Path,
+        metavar="DIR",
+        help="keep pybids' index here; default: it is not kept",
+    )
     add("--skip-bids-validation", action="store_true", help="do not check the data set first")
     add(
         "--brain-mask",
@@ -181,7 +180,7 @@ def _which_scans(group: argparse._ArgumentGroup) -> None:
         metavar="PATH",
         help="brain masks, on the scans' own grids, instead of those beside the scans: a path in "
         "which {sub}, {ses} and other entities stand for those of the scan, and * for any "
-        "letters; none: find brains anew",
+        "letters; none: find brains anew; default: those beside the scans",
     )
     add(
         "--exclude-volumes",
@@ -193,8 +192,15 @@ def _which_scans(group: argparse._ArgumentGroup) -> None:
         f"scan list them in its sidecar as {FIELD}",
     )
     add(
+        "--separate-all-dwis",
+        "--separate_all_dwis",
+        action="store_true",
+        help="translate each series for itself; default: parts of one acquisition (of one session, "
+        "grid, phase encoding and times) are joined",
+    )
+    add(
         "--b0-threshold",
-        type=_above_zero,
+        type=above_zero,
         default=_DEFAULTS["b0_threshold"],
         metavar="B",
         help="b-values up to this are b0, s/mm2 (default: %(default)g)",
@@ -202,7 +208,7 @@ def _which_scans(group: argparse._ArgumentGroup) -> None:
     add(
         "--shells",
         nargs="+",
-        type=_above_zero,
+        type=above_zero,
         default=[],
         metavar="B",
         help="b-values that go through the model; default: all that lie in the range of its "
@@ -234,16 +240,46 @@ def _what_is_made(group: argparse._ArgumentGroup) -> None:
         default=_DEFAULTS["upsampling"],
         help="super-resolution by the model or by a B-spline (default: %(default)s)",
     )
-    add("--sampler-steps", type=_positive, metavar="N", help="default: the model's")
+    add("--sampler-steps", type=count, metavar="N", help="default: the model's")
     add(
         "--samples",
-        type=_positive,
+        type=count,
         metavar="N",
-        help="samples that are averaged; more than one gives uncertainty; default: the model's",
+        help="samples that are averaged; default: the model's, 1 with --estimate sample",
+    )
+    add(
+        "--estimate",
+        choices=ESTIMATES,
+        default=_DEFAULTS["estimate"],
+        help="mean: least error; sample: a draw by --random-seed with the texture of the model's "
+        "training data, and more error (default: %(default)s)",
+    )
+    add(
+        "--weigh-by",
+        choices=WEIGHED_BY,
+        default=_DEFAULTS["weigh_by"],
+        help="scan: directions that are left out decide, order by order, what part filter and "
+        "model have in the result, ties to interpolation; model: measured coefficients are scaled "
+        "wholly to the model's RISH, as in the paper (default: %(default)s; models of the paper's "
+        "form and plain regressions: model)",
+    )
+    add(
+        "--energy",
+        type=fraction,
+        default=_DEFAULTS["energy"],
+        metavar="FRACTION",
+        help="how far filtered coefficients are scaled to the energy of the true ones: 0 is least "
+        "error, 1 unbiased RISH (default: %(default)g)",
+    )
+    add(
+        "--no-compare",
+        dest="compare",
+        action="store_false",
+        help="do not measure MP-PCA beside the result; saves a few seconds a shell",
     )
     add(
         "--consistency",
-        type=_fraction,
+        type=fraction,
         nargs="?",
         const=CONSISTENCY,
         default=_DEFAULTS["consistency"],
@@ -260,7 +296,7 @@ def _what_is_made(group: argparse._ArgumentGroup) -> None:
     )
     add(
         "--random-seed",
-        type=_seed,
+        type=seed,
         default=_DEFAULTS["random_seed"],
         metavar="S",
         help="of the sampler (default: %(default)s)",
@@ -289,11 +325,17 @@ def _how_it_is_run(group: argparse._ArgumentGroup) -> None:
         "--nthreads",
         "--n-cpus",
         "--n_cpus",
-        type=_positive,
+        type=count,
         metavar="N",
         help="processors for all; default: what this process may use",
     )
-    add("--omp-nthreads", type=_positive, metavar="N", help="threads of one node at most")
+    add(
+        "--omp-nthreads",
+        type=count,
+        metavar="N",
+        help="threads of one node at most; default: those of --nprocs over the number of scans, in "
+        f"a job of SLURM {CLUSTER_THREADS}",
+    )
     add(
         "--mem",
         "--mem-gb",
@@ -307,7 +349,7 @@ def _how_it_is_run(group: argparse._ArgumentGroup) -> None:
         dest="mem",
         type=_megabytes,
         metavar="MB",
-        help="the same in MiB",
+        help="the same in MiB; default: as --mem",
     )
     add(
         "--low-mem",
@@ -344,6 +386,11 @@ def _how_it_is_run(group: argparse._ArgumentGroup) -> None:
         help="options from a file, by their names; the command line goes first",
     )
     add("--notrack", action="store_true", help="accepted: nothing is ever tracked")
+    add(
+        "--tractography",
+        action="store_true",
+        help="count peaks and streamlines before and after in the report; some seconds a scan",
+    )
     add("--write-graph", action="store_true", help="draw the graph into the work folder")
     only = group.add_mutually_exclusive_group().add_argument
     only("--dry-run", action="store_true", help="say what would be done, and stop")
@@ -357,4 +404,11 @@ def _how_it_is_run(group: argparse._ArgumentGroup) -> None:
         action="store_true",
         help="write the methods text (logs/CITATION.md and .bib), and stop",
     )
-    add("-v", "--verbose", action="count", default=0, help="-v: Nipype's log; -vv: debugging")
+    add(
+        "-v",
+        "--verbose",
+        action="count",
+        default=0,
+        help="-v: a line for every node that starts or ends; -vv: Nipype's log, and tracebacks; "
+        "-vvv: its debugging",
+    )

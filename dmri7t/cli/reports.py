@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from dmri7t.cli.messages import complain, say
 from dmri7t.execution.limits import Resources
@@ -57,6 +59,11 @@ def report_redrawn(status: RunStatus, failures: dict[str, int], out_dir: Path) -
             drawn += 1
             say(f"report: {out_dir / f'sub-{label}.html'}")
     return status.exit_code if drawn else 2
+
+
+def run_folder(log_dir: Path) -> Path:
+    """A folder for the texts of this run alone; runs of the same second have one each."""
+    return log_dir / "runs" / f"{time.strftime('%Y%m%d-%H%M%S')}_{uuid4().hex[:8]}"
 
 
 def write_methods(workflow: Workflow, log_dir: Path) -> list[Path]:

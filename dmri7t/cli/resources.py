@@ -31,11 +31,32 @@ class Allocation:
         Of one node at most.
     device : {"cpu", "cuda"}
         Of the networks.
+    asked : bool
+        Whether so many threads were asked for.
     """
 
     resources: Resources | SlurmSettings
     threads: int
     device: str
+    asked: bool = False
+
+    def threads_beside(self, n_scans: int) -> int:
+        """Threads of one node at most, where the nodes of so many scans can run side by side.
+
+        No node keeps many threads busy all the time, and one that wants all processors waits
+        until none is in use.
+
+        Examples
+        --------
+        >>> alone = Allocation(Resources(n_procs=4, memory_gb=8), 4, "cpu")
+        >>> alone.threads_beside(1), alone.threads_beside(2), alone.threads_beside(20)
+        (4, 2, 1)
+        >>> attrs.evolve(alone, asked=True).threads_beside(20)
+        4
+        """
+        if self.asked or isinstance(self.resources, SlurmSettings):
+            return self.threads
+        return max(1, self.threads // n_scans)
 
 
 def choose_plugin(args: argparse.Namespace) -> LocalSettings | SlurmSettings:
@@ -69,4 +90,7 @@ def choose_resources(args: argparse.Namespace, plugin: LocalSettings | SlurmSett
         memory_gb=args.mem or plugin.memory_gb or MEMORY_SHARE * memory_gb(),
         n_gpus=(plugin.n_gpu_procs or 1) if device == "cuda" else 0,
     )
-    return Allocation(resources, min(args.omp_nthreads or n_procs, n_procs), device)
+    threads = min(args.omp_nthreads or n_procs, n_procs)
+    # with --low-mem one node runs at a time, whatever waits
+    asked = bool(args.omp_nthreads) or resources.n_procs == 1
+    return Allocation(resources, threads, device, asked)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 from collections.abc import Sequence
@@ -20,9 +19,11 @@ from dmri7t.execution.reasons import reason_of
 from dmri7t.execution.status import RunStatus
 from dmri7t.io.checks import check_scan
 from dmri7t.io.dataset import Validation
+from dmri7t.io.mif import is_mif
 from dmri7t.io.scan import Candidate, Scan
 from dmri7t.io.search import Query
-from dmri7t.io.source import Source, remarks
+from dmri7t.io.source import Source, remarks, scan_remarks
+from dmri7t.io.texts import read_json
 from dmri7t.io.volumes import describe_excluded
 
 LISTED = 30
@@ -86,10 +87,7 @@ def read_filters(path: Path | None) -> dict[str, Any]:
     """
     if path is None:
         return {}
-    try:
-        filters = json.loads(path.read_text()).get("dwi", {})
-    except (OSError, ValueError, AttributeError) as error:
-        raise InputError(f"{path}: not a usable filter file ({error}); mend it.") from error
+    filters = read_json(path).get("dwi", {})
     if not isinstance(filters, dict):
         raise InputError(f'{path}: "dwi" must hold entities and their values; mend it.')
     return filters
@@ -111,6 +109,7 @@ def make_query(args: argparse.Namespace, labels: Sequence[str]) -> Query:
         args.b0_threshold,
         args.brain_mask,
         [volume for volumes in args.exclude_volumes for volume in volumes],
+        separate=args.separate_all_dwis,
     )
 
 
@@ -147,7 +146,9 @@ def usable_scans(
     say("Candidate scans:")
     for candidate in candidates:
         name = source.relative_name(candidate.path)
-        if not candidate.taken:
+        if candidate.joined:
+            say(f"  joined   {name}: {candidate.reason}")
+        elif not candidate.taken:
             say(f"  skipped  {name}: {candidate.reason}")
         elif candidate.path in flaws:
             flaw = flaws[candidate.path]
@@ -157,7 +158,7 @@ def usable_scans(
             more = _mask(source, candidate) + _left_out(candidate)
             say(f"  taken    {name}: a diffusion series with gradients that fit{more}")
     usable = [scan for scan in scans if scan.dwi not in flaws]
-    for remark in remarks(source, usable):
+    for remark in remarks(source, usable, args.b0_threshold, args.separate_all_dwis):
         say(f"  {remark}")
     for label in labels:
         if label in broken:
@@ -176,8 +177,8 @@ def usable_scans(
 
 def _left_out(candidate: Candidate) -> str:
     """Say which volumes of a scan are left out; empty if none."""
-    scan = candidate.scan
-    return f", without volumes {describe_excluded(scan)}" if scan and scan.excluded else ""
+    excluded = describe_excluded(candidate.scan) if candidate.scan else ""
+    return f", without volumes {excluded}" if excluded else ""
 
 
 def _mask(source: Source, candidate: Candidate) -> str:
@@ -229,16 +230,22 @@ def find_flaws(
 ) -> dict[Path, InputError]:
     """What is wrong with scans, by image: our own checks first, since they name the remedy."""
     flaws: dict[Path, InputError] = {}
-    errors = validation.of_files({source.relative_name(s.dwi) for s in scans})
+    errors = validation.of_files(
+        {source.relative_name(part.dwi) for scan in scans for part in scan.series}
+    )
     for scan in scans:
-        name = source.relative_name(scan.dwi)
-        if name in errors:
-            flaws[scan.dwi] = InputError(
-                f"{scan.dwi}: not valid BIDS ({errors[name]}); mend it or pass "
-                "--skip-bids-validation."
-            )
+        for part in scan.series:
+            name = source.relative_name(part.dwi)
+            # BIDS has no word for MRtrix's images: the validator knows none of them
+            if name in errors and not is_mif(name):
+                flaws[scan.dwi] = InputError(
+                    f"{part.dwi}: not valid BIDS ({errors[name]}); mend it or pass "
+                    "--skip-bids-validation."
+                )
         try:
             check_scan(scan, b0_threshold)
+            # whatever a header holds that they cannot bear is this scan's, not everybody's
+            scan_remarks(scan)
         except InputError as error:
             flaws[scan.dwi] = error
         except Exception as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import locale
 import os
@@ -87,8 +88,35 @@ def check_paths(paths: Iterable[Path | None]) -> None:
                 f"{shown}: this name is no UTF-8, and results could not tell of it; rename the "
                 "file or folder, or give a link to it."
             ) from None
+        try:
+            os.stat(path)
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise InputError(
+                    f"{path}: links that lead in a circle; mend them, or give another path."
+                ) from None
+            if error.errno == errno.ENAMETOOLONG:
+                shown = f"{str(path)[:60]} ... {str(path)[-40:]}"
+                raise InputError(
+                    f"{shown}: longer than a path, or a name in it, may be here; give another."
+                ) from None
         if os.environ.get(GONE) and not path.is_absolute():
             raise InputError(
                 f"{path}: the current folder was deleted, so this cannot be found; change to "
                 "another folder, or give whole paths (-w too)."
             )
+
+
+def check_folder(path: Path | None) -> None:
+    """See that a folder is there or can be made, before what it is for is worked out.
+
+    Raises
+    ------
+    InputError
+        If a file has its name, or that of a folder which it lies in.
+    """
+    for present in (path, *path.parents) if path else ():
+        if present.is_dir():
+            return
+        if present.exists():
+            raise InputError(f"{present}: is a file where a folder is needed; give another folder.")

@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import attrs
 import numpy as np
 import torch
 
 from dmri7t.evaluation.chain import Estimate, ShellScan
+from dmri7t.evaluation.tensors import Anisotropy, TensorReference
 from dmri7t.models.fitted import MapName
 from dmri7t.signal.harmonics import synthesize
 from dmri7t.signal.metrics import nmse, ssim
+from dmri7t.signal.principal import angles, principal_directions
 from dmri7t.signal.resample import bounding_box
 
 MAPS: tuple[MapName, ...] = ("R0", "R2", "R4", "FA")
 """Features that are compared."""
 
 DWI = "DWI"
-"""Signals of directions that no method saw; compared where a scan has them."""
+"""Signals: of directions that no method saw where a scan has them, else of its own."""
+
+COEFFICIENTS = ("C0", "C2", "C4")
+"""Coefficients of S / S0 by order: sizes and directions together, where RISH are sizes alone."""
 
 METRICS = ("NMSE", "SSIM")
-"""Of each map; of signals the first alone."""
+"""Of each map; of signals and coefficients the first alone."""
+
+ANGLE = "degrees peak"
+"""Column: mean angle of the principal direction to that of the reference, where that is clear."""
+
+CLEAR = 0.7
+"""Of voxels by the reference's R2: the principal direction of those above is compared."""
 
 
 @attrs.frozen(eq=False)
@@ -31,20 +44,62 @@ class HeldOut:
     signal_NV : Tensor (N, V')
         Over the b0, within ``mask_out``.
     directions_N3 : ndarray (N, 3)
+    given_CV : Tensor (C, V')
+        Coefficients of the other directions, before they were degraded: noise of their own.
+    tensors : TensorReference, optional
+        FA and MD of the others, as they were measured, and of these.
     """
 
     signal_NV: torch.Tensor
     directions_N3: np.ndarray
+    given_CV: torch.Tensor
+    tensors: TensorReference | None = None
 
-    def nmse(self, estimate: Estimate, counted_V: torch.Tensor) -> float:
-        """Squared error of what an answer's coefficients say of them, over their energy.
+    def errors(
+        self, estimate: Estimate, truth: Estimate, counted_V: torch.Tensor
+    ) -> dict[str, float]:
+        """NMSE of signals and coefficients against a truth that nobody measured without noise.
 
-        Their noise counts, the same for every answer: none can reach zero. Unlike FA and RISH,
-        whose reference noise raises, signals favour no answer for being noisy itself.
+        With e the answer, t the truth, and a and b two measurements of it whose noise is
+        independent::
+
+            |e - t|^2 = |e|^2 - 2 <e, t> + |t|^2, on the mean |e|^2 - 2 <e, b> + <a, b>
+
+        b are the directions that no method saw, a the others, as they were measured. What is left
+        is the answer's error without the noise of the reference; chance may make a small one
+        negative.
+
+        Parameters
+        ----------
+        estimate : Estimate
+        truth : Estimate
+            Coefficients of the directions that no method saw.
+        counted_V : Tensor (V',) of bool
         """
-        truth_NV = self.signal_NV[:, counted_V]
-        answer_NV = synthesize(estimate.sh_CV[:, counted_V].float(), self.directions_N3)
-        return float((answer_NV - truth_NV).square().sum() / truth_NV.square().sum())
+        seen_NV = self.signal_NV[:, counted_V]
+        sides = (estimate.sh_CV[:, counted_V].float(), self.given_CV[:, counted_V])
+        answer_NV, given_NV = (synthesize(sh_CV, self.directions_N3) for sh_CV in sides)
+        out = {DWI: _error_by_products(answer_NV, given_NV, seen_NV)}
+        for name, rows in order_rows(*sides, truth.sh_CV):
+            answer, given = (sh_CV[rows] for sh_CV in sides)
+            out[name] = _error_by_products(answer, given, truth.sh_CV[rows][:, counted_V])
+        return out
+
+
+def _error_by_products(answer: torch.Tensor, given: torch.Tensor, seen: torch.Tensor) -> float:
+    energy = float((given * seen).sum(dtype=torch.float64))
+    product = float((answer * seen).sum(dtype=torch.float64))
+    square = float(answer.square().sum(dtype=torch.float64))
+    return (square - 2 * product + energy) / energy if energy > 0 else float("nan")
+
+
+def order_rows(*coefficients: torch.Tensor) -> list[tuple[str, slice]]:
+    """Names of :data:`COEFFICIENTS` and their rows, of the orders that all of some (C, V) have."""
+    shared = min(len(sh_CV) for sh_CV in coefficients)
+    rows = (slice(0, 1), slice(1, 6), slice(6, 15))
+    return [
+        (name, part) for name, part in zip(COEFFICIENTS, rows, strict=True) if part.stop <= shared
+    ]
 
 
 @attrs.frozen(eq=False)
@@ -119,11 +174,41 @@ class Case:
         return out
 
     def signal_metrics(self, estimate: Estimate) -> dict[str, float]:
-        """``NMSE DWI``, of the directions that the methods are not given; nothing without any."""
-        if self.held_out is None:
-            return {}
+        """``NMSE DWI``, that of coefficients by order, and the angle of the principal direction."""
         counted_V = torch.as_tensor(self.counted[self.scan.brain_out.mask])
-        return {f"{METRICS[0]} {DWI}": self.held_out.nmse(estimate, counted_V)}
+        if self.held_out is None:
+            errors = self._errors(estimate, counted_V)
+        else:
+            errors = self.held_out.errors(estimate, self.truth, counted_V)
+        out = {f"{METRICS[0]} {name}": value for name, value in errors.items()}
+        truth_V = self.truth.rish_3V[1, counted_V]
+        clear_V = truth_V >= torch.quantile(truth_V[:: len(truth_V) // 100_000 + 1], CLEAR)
+        pair = (
+            principal_directions(sh_CV[:, counted_V][:, clear_V])
+            for sh_CV in (estimate.sh_CV, self.truth.sh_CV)
+        )
+        return out | {ANGLE: float(angles(*pair).mean())}
+
+    @cached_property
+    def tensors(self) -> TensorReference:
+        """FA and MD that answers are held against: the truth's, or what a scan tells of it."""
+        if self.held_out is None or self.held_out.tensors is None:
+            return TensorReference.of(self.truth, self.truth, self.scan)
+        return self.held_out.tensors
+
+    def tensor_metrics(self, estimate: Estimate) -> dict[str, float]:
+        """How far FA and MD are off in tissue, keys such as ``bias FA``."""
+        counted_V = torch.as_tensor(self.counted[self.scan.brain_out.mask])
+        return self.tensors.errors(Anisotropy.of(estimate, self.scan), counted_V)
+
+    def _errors(self, estimate: Estimate, counted_V: torch.Tensor) -> dict[str, float]:
+        """NMSE of signals along the scan's directions, and of coefficients, against the truth."""
+        sides = (estimate.sh_CV[:, counted_V].float(), self.truth.sh_CV[:, counted_V].float())
+        answer_NV, truth_NV = (synthesize(sh_CV, self.scan.directions_N3) for sh_CV in sides)
+        out = {DWI: float(nmse(answer_NV, truth_NV))}
+        for name, rows in order_rows(*sides):
+            out[name] = float(nmse(sides[0][rows], sides[1][rows]))
+        return out
 
 
 def metrics_of(estimate: Estimate, case: Case) -> dict[str, float]:

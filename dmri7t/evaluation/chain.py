@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
+from typing import TypeVar, cast
+
 import attrs
 import numpy as np
 import torch
 
-from dmri7t.models.results import Generated
+from dmri7t.models.results import Decoded, Generated
 from dmri7t.models.translator import Translator, Upsampling
-from dmri7t.signal.clean import denoise
+from dmri7t.models.weighing import Weighing, estimate_shell
+from dmri7t.signal.clean import denoise_voxels
 from dmri7t.signal.consistency import LowPass, hold
+from dmri7t.signal.estimate import ShellEstimate
 from dmri7t.signal.filter import filter_shell
 from dmri7t.signal.harmonics import synthesize
 from dmri7t.signal.regrid import Regrid
 from dmri7t.signal.represent import floor_b0
-from dmri7t.signal.rish import harmonize, model_rows, rish, scale_factors
+from dmri7t.signal.rish import model_rows, rish
 from dmri7t.signal.shell import Brain, Shell, ShellSignal
-from dmri7t.signal.tensor import fit_tensor, fractional_anisotropy
+from dmri7t.signal.tensor import fit_tensor, fractional_anisotropy, mean_diffusivity
+
+Made = TypeVar("Made")
 
 
 @attrs.frozen(eq=False)
@@ -30,6 +37,7 @@ class ShellScan(ShellSignal):
     """
 
     brain_out: Brain = attrs.field(kw_only=True)
+    _made: dict[Hashable, object] = attrs.field(factory=dict, init=False, repr=False)
 
     @classmethod
     def of(cls, measured: ShellSignal, brain_out: Brain) -> ShellScan:
@@ -39,11 +47,28 @@ class ShellScan(ShellSignal):
 
     def represent(self) -> Shell:
         """Represent and describe the input."""
-        return Shell.from_signal(self)
+        return self.once("shell", lambda: Shell.from_signal(self))
 
     def regrid(self) -> Regrid:
         """Spline from the input's mask voxels to the output's."""
-        return Regrid(self.brain, self.brain_out)
+        return self.once("regrid", lambda: Regrid(self.brain, self.brain_out))
+
+    def once(self, key: Hashable, make: Callable[[], Made]) -> Made:
+        """Make something of this scan that several methods need; the next one gets the same.
+
+        Parameters
+        ----------
+        key : hashable
+            All that it depends on beside the scan.
+        make : callable
+        """
+        if key not in self._made:
+            self._made[key] = make()
+        return cast(Made, self._made[key])
+
+    def forget(self) -> None:
+        """Let go of what was made :meth:`once`: a scan may be kept for its mask alone."""
+        self._made.clear()
 
 
 @attrs.frozen(eq=False)
@@ -70,17 +95,32 @@ class Estimate:
 
     def anisotropy(self, scan: ShellScan) -> torch.Tensor:
         """FA (V',) of the signals at the scan's directions."""
+        return fractional_anisotropy(self.tensor(scan))
+
+    def diffusion(self, scan: ShellScan) -> torch.Tensor:
+        """FA and MD (2, V') of the signals at the scan's directions, MD in um2/ms."""
+        tensor_6V = self.tensor(scan)
+        return torch.stack([fractional_anisotropy(tensor_6V), 1000 * mean_diffusivity(tensor_6V)])
+
+    def tensor(self, scan: ShellScan) -> torch.Tensor:
+        """Tensors (6, V') in mm2/s of the signals at the scan's directions."""
         signal_NV = synthesize(self.sh_CV, scan.directions_N3).clamp_min(0)
         with_b0 = torch.cat([torch.ones_like(signal_NV[:1]), signal_NV])
         bvals = np.array([0.0, *[scan.bval] * len(signal_NV)])
         directions = np.concatenate([np.zeros((1, 3)), scan.directions_N3])
-        return fractional_anisotropy(fit_tensor(with_b0, bvals, directions))
+        return fit_tensor(with_b0, bvals, directions)
 
 
 def interpolate_shell(scan: ShellScan, shell: Shell) -> Estimate:
     """Make no model at all: gain-corrected, debiased RISH and the coefficients by B-spline."""
     regrid = scan.regrid()
     return Estimate(regrid(shell.debiased_3V).clamp_min(0), regrid(shell.sh_CV))
+
+
+def interpolate_plainly(scan: ShellScan, shell: Shell) -> Estimate:
+    """Interpolate coefficients, and take their RISH as they are, noise and all."""
+    sh_CV = scan.regrid()(shell.sh_CV)
+    return Estimate(model_rows(rish(sh_CV)), sh_CV)
 
 
 @attrs.frozen
@@ -107,11 +147,7 @@ def denoise_and_interpolate(scan: ShellScan) -> Estimate:
     InputError
         If the image is smaller than a patch of MP-PCA.
     """
-    measured_NV = torch.cat([scan.b0_V[None], scan.signal_NV])
-    volumes = scan.brain.place(measured_NV).numpy()
-    clean, _ = denoise(lambda row: volumes[row], len(volumes), scan.brain.mask)
-    clean_NV = torch.stack([torch.from_numpy(clean(row)) for row in range(len(volumes))])
-    clean_NV = scan.brain.pick(clean_NV)
+    clean_NV = denoise_voxels(torch.cat([scan.b0_V[None], scan.signal_NV]), scan.brain)
     denoised = attrs.evolve(scan, b0_V=clean_NV[0], signal_NV=clean_NV[1:])
     return interpolate_shell(denoised, denoised.represent())
 
@@ -133,20 +169,47 @@ def translate_shell(
     shell: Shell,
     sampling: Sampling = Sampling(),
     upsampling: Upsampling = "model",
+    weighing: Weighing | None = None,
 ) -> Estimate:
-    """Run encode, diffuse, decode, super-resolve and harmonize, as the app does."""
-    encoded = translator.encode(shell)
-    asked = (sampling.steps, sampling.samples, sampling.seed)
-    decoded = translator.decode(encoded, translator.diffuse(encoded.latent, *asked))
-    generated = translator.super_resolve(encoded, decoded, scan.brain_out, upsampling)
-    return harmonized(generated, scan, shell)
+    """Run weigh, encode, diffuse, decode, super-resolve and harmonize, as the app does.
+
+    Parameters
+    ----------
+    translator : Translator
+    scan : ShellScan
+    shell : Shell
+        Of it.
+    sampling : Sampling
+    upsampling : {"model", "bspline"}
+    weighing : Weighing, optional
+        Default: the scan is asked where the app asks it.
+    """
+    upsampling = _told_apart(translator, upsampling)
+    decided = weighing or Weighing(
+        by_scan=translator.config.form == "residual", upsampling=upsampling
+    )
+    sizes = scan.brain_out.voxel_sizes
+    estimate = scan.once(
+        (translator, shell, decided),
+        lambda: estimate_shell(translator, scan, shell, sizes, decided),
+    )
+    encoded = scan.once((translator, shell), lambda: translator.encode(shell))
+
+    def drawn() -> Decoded:
+        asked = (sampling.steps, sampling.samples, sampling.seed)
+        return translator.decode(encoded, translator.diffuse(encoded.latent, *asked))
+
+    # rows of a sweep differ in their samples, which are large: nobody needs them twice
+    sweeps = sampling.steps is not None or sampling.samples is not None
+    decoded = drawn() if sweeps else scan.once((translator, shell, sampling), drawn)
+    generated = translator.super_resolve(encoded, decoded, scan.brain_out, upsampling, estimate)
+    return harmonized(generated, scan, estimate)
 
 
-def regress_shell(translator: Translator, scan: ShellScan, shell: Shell) -> Estimate:
-    """Leave the diffusion out: the regression mean alone, then super-resolution."""
-    encoded = translator.encode(shell)
-    decoded = translator.decode(encoded, None)
-    return harmonized(translator.super_resolve(encoded, decoded, scan.brain_out), scan, shell)
+def _told_apart(translator: Translator, upsampling: Upsampling) -> Upsampling:
+    """The way that is gone: a model that takes nothing of its network gives the same both ways."""
+    takes = any(translator.config.shares.super_resolution)
+    return upsampling if takes and "super_resolution" in translator.networks else "bspline"
 
 
 def hold_shell(estimate: Estimate, scan: ShellScan, shell: Shell, fraction: float) -> Estimate:
@@ -162,10 +225,7 @@ def hold_shell(estimate: Estimate, scan: ShellScan, shell: Shell, fraction: floa
     return Estimate(rish_3V, sh_CV)
 
 
-def harmonized(generated: Generated, scan: ShellScan, shell: Shell) -> Estimate:
-    """Scale the scan's coefficients, on the output grid, to generated RISH."""
-    fine = generated.mean_3V
-    sh_CV = scan.regrid()(shell.sh_CV)
-    n = shell.n_orders
-    factor_LV, _ = scale_factors(rish(sh_CV)[:n], fine[:n])
-    return Estimate(fine, harmonize(sh_CV, factor_LV), generated.sd_3V)
+def harmonized(generated: Generated, scan: ShellScan, estimate: ShellEstimate) -> Estimate:
+    """Scale the scan's coefficients, on the output grid, to generated RISH by its shares."""
+    sh_CV, _ = estimate.scaled(scan.regrid()(estimate.sh_CV), generated.model_3V)
+    return Estimate(generated.mean_3V, sh_CV, generated.sd_3V)

@@ -13,6 +13,7 @@ from dmri7t.files import write_whole
 from dmri7t.models.bundle import resolve_model
 from dmri7t.models.fitted import SplitRecord
 from dmri7t.models.translator import Translator
+from dmri7t.progress import note
 from dmri7t.training.pairs import Cutting, load_pairs
 from dmri7t.training.recipe import read_recipe
 from dmri7t.training.splits import split_subjects
@@ -20,30 +21,34 @@ from dmri7t.training.train import Training
 
 
 def refuse_known(translator: Translator, labels: Iterable[str], root: Path) -> None:
-    """Refuse to test a model on subjects that it was trained on.
+    """Refuse to test a model on subjects that it, or what it started from, was trained on.
 
     Raises
     ------
     ModelError
         Names the model and the subjects.
     """
-    training = translator.config.training
-    learned = set(training.subjects)
-    if (split := training.split) is not None:
-        learned |= {*split.training, *split.validation, *split.unpaired}
-    shared = sorted(learned & set(labels))
+    name, training = translator.config.name, translator.config.training
+    tested = set(labels)
+    _refuse(name, training.source, tested & set(training.learned), root)
+    start = training.start
+    while start is not None:
+        _refuse(name, start.source, tested & set(start.subjects), root)
+        start = start.start
+
+
+def _refuse(name: str, source: str, shared: set[str], root: Path) -> None:
     if not shared:
         return
-    name, source = translator.config.name, training.source
     if not source.endswith(f" {root.resolve().name}"):
         # labels such as 01 stand for others in another data set; a copy under a new name does not
-        print(
+        note(
             f"[evaluate] {name}: was trained on {source}, which has {len(shared)} labels in common "
-            f"with {root}; if these are the same people, its metrics here mean nothing",
-            flush=True,
+            f"with {root}; if these are the same people, its metrics here mean nothing"
         )
     else:
-        few = ", ".join(shared[:5]) + (f" and {len(shared) - 5} more" if len(shared) > 5 else "")
+        few, rest = ", ".join(sorted(shared)[:5]), len(shared) - 5
+        few += f" and {rest} more" if rest > 0 else ""
         raise ModelError(
             f"{name}: was trained on {few} of {root}; test it on others, or "
             "give its recipe with --folds, which trains one model a fold."

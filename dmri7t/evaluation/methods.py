@@ -21,17 +21,22 @@ from dmri7t.evaluation.chain import (
     denoise_and_interpolate,
     filter_and_interpolate,
     hold_shell,
+    interpolate_plainly,
     interpolate_shell,
-    regress_shell,
     translate_shell,
 )
 from dmri7t.models.translator import Translator
+from dmri7t.models.weighing import Weighing
 from dmri7t.settings import CONSISTENCY
+from dmri7t.signal.orders import ORDERS
 from dmri7t.signal.rish import harmonize
 from dmri7t.signal.shell import Shell
 
 SWEEP = (1, 5, 10, 50)
 """Steps of the sampler that are compared."""
+
+MAIN = ("interpolation", "mppca", "filter")
+"""Rows without a network that effects and repeats are measured of."""
 
 AVERAGED = 8
 """Samples whose mean is compared with a single one."""
@@ -133,6 +138,11 @@ def plain_methods(factor_3: torch.Tensor) -> list[Method]:
             "noise debiased",
         ),
         Method(
+            "interpolation, plain",
+            lambda scan, shell, seed: interpolate_plainly(scan, shell),
+            "the same coefficients, whose RISH keep their noise",
+        ),
+        Method(
             "mppca",
             lambda scan, shell, seed: denoise_and_interpolate(scan),
             "what laboratories do: MP-PCA of b0 and shell, then interpolation",
@@ -159,8 +169,9 @@ def _by_spline(translator: Translator, scan: ShellScan, shell: Shell, seed: int)
     return translate_shell(translator, scan, shell, Sampling(seed=seed), upsampling="bspline")
 
 
-def _regressed(translator: Translator, scan: ShellScan, shell: Shell, seed: int) -> Estimate:
-    return regress_shell(translator, scan, shell)
+def _by_model(translator: Translator, scan: ShellScan, shell: Shell, seed: int) -> Estimate:
+    weighing = Weighing(by_scan=False)
+    return translate_shell(translator, scan, shell, Sampling(seed=seed), weighing=weighing)
 
 
 def _held(translator: Translator, scan: ShellScan, shell: Shell, seed: int) -> Estimate:
@@ -191,10 +202,11 @@ MODEL_ROWS = (
         "a B-spline in place of its super-resolution network",
     ),
     ModelRow(
-        "MODEL, regression alone",
+        "MODEL, weighed by the model",
         lambda model: model.config.form == "residual",
-        _regressed,
-        "its regression, without diffusion",
+        _by_model,
+        "nothing is filtered and the scan is not asked: measured coefficients, scaled wholly to "
+        "the model's RISH (``--weigh-by model``)",
     ),
     ModelRow(
         "MODEL, held",
@@ -291,6 +303,28 @@ def all_methods(
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ModelError(f"two models give the row {twice[0]}; give each a name of its own.")
     return methods
+
+
+def main_methods(translators: Sequence[Translator]) -> list[Method]:
+    """What laboratories have, the filter, and every model as the app runs it: few rows.
+
+    Parameters
+    ----------
+    translators : sequence of Translator
+
+    Raises
+    ------
+    ModelError
+        If two rows have one name.
+    """
+    names = set(MAIN)
+    for translator in translators:
+        rows = [row for row in MODEL_ROWS if row.applies(translator)]
+        # a model of the paper's form without super-resolution runs with a B-spline
+        main = next((row for row in rows if row.make is _as_run), rows[-1])
+        names.add(main.of(translator).name)
+    everything = all_methods(translators, torch.ones(len(ORDERS)))
+    return [method for method in everything if method.name in names]
 
 
 def described_rows() -> list[tuple[str, str]]:

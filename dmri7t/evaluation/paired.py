@@ -20,8 +20,21 @@ from dmri7t.training.pairs import FIELDS, common_shells
 
 
 def paired_labels(source: Source) -> list[str]:
-    """Subjects with both a 3T and a 7T scan."""
-    return [x for x in source.labels if all(field in source.by_session(x) for field in FIELDS)]
+    """Subjects with both a 3T and a 7T scan.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    both = [x for x in source.labels if all(field in source.by_session(x) for field in FIELDS)]
+    if not both:
+        raise InputError(
+            f"{source.root}: no subject with both a 3T and a 7T scan (ses-3T and ses-7T, or "
+            "T1w/Diffusion and T1w/Diffusion_7T); give --degrade or --repeats for scans of one "
+            "field."
+        )
+    return both
 
 
 def paired_cases(

@@ -8,6 +8,7 @@ import attrs
 import numpy as np
 import pandas as pd
 
+from dmri7t.evaluation.case import MAPS, METRICS
 from dmri7t.models.bundle import check_bundle, write_bundle
 from dmri7t.models.fitted import MapName, Metrics, Spread
 
@@ -25,7 +26,8 @@ def record_metrics(folder: Path, table: pd.DataFrame, command: str) -> None:
         That measured it.
     """
     config = check_bundle(folder)
-    rows = {metric: _spreads(table[table["metric"] == metric]) for metric in ("NMSE", "SSIM")}
+    maps = table[table["map"].isin(MAPS)]
+    rows = {metric: _spreads(maps[maps["metric"] == metric]) for metric in METRICS}
     metrics = Metrics(
         subjects=int(table["n"].max()), command=command, nmse=rows["NMSE"], ssim=rows["SSIM"]
     )

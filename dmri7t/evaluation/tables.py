@@ -6,9 +6,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from dmri7t.evaluation.case import DWI, MAPS, METRICS
+from dmri7t.evaluation.case import ANGLE, COEFFICIENTS, DWI, MAPS, METRICS
 from dmri7t.evaluation.measure import KEYS
+from dmri7t.evaluation.tensors import BIAS, RMSE, TENSOR_MAPS
 from dmri7t.files import whole_file, write_whole
+
+DEGREES, PEAK = ANGLE.split()
+"""How angles of the principal direction stand in the tables."""
 
 
 def summarize(rows: pd.DataFrame) -> pd.DataFrame:
@@ -42,7 +46,7 @@ def markdown(table: pd.DataFrame, notes: list[str]) -> str:
     factors = table["factor"].unique() if "factor" in table else [""]
     for factor in factors:
         here = table[table["factor"] == factor] if factor else table
-        for metric in METRICS:
+        for metric in (*METRICS, DEGREES, BIAS, RMSE):
             title = " ".join(filter(None, [metric, str(factor)]))
             parts.append(_grid(here[here["metric"] == metric], title, spread=True))
         medians = f"Median {METRICS[0]} {factor}".rstrip()
@@ -51,7 +55,10 @@ def markdown(table: pd.DataFrame, notes: list[str]) -> str:
 
 
 def _grid(table: pd.DataFrame, title: str, spread: bool) -> str:
-    maps = [name for name in (*MAPS, DWI) if (table["map"] == name).any()]
+    names = dict.fromkeys((*MAPS, *TENSOR_MAPS, *COEFFICIENTS, DWI, PEAK))
+    maps = [name for name in names if (table["map"] == name).any()]
+    if not maps:
+        return ""
     lines = [f"| {title} | " + " | ".join(maps) + " |", "|---" * (len(maps) + 1) + "|"]
     for method, rows in table.groupby("method", sort=False):
         by_map = rows.set_index("map")

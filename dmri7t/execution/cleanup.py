@@ -31,7 +31,7 @@ def clean(names: Iterable[str], work_dir: Path) -> float:
     for name in names:
         folder = work_dir.joinpath(*name.split("."))
         if folder.is_dir() and not folder.is_symlink():
-            freed += size_gb(folder)
+            freed += size_gb(folder, alone=True)
             shutil.rmtree(folder)
         parents |= {p for p in folder.parents if work_dir in p.parents}
     # the deepest first, so that those above are empty in their turn

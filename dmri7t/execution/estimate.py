@@ -96,15 +96,17 @@ def find_free(path: Path) -> tuple[int, float]:
     return os.stat(present).st_dev, shutil.disk_usage(present).free / 2**30
 
 
-def size_gb(folder: Path) -> float:
-    """Size of all files below a folder, GiB."""
+def size_gb(folder: Path, alone: bool = False) -> float:
+    """Size of all files below a folder, GiB; ``alone``: of those that no other name keeps."""
     total = 0
     for root, _, names in os.walk(folder):
         for name in names:
             try:
-                total += os.lstat(os.path.join(root, name)).st_size
+                stat = os.lstat(os.path.join(root, name))
             except OSError:
                 continue
+            if not alone or stat.st_nlink == 1:
+                total += stat.st_size
     return total / 2**30
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from dmri7t.errors import InputError
-from dmri7t.execution.slurm.client import has_slurm
+from dmri7t.execution.slurm.client import has_slurm, is_configured
 from dmri7t.execution.slurm.options import split_options
 from dmri7t.execution.slurm.settings import SlurmSettings
 
@@ -81,6 +81,11 @@ def read_plugin_file(path: Path) -> LocalSettings | SlurmSettings:
                 f"{path}: asks for SLURM, but sbatch, squeue, scancel or scontrol is not on the "
                 "PATH; start dmri7t on a machine of the cluster."
             )
+        if not is_configured():
+            raise InputError(
+                f"{path}: asks for SLURM, which has no configuration here (slurm.conf, or "
+                "SLURM_CONF); start dmri7t on a machine of the cluster."
+            )
         return _slurm(path, args)
     return _local(path, args, one_by_one=kind == "linear")
 
@@ -92,7 +97,7 @@ def _load(path: Path) -> dict[str, Any]:
         content = yaml.safe_load(Path(path).read_text())
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); give a file.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         problem = " ".join(str(error).split())
         raise InputError(f"{path}: not readable as YAML ({problem}); mend it.") from None
     if not isinstance(content, dict) or "plugin" not in content:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from multiprocessing.connection import wait
 from typing import Any
 
 import attrs
@@ -11,6 +13,10 @@ from dmri7t.execution.reasons import details_of, reason_of
 from dmri7t.execution.result import NodeResult, failure
 from dmri7t.execution.status import RunStatus
 from dmri7t.execution.workers import Worker
+
+POLL_SECONDS = 0.05
+"""So long at most a driver looks at nothing: Nipype's two seconds would be paid at every node of a
+chain."""
 
 ATTEMPTS = 2
 """How often a node is tried whose worker was killed."""
@@ -75,6 +81,14 @@ class WorkerPool:
             task.worker = None
         return result
 
+    def wait(self, seconds: float) -> None:
+        """Wait until any worker has a result or is gone, so long at most."""
+        busy = [task.worker.connection for task in self._tasks.values() if task.worker]
+        if busy:
+            wait(busy, seconds)
+        else:
+            time.sleep(seconds)
+
     def node(self, taskid: int) -> Any:
         """Node that was taken on under a number."""
         return self._tasks[taskid].node
@@ -95,11 +109,12 @@ class WorkerPool:
         busy = sum(task.worker is not None for task in self._tasks.values())
         return self._limit is None or busy < self._limit
 
-    def _dispatch(self, taskid: int, task: _Task) -> None:
+    def _dispatch(self, taskid: int, task: _Task, *, anew: bool = False) -> None:
         """Hand a task to an idle worker, the warmest first, or to a new one."""
         while True:
             try:
-                worker = self._idle.pop() if self._idle else Worker(self._log_level)
+                idle = self._idle and not anew
+                worker = self._idle.pop() if idle else Worker(self._log_level)
             except Exception as error:
                 task.error = f"{details_of(error)}\n{_why_no_worker(error)}\n"
                 return
@@ -124,17 +139,24 @@ class WorkerPool:
         message = f"the process that ran {task.node.fullname} {ending}"
         if task.attempts < ATTEMPTS:
             self._status.echo(f"{message}; trying once more")
-            self._dispatch(taskid, task)
+            # what killed the one may be killing all that there are
+            self._dispatch(taskid, task, anew=True)
             return
         hints = {"SIGKILL": " (out of memory?)", "SIGBUS": " (disk full?)"}
-        hint = next((text for name, text in hints.items() if name in ending), "")
+        hint = next((text for name, text in hints.items() if name in ending), _memory_limit())
         task.error = f"{message}, {task.attempts} times{hint}\n"
 
 
 def _why_no_worker(error: Exception) -> str:
     """Say why no process could be started; the server that starts them does not tell."""
     reason = f"no process could be started for a node ({reason_of(error)})"
+    other = "; are memory, processes and the current folder what they should be?"
+    return f"{reason}{_memory_limit() or other}"
+
+
+def _memory_limit() -> str:
+    """Say that memory is limited, where that may be why; empty where it is not."""
     limit = address_space_gb()
-    if limit < ADDRESSES_GB:
-        return f"{reason}: memory is limited to {limit:.2g} GiB (ulimit -v); raise this limit"
-    return f"{reason}; are memory, processes and the current folder what they should be?"
+    if limit >= ADDRESSES_GB:
+        return ""
+    return f": memory is limited to {limit:.2g} GiB (ulimit -v); raise this limit"

@@ -39,6 +39,9 @@ _SYSTEM_ERROR = re.compile(
 _NO_FILE = re.compile(r"TraitError: .*existing (?:file|directory).*?'(/[^']+)'", re.DOTALL)
 """What Nipype says of an input that is gone."""
 
+_NO_FOLDER = re.compile(r'OSError: path "(.+)" should be a directory')
+"""What Nipype says of a file that has the name of a node's folder."""
+
 _OTHERS = (
     (r"MemoryError\b|DefaultCPUAllocator: (?:can't|not enough) ", REMEDIES[errno.ENOMEM]),
     (r"CUDA out of memory|OutOfMemoryError", "out of memory of the GPU; try --low-mem"),
@@ -63,6 +66,8 @@ def plain_reason(text: str) -> str:
     'ValueError: no'
     >>> plain_reason("FileNotFoundError: /scratch/result_prepare.pklz")[:48]
     '/scratch/result_prepare.pklz: is not there (move'
+    >>> plain_reason('OSError: path "/scratch/prepare" should be a directory')
+    '/scratch/prepare: a file is in the way where a folder is needed; move it away'
     >>> plain_reason("OSError: [Errno 28] No space left on device: '/out/a.nii.gz'")
     '/out/a.nii.gz: No space left on the disk; make room, and run the same command again'
     """
@@ -74,6 +79,8 @@ def plain_reason(text: str) -> str:
         return f"{path}: " * bool(path) + REMEDIES.get(number, meaning)
     if match := _NO_FILE.search(last) or re.match(r"FileNotFoundError: (/.*)$", last):
         return f"{match[1]}: {REMEDIES[errno.ENOENT]}"
+    if match := _NO_FOLDER.search(last):
+        return f"{match[1]}: {REMEDIES[errno.ENOTDIR]}"
     for pattern, sentence in _OTHERS:
         if re.search(pattern, last):
             return f"{sentence} ({last})"

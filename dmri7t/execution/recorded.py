@@ -22,11 +22,11 @@ class Recorded(DistributedPluginBase):
     _status : RunStatus
         Takes note of every node.
     _measured : dict
-        Seconds and peak memory of nodes that have just ended, by full name.
+        Seconds, peak memory and seconds of processors of nodes that have just ended, by full name.
     """
 
     _status: RunStatus
-    _measured: dict[str, tuple[float, float]]
+    _measured: dict[str, tuple[float, float, float]]
 
     def _note(self, node: Any, event: str) -> None:
         if event == "start":
@@ -35,6 +35,12 @@ class Recorded(DistributedPluginBase):
             if node.fullname in self._measured:
                 self._keep_checksums(node)
             self._status.finished(node.fullname, *self._measured.pop(node.fullname, ()))
+
+    def _measure(self, node: Any, result: NodeResult | None) -> None:
+        """Keep what was measured of a node that ran."""
+        if result is not None and "seconds" in result:
+            measured = (result["seconds"], result["peak_gb"], result["cpu_seconds"])
+            self._measured[node.fullname] = measured
 
     @staticmethod
     def _keep_checksums(node: Any) -> None:

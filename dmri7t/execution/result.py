@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Any, TypedDict
 
 from dmri7t.execution.checksums import find_damaged
+from dmri7t.files import FileState
 
 
 class NodeResult(TypedDict, total=False):
     """Result of a node in Nipype's form, with what we measure.
 
-    ``traceback`` is None where all went well; then there are ``seconds`` and ``peak_gb``.
+    ``traceback`` is None where all went well; then there are ``seconds``, ``peak_gb`` and
+    ``cpu_seconds``, those of all threads together, and ``hashes`` of large files that were found
+    on the way.
     ``result`` is always None: it is read from the node's folder.
     """
 
@@ -19,6 +22,8 @@ class NodeResult(TypedDict, total=False):
     taskid: int
     seconds: float
     peak_gb: float
+    cpu_seconds: float
+    hashes: dict[FileState, str]
 
 
 def failure(text: str) -> NodeResult:

@@ -8,15 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from dmri7t.execution.limits import Resources
+from dmri7t.execution.pool import POLL_SECONDS
 from dmri7t.execution.reasons import reason_of
 from dmri7t.execution.slurm.settings import SlurmSettings
 from dmri7t.execution.status import RunStatus
 from dmri7t.execution.workers import LOGGERS, PRELOAD
 
-POLL_SECONDS = 0.05
-"""Nipype's two seconds are paid at every node of a chain."""
-
-LOG_LEVELS = (logging.ERROR + 1, logging.INFO, logging.DEBUG)
+LOG_LEVELS = (logging.ERROR + 1, logging.ERROR + 1, logging.INFO, logging.DEBUG)
 """Of nipype's loggers, by verbosity."""
 
 
@@ -69,7 +67,7 @@ def run_workflow(
     write_graph : bool
         Draw the graph into ``work_dir``.
     verbose : int
-        0: progress only; 1: nipype's log too; 2: its debugging log.
+        0 and 1: progress only; 2: nipype's log too; 3: its debugging log.
     preload : sequence of str
         Modules that are loaded once for all workers.
     may_run : callable, optional
@@ -109,6 +107,8 @@ def run_workflow(
     except KeyboardInterrupt:
         status.leave(participants.values(), "interrupted")
         raise
+    finally:
+        status.close()
     return status
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import attrs
 
 from dmri7t.errors import Dmri7tError
+from dmri7t.execution.display import Display
 from dmri7t.execution.reasons import details_of, plain_reason, reason_of
 from dmri7t.files import NAME_LENGTH, strict_json, write_whole
 
@@ -29,12 +30,15 @@ class NodeRecord:
         Run time; of the run that computed it, where the node is cached now.
     peak_gb : float
         Largest resident memory in GiB; 0 where it was not measured.
+    cpu_seconds : float
+        Of processors, all threads together; 0 where it was not measured.
     """
 
     name: str
     state: str = "running"
     seconds: float = 0.0
     peak_gb: float = 0.0
+    cpu_seconds: float = 0.0
 
 
 @attrs.define
@@ -104,6 +108,10 @@ class RunStatus:
         The run's work folder; every participant's record lies in its workflow's folder there.
     echo : callable
         Takes a line of progress.
+    every_node : bool
+        Whether every node that starts and ends is a line.
+    display : Display, optional
+        Is shown how far the run is.
 
     Examples
     --------
@@ -118,6 +126,8 @@ class RunStatus:
         participants: dict[str, str] | None = None,
         folder: Path | None = None,
         echo: Callable[[str], None] = print,
+        every_node: bool = True,
+        display: Display | None = None,
     ) -> None:
         self._labels: dict[str, str] = {}
         self._folder: Path | None = None
@@ -125,6 +135,8 @@ class RunStatus:
         self._unsaved: set[str] = set()
         self.participants: dict[str, ParticipantStatus] = {}
         self.echo = echo
+        self.every_node = every_node
+        self.display = display
         if participants:
             self.begin(participants, folder)
 
@@ -148,6 +160,24 @@ class RunStatus:
             status = self.participants.setdefault(label, ParticipantStatus(label))
             status.expected = len(expected)
             status.nodes = {k: v for k, v in status.nodes.items() if k in expected}
+        if self.display:
+            self.display.tally.expect({label: sorted(own) for label, own in names.items()})
+        self.show()
+
+    def show(self) -> None:
+        """Show how far the run is; called whenever something happened, and now and then."""
+        if self.display:
+            self.display.show()
+
+    def close(self) -> None:
+        """Show no more."""
+        if self.display:
+            self.display.close()
+            self.display = None
+
+    def _node_line(self, label: str, words: str) -> None:
+        if self.every_node:
+            self.echo(f"{_clock()} {_prefix(label)}{words}")
 
     def split(self, fullname: str) -> tuple[str, str]:
         """Label of the participant, and the node's name within it."""
@@ -162,10 +192,19 @@ class RunStatus:
         label, name = self.split(fullname)
         self._started[fullname] = time.monotonic()
         self._participant(label).nodes[name] = NodeRecord(name)
-        self.echo(f"{_clock()} {_prefix(label)}{name} started")
+        if self.display:
+            self.display.tally.start(label, name)
+        self._node_line(label, f"{name} started")
+        self.show()
         self._save(label)
 
-    def finished(self, fullname: str, seconds: float | None = None, peak_gb: float = 0.0) -> None:
+    def finished(
+        self,
+        fullname: str,
+        seconds: float | None = None,
+        peak_gb: float = 0.0,
+        cpu_seconds: float = 0.0,
+    ) -> None:
         """Note that a node has its result; one that never started was cached."""
         label, name = self.split(fullname)
         nodes = self._participant(label).nodes
@@ -173,11 +212,16 @@ class RunStatus:
         if begun is None:
             record = nodes.setdefault(name, NodeRecord(name))
             record.state = "cached"
-            self.echo(f"{_clock()} {_prefix(label)}{name} is up to date")
+            self._node_line(label, f"{name} is up to date")
         else:
             seconds = time.monotonic() - begun if seconds is None else seconds
-            nodes[name] = NodeRecord(name, "done", round(seconds, 3), round(peak_gb, 3))
-            self.echo(f"{_clock()} {_prefix(label)}{name} done in {seconds:.1f} s")
+            nodes[name] = NodeRecord(
+                name, "done", round(seconds, 3), round(peak_gb, 3), round(cpu_seconds, 3)
+            )
+            self._node_line(label, f"{name} done in {seconds:.1f} s")
+        if self.display:
+            self.display.tally.end(label, name, cached=begun is None)
+        self.show()
         self._save(label)
 
     def failed(self, fullname: str, traceback: str, crash_file: str = "") -> None:
@@ -189,6 +233,8 @@ class RunStatus:
         participant.nodes[name] = NodeRecord(name, "failed", round(seconds, 3))
         reason = plain_reason(traceback)
         participant.failures.append(NodeFailure(name, reason, crash_file))
+        if self.display:
+            self.display.tally.fail(label, name)
         self.echo(f"{_clock()} {_prefix(label)}{name} FAILED: {reason}")
         self._save(label)
 

@@ -20,10 +20,16 @@ _received: list[KeyboardInterrupt] = []
 
 
 @contextmanager
-def stop_on_signals() -> Iterator[None]:
+def stop_on_signals(*, last: bool = False) -> Iterator[None]:
     """Raise ``KeyboardInterrupt`` on SIGINT and :class:`dmri7t.errors.Terminated` on SIGTERM.
 
     Only a process's main thread receives signals; elsewhere nothing is changed.
+
+    Parameters
+    ----------
+    last : bool
+        Whether nothing but the process's end comes afterwards: signals are ignored from then on,
+        so that its exit code is that of what was done.
     """
 
     def interrupt(number: int, frame: Any) -> None:
@@ -37,8 +43,9 @@ def stop_on_signals() -> Iterator[None]:
         raise _received[-1]
 
     changed = False
+    handlers: dict[signal.Signals, Any] = {signal.SIGINT: interrupt, signal.SIGTERM: terminate}
     try:
-        with _handlers({signal.SIGINT: interrupt, signal.SIGTERM: terminate}) as changed:
+        with _handlers(handlers, signal.SIG_IGN if last else None) as changed:
             yield
     finally:
         if changed:
@@ -59,8 +66,11 @@ def stop_if_signalled() -> None:
 
 
 @contextmanager
-def _handlers(handlers: dict[signal.Signals, Any]) -> Iterator[bool]:
-    """Set handlers of signals for a while, in the main thread; say whether that was done."""
+def _handlers(handlers: dict[signal.Signals, Any], after: Any = None) -> Iterator[bool]:
+    """Set handlers of signals for a while, in the main thread; say whether that was done.
+
+    Afterwards they are what they were before, unless something else is asked for.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield False
         return
@@ -69,4 +79,4 @@ def _handlers(handlers: dict[signal.Signals, Any]) -> Iterator[bool]:
         yield True
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, handler if after is None else after)

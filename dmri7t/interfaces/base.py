@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from nipype.interfaces.base import BaseInterfaceInputSpec, SimpleInterface, isdefined, traits
 
 from dmri7t import __version__
+from dmri7t.errors import InputError
 from dmri7t.files import content_hash
 
 
@@ -44,6 +47,24 @@ class StageInterface(SimpleInterface):
         import torch
 
         torch.set_num_threads(self.inputs.num_threads)
+
+
+@contextmanager
+def named_as(path: str, name: str) -> Iterator[None]:
+    """Let errors name a file as the user knows it, where another node made a copy of it.
+
+    Examples
+    --------
+    >>> with named_as("/scratch/assemble/dwi.nii", "/data/sub-01_dwi.nii.gz"):
+    ...     raise InputError("/scratch/assemble/dwi.nii: no brain")
+    Traceback (most recent call last):
+    ...
+    dmri7t.errors.InputError: /data/sub-01_dwi.nii.gz: no brain
+    """
+    try:
+        yield
+    except InputError as error:
+        raise InputError(str(error).replace(path, name)) from error
 
 
 def optional(value: Any, default: Any = None) -> Any:

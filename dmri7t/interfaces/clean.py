@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from nipype.interfaces.base import File, TraitedSpec, traits
 
-from dmri7t.interfaces.base import StageInputSpec, StageInterface, optional
+from dmri7t.interfaces.base import StageInputSpec, StageInterface, named_as, optional
 
 
 class CleanScanInputSpec(StageInputSpec):
@@ -23,6 +23,7 @@ class CleanScanInputSpec(StageInputSpec):
     denoise = traits.Bool(mandatory=True, desc="MP-PCA")
     gibbs = traits.Bool(mandatory=True, desc="removal of Gibbs ringing, after that")
     slice_axis = traits.Range(0, 2, mandatory=True, desc="axis along which slices lie")
+    source = traits.Str(nohash=True, desc="the image as the user knows it; default: dwi")
 
 
 class CleanScanOutputSpec(TraitedSpec):
@@ -39,6 +40,11 @@ class CleanScan(StageInterface):
     output_spec = CleanScanOutputSpec
 
     def _run_interface(self, runtime: Any) -> Any:
+        with named_as(self.inputs.dwi, optional(self.inputs.source, self.inputs.dwi)):
+            self._results = self._clean(runtime.cwd)
+        return runtime
+
+    def _clean(self, folder: str) -> dict[str, str]:
         from dmri7t.io.images import save_series
         from dmri7t.io.opened import open_scan
         from dmri7t.io.scan import ScanFiles
@@ -47,7 +53,7 @@ class CleanScan(StageInterface):
         inputs = self.inputs
         files = ScanFiles(inputs.dwi, inputs.bval, mask=optional(inputs.mask))
         record: dict[str, Any] = {"denoised": "MP-PCA" if inputs.denoise else "", "gibbs": False}
-        with open_scan(files, inputs.b0_threshold, scratch=runtime.cwd) as scan:
+        with open_scan(files, inputs.b0_threshold, scratch=folder) as scan:
             image = scan.image
             volume: Callable[[int], np.ndarray] = scan.volume
             if inputs.denoise:
@@ -59,11 +65,11 @@ class CleanScan(StageInterface):
                 if inputs.gibbs:
                     out[..., index] = remove_ringing(out[..., index], inputs.slice_axis)
             record["gibbs"] = inputs.gibbs
-        self._results = {
-            "dwi": os.path.join(runtime.cwd, "dwi.nii"),
-            "cleaning": os.path.join(runtime.cwd, "cleaning.json"),
+        results = {
+            "dwi": os.path.join(folder, "dwi.nii"),
+            "cleaning": os.path.join(folder, "cleaning.json"),
         }
-        save_series(self._results["dwi"], out, image)
-        with open(self._results["cleaning"], "w") as file:
+        save_series(results["dwi"], out, image)
+        with open(results["cleaning"], "w") as file:
             json.dump(record, file)
-        return runtime
+        return results

@@ -28,6 +28,9 @@ class HarmonizeInputSpec(StageInputSpec):
     representations = InputMultiPath(
         File(exists=True), mandatory=True, desc="of the translated shells"
     )
+    estimates = InputMultiPath(
+        File(exists=True), mandatory=True, desc="of the coefficients of the same shells"
+    )
     generated = InputMultiPath(
         File(exists=True), mandatory=True, desc="generated RISH of the same shells"
     )
@@ -91,19 +94,25 @@ class Harmonize(StageInterface):
         }
         b0_XYZ = brain_out.place(composition.b0_V[None])[0].numpy()
         save_map(self._results["b0"], b0_XYZ, brain_out.grid)
-        metrics = {"bounded": composition.bounded, "output_negative": composition.negative}
+        metrics = {"bounded": composition.bounded, "output_outside": composition.outside}
         with open(self._results["metrics"], "w") as file:
             json.dump(metrics, file)
         return runtime
 
     def _shells(self, brain: Brain) -> Iterator[TranslatedShell]:
         """Load the translated shells one by one."""
-        from dmri7t.io.arrays import load_shell, load_tensors
+        from dmri7t.io.arrays import load_estimate, load_shell, load_tensors
         from dmri7t.signal.compose import TranslatedShell
 
         inputs = self.inputs
-        for representation, generated, rows in zip(
-            inputs.representations, inputs.generated, inputs.shell_indices, strict=True
-        ):
-            rish7_3V = load_tensors(generated)[0]["mean"]
-            yield TranslatedShell(load_shell(representation, brain), rish7_3V, list(rows))
+        files = (inputs.representations, inputs.estimates, inputs.generated, inputs.shell_indices)
+        for representation, estimate, generated, rows in zip(*files, strict=True):
+            shell = load_shell(representation, brain)
+            yield TranslatedShell(
+                load_estimate(estimate),
+                shell.directions_N3,
+                load_tensors(generated)[0]["model"],
+                list(rows),
+                shell.description.bval,
+                shell.sh_CV if inputs.consistency else None,
+            )

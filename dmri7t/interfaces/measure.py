@@ -109,6 +109,9 @@ class MeasureQualityInputSpec(StageInputSpec):
     representations = InputMultiPath(
         File(exists=True), mandatory=True, desc="of the translated shells"
     )
+    estimates = InputMultiPath(
+        File(exists=True), mandatory=True, desc="of their coefficients, a file a shell"
+    )
     novelty = InputMultiPath(
         File(exists=True), mandatory=True, desc="how unlike training they are, a file a shell"
     )
@@ -162,7 +165,7 @@ class MeasureQuality(StageInterface):
                 for name, rows in inputs.groups.items()
             ],
             nmse,
-            {**_read_json(inputs.checks), "output_negative": metrics["output_negative"]},
+            {**_read_json(inputs.checks), "output_outside": metrics["output_outside"]},
             brain.voxel_sizes.tolist(),
             inputs.ranges,
             extent_sentences(brain.mask, brain.voxel_sizes),
@@ -215,8 +218,15 @@ class MeasureQuality(StageInterface):
         from dmri7t.io.arrays import load_meta
 
         inputs = self.inputs
-        pairs = zip(inputs.representations, inputs.novelty, strict=True)
-        return [{**load_meta(shell), "novelty": load_meta(novelty)} for shell, novelty in pairs]
+        files = zip(inputs.representations, inputs.estimates, inputs.novelty, strict=True)
+        return [
+            {
+                **load_meta(shell),
+                "evidence": load_meta(estimate)["evidence"],
+                "novelty": load_meta(novelty),
+            }
+            for shell, estimate, novelty in files
+        ]
 
 
 def _read_json(path: str) -> dict[str, Any]:

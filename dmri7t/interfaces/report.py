@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
-from nipype.interfaces.base import File, InputMultiPath, TraitedSpec, traits
+import numpy as np
+from nipype.interfaces.base import File, InputMultiPath, TraitedSpec, isdefined, traits
 
 from dmri7t.interfaces.base import StageInputSpec, StageInterface, content_hash
 from dmri7t.interfaces.write import WriteOutputSpec, WriteStage
 from dmri7t.models.config import read_config
 
 if TYPE_CHECKING:
-    from dmri7t.reports import ModelCard, ScanReport
+    from dmri7t.reports import ModelCard, ScanMaps, ScanReport, SignalRows
+    from dmri7t.reports.records import Tracts
 
 FILES = (
     "mask",
@@ -29,10 +31,14 @@ FILES = (
     "tensor_generated",
     "quality",
     "departures",
+    "dwi",
+    "dwi_out",
+    "gradients",
+    "anisotropy_sd",
 )
 """Files of a scan that the report draws from."""
 
-WORDS = ("stem", "source", "methods", "workflow", "kind")
+WORDS = ("stem", "source", "methods", "workflow", "kind", "remarks", "groups")
 """What the report says of a scan beside its files."""
 
 
@@ -43,19 +49,20 @@ class GatherScanInputSpec(StageInputSpec):
     mask_out = File(exists=True, mandatory=True, desc="brain mask on the output's grid")
     b0 = File(exists=True, mandatory=True, desc="mean b0 on the input's grid")
     b0_out = File(exists=True, mandatory=True, desc="mean b0 on the output's grid")
-    representations = InputMultiPath(
-        File(exists=True), mandatory=True, desc="of the translated shells"
+    representations = InputMultiPath(File(exists=True), desc="of the translated shells")
+    generated = InputMultiPath(File(exists=True), desc="generated RISH of the same shells")
+    novelty = InputMultiPath(File(exists=True), desc="how unlike training the same shells are")
+    tensor_native = File(exists=True, desc="tensor maps of the input")
+    tensor_generated = File(exists=True, desc="tensor maps of the output")
+    absent = traits.List(
+        traits.Str, usedefault=True, desc="which of these files the scan does not have"
     )
-    generated = InputMultiPath(
-        File(exists=True), mandatory=True, desc="generated RISH of the same shells"
-    )
-    novelty = InputMultiPath(
-        File(exists=True), mandatory=True, desc="how unlike training the same shells are"
-    )
-    tensor_native = File(exists=True, mandatory=True, desc="tensor maps of the input")
-    tensor_generated = File(exists=True, mandatory=True, desc="tensor maps of the output")
     quality = File(exists=True, mandatory=True, desc="quality metrics, .json")
     departures = File(exists=True, mandatory=True, desc="from the input, by shell, .safetensors")
+    dwi = File(exists=True, mandatory=True, desc="the input, (volumes, voxels) .npy")
+    dwi_out = File(exists=True, mandatory=True, desc="the output, (volumes, voxels) .npy")
+    gradients = File(exists=True, mandatory=True, desc="gradient table of the scan, .npz")
+    anisotropy_sd = File(exists=True, desc="standard deviation of the error of FA")
     written = InputMultiPath(
         File(exists=True), mandatory=True, nohash=True, desc="results, so that all are there"
     )
@@ -64,6 +71,10 @@ class GatherScanInputSpec(StageInputSpec):
     methods = traits.Str(mandatory=True, desc="methods text")
     workflow = traits.Str(mandatory=True, desc="name of the scan's workflow")
     kind = traits.Str("", usedefault=True, desc="kind of input that it comes from")
+    remarks = traits.List(
+        traits.Str, usedefault=True, desc="what header and sidecar say that nobody would expect"
+    )
+    groups = traits.Dict(mandatory=True, desc="volumes of b0 and of every shell, by name")
 
 
 class GatherScanOutputSpec(TraitedSpec):
@@ -86,7 +97,9 @@ class GatherScan(StageInterface):
         files = {}
         for field in FILES:
             value = getattr(inputs, field)
-            paths = value if isinstance(value, list) else [value]
+            if isdefined(value) == (field in inputs.absent):
+                raise ValueError(f"GatherScan requires a value for {field}, unless it is absent")
+            paths = [] if field in inputs.absent else value if isinstance(value, list) else [value]
             files[field] = [
                 {"path": os.path.relpath(path, runtime.cwd), "sha256": content_hash(path)}
                 for path in paths
@@ -107,6 +120,10 @@ class Manifest:
     ----------
     stem, source, methods, workflow, kind : str
         See the inputs of :class:`GatherScan`.
+    remarks : list of str
+        The same.
+    groups : dict
+        Volumes of b0 and of every shell, by name.
     files : dict
         Absolute paths by field, of :data:`FILES`.
     """
@@ -116,6 +133,8 @@ class Manifest:
     methods: str
     workflow: str
     kind: str
+    remarks: list[str]
+    groups: dict[str, list[int]]
     files: dict[str, list[Path]]
 
     @classmethod
@@ -134,6 +153,21 @@ class Manifest:
         (path,) = self.files[field]
         return path
 
+    def optional(self, field: str) -> Path | None:
+        """The one file of a field, or None."""
+        return self.file(field) if self.files[field] else None
+
+    def signal_rows(self, field: str) -> SignalRows | None:
+        """The shell of which signals are shown: the one with most volumes; None without any."""
+        from dmri7t.reports import SignalRows
+
+        shells = [rows for name, rows in self.groups.items() if name != "b0"]
+        if not shells:
+            return None
+        rows = max(shells, key=len)
+        bvals = np.load(self.file("gradients"))["bvals"]
+        return SignalRows(self.file(field), tuple(rows), float(np.median(bvals[rows])))
+
 
 class WriteReportInputSpec(StageInputSpec):
     """Inputs of :class:`WriteReport`."""
@@ -147,6 +181,7 @@ class WriteReportInputSpec(StageInputSpec):
     out_dir = traits.Str(mandatory=True, nohash=True, desc="derivative data set")
     command = traits.Str("", usedefault=True, nohash=True, desc="command line of the run")
     skipped = traits.List(traits.Str, usedefault=True, desc="why other scans could not be used")
+    tractography = traits.Bool(False, usedefault=True, desc="count peaks and streamlines")
 
 
 def _model_card(folder: str, sha256: str) -> ModelCard:
@@ -212,24 +247,42 @@ class WriteReport(WriteStage):
 
         manifest = Manifest.read(path)
         one, several = manifest.file, manifest.files
+        quality = reports.QualityRecord.read(one("quality"))
         before = reports.input_maps(
             one("mask"),
             one("b0"),
             several["representations"],
-            one("tensor_native"),
+            manifest.optional("tensor_native"),
             one("departures"),
             several["novelty"],
+            manifest.signal_rows("dwi"),
         )
         after = reports.output_maps(
-            one("mask_out"), one("b0_out"), several["generated"], one("tensor_generated")
+            one("mask_out"),
+            one("b0_out"),
+            several["generated"],
+            manifest.optional("tensor_generated"),
+            manifest.optional("anisotropy_sd"),
+            manifest.signal_rows("dwi_out"),
         )
         return reports.ScanReport(
             stem=manifest.stem,
             before=before,
             after=after,
-            quality=reports.QualityRecord.read(one("quality")),
+            quality=quality,
             methods=manifest.methods,
             source=manifest.source,
             workflow=manifest.workflow,
             kind=manifest.kind,
+            remarks=tuple(manifest.remarks),
+            tracts=self._tracts(manifest, before, after),
         )
+
+    def _tracts(self, manifest: Manifest, before: ScanMaps, after: ScanMaps) -> Tracts | None:
+        """Peaks and streamlines, where they are asked for."""
+        if not self.inputs.tractography:
+            return None
+        from dmri7t.reports.tracts import compare_tracts
+
+        directions = np.load(manifest.file("gradients"))["directions"]
+        return compare_tracts(before, after, directions)

@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import attrs
 from nipype.interfaces.base import File, TraitedSpec, traits
 
 from dmri7t.interfaces.base import StageInputSpec, StageInterface
@@ -70,6 +71,7 @@ class EncodeInputSpec(ModelInputSpec):
 
     representation = File(exists=True, mandatory=True, desc="of the shell, .safetensors")
     mask = File(exists=True, mandatory=True, desc="brain mask on the input's grid")
+    sampled = traits.Bool(True, usedefault=True, desc="whether samples will be drawn")
 
 
 class EncodeOutputSpec(TraitedSpec):
@@ -91,11 +93,11 @@ class Encode(ModelStage):
 
         model = self._model()
         shell = load_shell(self.inputs.representation, load_brain(self.inputs.mask))
-        encoded = model.encode(shell)
+        encoded = model.encode(shell, self.inputs.sampled)
         path = os.path.join(runtime.cwd, "encoded.safetensors")
         save_tensors(path, encoded.tensors, shell.description.as_dict())
         self._results["encoded"] = path
-        self._compare(shell, encoded.latent.distance if encoded.latent else None, runtime.cwd)
+        self._compare(shell, encoded.code_distance, runtime.cwd)
         return runtime
 
     def _compare(self, shell: Shell, code_distance: Tensor | None, folder: str) -> None:
@@ -152,6 +154,9 @@ class DecodeInputSpec(ModelInputSpec):
 
     encoded = File(exists=True, mandatory=True, desc="from Encode")
     diffused = File(exists=True, mandatory=True, desc="from Diffuse")
+    sampled = traits.Bool(
+        False, usedefault=True, desc="the samples enter the result, whatever the model's shares"
+    )
     mask = File(exists=True, mandatory=True, desc="brain mask on the input's grid")
 
 
@@ -171,6 +176,8 @@ class Decode(ModelStage):
         from dmri7t.io.arrays import load_tensors, save_tensors
 
         model = self._model()
+        if self.inputs.sampled:
+            model = model.evolve(shares=attrs.evolve(model.config.shares, samples=(1.0, 1.0, 1.0)))
         encoded = load_encoded(self.inputs.encoded, self.inputs.mask)
         diffused, _ = load_tensors(self.inputs.diffused)
         decoded = model.decode(encoded, diffused.get("latents"))
@@ -188,13 +195,17 @@ class SuperResolveInputSpec(ModelInputSpec):
     decoded = File(exists=True, mandatory=True, desc="from Decode")
     mask = File(exists=True, mandatory=True, desc="brain mask on the input's grid")
     mask_out = File(exists=True, mandatory=True, desc="brain mask on the output's grid")
+    estimate = File(exists=True, mandatory=True, desc="RISH of the scan itself, and shares")
     upsampling = traits.Enum("model", "bspline", mandatory=True, desc="network, or spline alone")
 
 
 class SuperResolveOutputSpec(TraitedSpec):
     """Outputs of :class:`SuperResolve`."""
 
-    generated = File(exists=True, desc="mean and sd of RISH on the output's grid")
+    generated = File(
+        exists=True,
+        desc="RISH on the output's grid: mean, sd, the model's alone; cones of directions",
+    )
 
 
 class SuperResolve(ModelStage):
@@ -204,7 +215,7 @@ class SuperResolve(ModelStage):
     output_spec = SuperResolveOutputSpec
 
     def _run_interface(self, runtime: Any) -> Any:
-        from dmri7t.io.arrays import load_tensors, save_tensors
+        from dmri7t.io.arrays import load_estimate, load_tensors, save_tensors
         from dmri7t.io.maps import load_brain
         from dmri7t.models.results import Decoded
 
@@ -213,9 +224,22 @@ class SuperResolve(ModelStage):
         tensors, _ = load_tensors(inputs.decoded)
         decoded = Decoded(tensors["samples"], tensors["estimate"])
         brain_out = load_brain(inputs.mask_out)
-        generated = model.super_resolve(encoded, decoded, brain_out, inputs.upsampling)
+        generated = model.super_resolve(
+            encoded, decoded, brain_out, inputs.upsampling, load_estimate(inputs.estimate)
+        )
         path = os.path.join(runtime.cwd, "generated.safetensors")
-        record = {"samples": len(decoded.samples_S3V), "calibrated": model.calibrated}
-        save_tensors(path, {"mean": generated.mean_3V, "sd": generated.sd_3V}, record)
+        record = {
+            "samples": len(decoded.samples_S3V),
+            "calibrated": model.calibrated,
+            "cones": generated.cone_V is not None,
+        }
+        made = {
+            "mean": generated.mean_3V,
+            "sd": generated.sd_3V,
+            "model": generated.model_3V,
+        }
+        if generated.cone_V is not None:
+            made["cone"] = generated.cone_V
+        save_tensors(path, made, record)
         self._results["generated"] = path
         return runtime

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from nipype.interfaces.base import File, InputMultiPath, TraitedSpec, traits
 
-from dmri7t.files import strict_json, write_whole
+from dmri7t.files import place_file, strict_json, write_whole
 from dmri7t.interfaces.base import StageInputSpec, StageInterface
 from dmri7t.io.orientation import Turn, turn_to
 from dmri7t.signal.grids import Grid
@@ -68,11 +68,15 @@ class WriteStage(StageInterface):
 
     def _turned(self, grid: Grid) -> tuple[Turn | None, Grid]:
         """How axes are turned for writing (None: they are not), and the grid that is written."""
-        turn = turn_to(grid) if self.inputs.lps else None
-        return turn, turn.grid if turn else grid
+        return _turned(grid, self.inputs.lps)
 
     def _finish(self) -> None:
         self._results["out_files"] = [str(self._path(name)) for name in self.targets()]
+
+
+def _turned(grid: Grid, lps: bool) -> tuple[Turn | None, Grid]:
+    turn = turn_to(grid) if lps else None
+    return turn, turn.grid if turn else grid
 
 
 def _sidecar_name(name: str) -> str:
@@ -83,19 +87,84 @@ def _write_json(path: Path, record: dict[str, Any]) -> None:
     write_whole(path, strict_json(record))
 
 
+class CompressDWIInputSpec(StageInputSpec):
+    """Inputs of :class:`CompressDWI`."""
+
+    dwi = File(exists=True, mandatory=True, desc="(volumes, voxels) .npy")
+    mask = File(exists=True, mandatory=True, desc="mask of the voxels, on their grid")
+    lps = traits.Bool(False, usedefault=True, desc="axes to the left, the back and the top")
+    repetition_time = traits.Float(0.0, usedefault=True, desc="seconds from volume to volume")
+
+
+class CompressDWIOutputSpec(TraitedSpec):
+    """Outputs of :class:`CompressDWI`."""
+
+    image = File(exists=True, desc="4D image, .nii.gz")
+
+
+class CompressDWI(StageInterface):
+    """Make a 4D image of a scan, which :class:`WriteDWI` then has but to place."""
+
+    input_spec = CompressDWIInputSpec
+    output_spec = CompressDWIOutputSpec
+
+    def _run_interface(self, runtime: Any) -> Any:
+        from dmri7t.io.arrays import open_array
+        from dmri7t.io.images import masked_volumes, write_volumes
+        from dmri7t.io.maps import load_mask
+
+        inputs = self.inputs
+        mask_XYZ, grid = load_mask(inputs.mask)
+        turn, grid = _turned(grid, inputs.lps)
+        dwi_NV = open_array(inputs.dwi)
+        path = Path(runtime.cwd) / "dwi.nii.gz"
+        write_volumes(
+            path,
+            masked_volumes(dwi_NV, mask_XYZ, turn),
+            (*grid.shape, len(dwi_NV)),
+            grid.affine,
+            threads=inputs.num_threads,
+            repetition_time=inputs.repetition_time,
+        )
+        self._results["image"] = str(path)
+        return runtime
+
+
 class WriteDWIInputSpec(WriteInputSpec):
     """Inputs of :class:`WriteDWI`."""
 
-    dwi = File(exists=True, mandatory=True, desc="(volumes, voxels) .npy")
+    image = File(exists=True, mandatory=True, desc="from CompressDWI")
     mask = File(exists=True, mandatory=True, desc="mask of the voxels, on their grid")
     gradients = File(exists=True, mandatory=True, desc="gradient table, .npz")
     representations = InputMultiPath(
         File(exists=True), mandatory=True, desc="of the translated shells, for the sidecar"
     )
     quality = File(exists=True, mandatory=True, desc="quality metrics, .json, for the sidecar")
-    repetition_time = traits.Float(0.0, usedefault=True, desc="seconds from volume to volume")
     out_file = traits.Str(mandatory=True, desc="name of the .nii.gz in the data set")
     mrtrix_table = traits.Bool(False, usedefault=True, desc="write MRtrix's .b, too")
+
+
+def _describe_evidence(shell: dict[str, Any]) -> dict[str, Any]:
+    """What a sidecar says of filter and model in a shell's result; see docs/outputs.rst."""
+    evidence = shell["evidence"]
+    of_filter, of_model = evidence["shares"]
+    described = {
+        "BValue": shell["bval"],
+        "FilterShares": of_filter,
+        "ModelShares": of_model,
+        "RISHShares": evidence.get("rish_shares") or of_model,
+    }
+    if evidence["reason"]:
+        return described | {"NotMeasured": evidence["reason"]}
+    ratios = {error["name"]: error["ratio"] for error in evidence["errors"]}
+    described |= {"HeldOutError": ratios["result"]} if ratios else {}
+    coarser = {error["name"]: error["ratio"] for error in evidence.get("coarser", ())}
+    if coarser:
+        described |= {
+            "CoarserBy": evidence["factor"],
+            "HeldOutErrorCoarser": coarser["result"],
+        }
+    return described
 
 
 class WriteDWI(WriteStage):
@@ -109,25 +178,15 @@ class WriteDWI(WriteStage):
         return [self.inputs.out_file, *(stem + end for end in ends)]
 
     def _run_interface(self, runtime: Any) -> Any:
-        from dmri7t.io.arrays import load_meta, open_array
+        from dmri7t.io.arrays import load_meta
         from dmri7t.io.gradients import write_fsl, write_mrtrix
-        from dmri7t.io.images import masked_volumes, write_volumes
         from dmri7t.io.maps import load_mask
         from dmri7t.signal.gradients import GradientTable
 
         inputs = self.inputs
         image, bval, bvec, sidecar, *grad_b = (self._path(name) for name in self.targets())
-        mask_XYZ, grid = load_mask(inputs.mask)
-        turn, grid = self._turned(grid)
-        dwi_NV = open_array(inputs.dwi)
-        write_volumes(
-            image,
-            masked_volumes(dwi_NV, mask_XYZ, turn),
-            (*grid.shape, len(dwi_NV)),
-            grid.affine,
-            threads=inputs.num_threads,
-            repetition_time=inputs.repetition_time,
-        )
+        place_file(inputs.image, image)
+        _, grid = self._turned(load_mask(inputs.mask)[1])
         gradients = np.load(inputs.gradients)
         table = GradientTable(gradients["bvals"], gradients["directions"])
         write_fsl(table, grid.affine, bval, bvec)
@@ -150,7 +209,19 @@ class WriteDWI(WriteStage):
             "OutsideTraining": quality["flagged"],
             "OutsideTrainingReasons": quality["outside_training"],
         }
-        _write_json(sidecar, {**inputs.sidecar, "SphericalHarmonicFits": shells, **training})
+        parts = [
+            {"Source": part["source"], "Volumes": part["volumes"], "Scale": part["scale"]}
+            for part in quality.get("joined", [])
+        ]
+        fits = {"SphericalHarmonicFits": shells} if shells else {}
+        weighed = [
+            _describe_evidence(shell)
+            for shell in quality.get("shells", ())
+            if shell.get("evidence")
+        ]
+        fits |= {"Weighing": weighed} if weighed else {}
+        joined = {"JoinedParts": parts} if parts else {}
+        _write_json(sidecar, {**inputs.sidecar, **joined, **fits, **training})
         self._finish()
         return runtime
 
@@ -164,6 +235,9 @@ class WriteMapsInputSpec(WriteInputSpec):
     mask = File(exists=True, mandatory=True, desc="mask of the voxels, on their grid")
     maps = traits.Dict(
         mandatory=True, desc="by name in the data set: tensor, and its row (-1: it has no rows)"
+    )
+    own = traits.Dict(
+        {}, usedefault=True, desc="by name in the data set: what that sidecar alone says"
     )
     stacked = traits.Bool(mandatory=True, desc="whether the 4th dimension runs over the sources")
 
@@ -194,8 +268,12 @@ class WriteMaps(WriteStage):
                 shape,
                 grid.affine,
                 threads=inputs.num_threads,
+                # shells do not follow in time, but a fourth dimension without a step is taken for a
+                # broken header
+                repetition_time=1.0,
             )
-            _write_json(self._path(_sidecar_name(name)), dict(inputs.sidecar))
+            own = inputs.own.get(name, {})
+            _write_json(self._path(_sidecar_name(name)), {**inputs.sidecar, **own})
         self._finish()
         return runtime
 

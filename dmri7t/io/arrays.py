@@ -11,11 +11,14 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import numpy as np
 
 from dmri7t.errors import Dmri7tError
 
 if TYPE_CHECKING:  # torch is loaded only where a shell is read or written
+    from dmri7t.signal.estimate import ShellEstimate
+    from dmri7t.signal.held_out import Evidence
     from dmri7t.signal.shell import Brain, Shell
 
 SHELL_TENSORS = {
@@ -128,6 +131,49 @@ def load_shell(path: Path | str, brain: Brain) -> Shell:
         description=Description.from_dict(record),
         **{field: tensors[name] for name, field in SHELL_TENSORS.items()},
     )
+
+
+def save_estimate(path: Path | str, estimate: ShellEstimate) -> None:
+    """Write what is taken for a shell's coefficients; shares and evidence make the record."""
+    tensors = {"sh": estimate.sh_CV, "rish": estimate.rish_3V}
+    record = {
+        "evidence": attrs.asdict(estimate.evidence),
+        "model_shares": estimate.model_shares,
+        "rish_shares": estimate.rish_shares,
+    }
+    save_tensors(path, tensors, record)
+
+
+def load_estimate(path: Path | str) -> ShellEstimate:
+    """Read what :func:`save_estimate` wrote."""
+    from dmri7t.signal.estimate import ShellEstimate
+
+    tensors, record = load_tensors(path)
+    evidence = _as_evidence(record["evidence"])
+    shares, of_rish = tuple(record["model_shares"]), tuple(record["rish_shares"])
+    return ShellEstimate(tensors["sh"], tensors["rish"], shares, evidence, of_rish)
+
+
+def save_evidence(path: Path | str, evidence: Evidence) -> None:
+    """Write what a shell says of its estimates as JSON."""
+    Path(path).write_text(json.dumps(attrs.asdict(evidence), indent=2))
+
+
+def load_evidence(path: Path | str) -> Evidence:
+    """Read what :func:`save_evidence` wrote."""
+    return _as_evidence(json.loads(Path(path).read_text()))
+
+
+def _as_evidence(record: dict[str, Any]) -> Evidence:
+    from dmri7t.signal.held_out import Evidence, HeldOutError
+
+    errors = {
+        name: tuple(HeldOutError(**error) for error in record[name])
+        for name in ("errors", "beside", "coarser")
+    }
+    shares = {"shares": tuple(map(tuple, record["shares"]))}
+    shares["rish_shares"] = tuple(record["rish_shares"])
+    return Evidence(**{**record, **errors, **shares})
 
 
 def load_meta(path: Path | str) -> dict[str, Any]:

@@ -9,7 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from dmri7t.errors import InputError, NothingToTranslate
-from dmri7t.io.gradients import check_agreement, read_bvals, read_bvecs, read_mrtrix
+from dmri7t.io.gradients import (
+    check_agreement,
+    looks_small,
+    read_bvals,
+    read_bvecs,
+    read_mrtrix,
+)
 from dmri7t.io.images import load_image
 from dmri7t.io.scan import Scan
 from dmri7t.io.volumes import FIELD, kept_volumes
@@ -17,6 +23,9 @@ from dmri7t.signal.gradients import B0_THRESHOLD, MIN_DIRECTIONS, count_distinct
 
 SAME_LENGTH = 0.01
 """Gradient vectors whose lengths differ by less than this share are equally long."""
+
+LARGE_B = 1e5
+"""Above this, b-values are not in s/mm2."""
 
 MIN_VOXELS = 8
 """Fewest voxels along an axis; a brain has more, and networks need some."""
@@ -43,6 +52,21 @@ def check_scan(scan: Scan, b0_threshold: float = B0_THRESHOLD) -> None:
     InputError
         One line: which file, what is wrong, what to do.
     """
+    tables = [_check_series(part, b0_threshold) for part in scan.series]
+    # few directions in a part may be many in all
+    bvals, bvecs = (np.concatenate(each, axis=-1) for each in zip(*tables, strict=True))
+    check_count(bvals, bvecs, scan.bval, b0_threshold)
+    if scan.mask is not None:
+        if not scan.mask.is_file():
+            raise InputError(
+                f"{scan.mask}: missing; the brain mask belongs beside the scan: copy it there, or "
+                "give one with --brain-mask."
+            )
+        check_same_grid(scan.mask, scan.dwi)
+
+
+def _check_series(scan: Scan, b0_threshold: float) -> tuple[np.ndarray, np.ndarray]:
+    """Check one image and its gradients; return b-values (N,) and vectors (3, N) that are used."""
     if scan.flaw:
         raise InputError(scan.flaw)
     shape = _image_shape(scan.dwi)
@@ -56,6 +80,7 @@ def check_scan(scan: Scan, b0_threshold: float = B0_THRESHOLD) -> None:
                 f"{path}: {n} entries but {scan.dwi.name} has {shape[3]} volumes; find the file "
                 "that belongs to the image."
             )
+    check_units(scan.bval, bvals, bvecs.T)
     kept = kept_volumes(scan, shape[3])
     _check_ending(scan, bvals, bvecs, kept, b0_threshold)
     check_gradients(bvals[kept], bvecs[:, kept], scan.bvec, scan.bval, b0_threshold, kept)
@@ -65,13 +90,36 @@ def check_scan(scan: Scan, b0_threshold: float = B0_THRESHOLD) -> None:
         check_lengths(scan.grad_b, *b_table, b0_threshold, kept)
         affine = load_image(scan.dwi).affine
         check_agreement(scan.bval, scan.bvec, scan.grad_b, affine, b0_threshold, kept)
-    if scan.mask is not None:
-        if not scan.mask.is_file():
-            raise InputError(
-                f"{scan.mask}: missing; the brain mask belongs beside the scan: copy it there, or "
-                "give one with --brain-mask."
-            )
-        check_same_grid(scan.mask, scan.dwi)
+    return bvals[kept], bvecs[:, kept]
+
+
+def check_units(path: Path, bvals_N: np.ndarray, vectors_N3: np.ndarray) -> None:
+    """See that b-values are in s/mm2.
+
+    Parameters
+    ----------
+    path : Path
+        File with the b-values, for the message.
+    bvals_N : ndarray (N,)
+    vectors_N3 : ndarray (N, 3)
+
+    Raises
+    ------
+    InputError
+    """
+    highest = float(bvals_N.max(initial=0))
+    if highest > LARGE_B:
+        raise InputError(
+            f"{path}: b-values up to {highest:.4g}, which is no b in s/mm2; if their unit is s/m2, "
+            "divide them by 1000000"
+        )
+    weighted = bvals_N > highest / 2
+    many = count_distinct(np.nan_to_num(vectors_N3)[weighted]) >= MIN_DIRECTIONS
+    if looks_small(bvals_N) and many:
+        raise InputError(
+            f"{path}: b-values up to {highest:.4g} with {int(weighted.sum())} directions, which is "
+            "hardly any weighting in s/mm2; if their unit is ms/um2, multiply them by 1000"
+        )
 
 
 def check_lengths(
@@ -153,6 +201,21 @@ def check_same_grid(mask: Path, image: Path) -> None:
         )
 
 
+def check_fineness(resolution: Sequence[float], shape: Sequence[int]) -> None:
+    """See that voxels of the sizes that were asked for, mm, are enough along each axis.
+
+    Raises
+    ------
+    InputError
+    """
+    if min(shape) < MIN_VOXELS:
+        raise InputError(
+            f"--output-resolution {','.join(f'{mm:g}' for mm in resolution)}: leaves "
+            f"{' x '.join(map(str, shape))} voxels, and {MIN_VOXELS} are needed along each axis; "
+            "give smaller ones, in mm."
+        )
+
+
 def _image_shape(path: Path) -> tuple[int, ...]:
     """Shape of a 4D image from its header."""
     if path.is_symlink() and not path.exists():
@@ -218,10 +281,10 @@ def check_gradients(
     Raises
     ------
     InputError
-        If there is no b0, a weighted volume has no direction, or no shell has enough of them.
+        If there is no b0, or a weighted volume has no direction.
     """
     volumes = range(len(bvals)) if volumes is None else volumes
-    b0, shells = find_shells(bvals, b0_threshold)
+    b0, _ = find_shells(bvals, b0_threshold)
     if not b0:
         raise InputError(
             f"{bval}: no b0 volume (lowest b-value {bvals.min():g}, threshold {b0_threshold:g} "
@@ -240,10 +303,22 @@ def check_gradients(
             f"{bvec}: volume {volumes[zero[0]]} has b = {bvals[zero[0]]:g} but no direction "
             "(zeros); mend the file, or set its b-value to 0 if it is a b0."
         )
-    most = max((count_distinct(bvecs[:, list(s.indices)].T) for s in shells), default=0)
-    if most < MIN_DIRECTIONS:
+
+
+def check_count(
+    bvals: np.ndarray, bvecs: np.ndarray, bval: Path, b0_threshold: float = B0_THRESHOLD
+) -> None:
+    """See that b-values (N,) and vectors (3, N) have directions enough.
+
+    Raises
+    ------
+    NothingToTranslate
+    """
+    shells = find_shells(bvals, b0_threshold)[1]
+    # grids in q-space have few directions at each b-value, and are interpolated
+    n_distinct = count_distinct(bvecs[:, [i for s in shells for i in s.indices]].T)
+    if n_distinct < MIN_DIRECTIONS:
         raise NothingToTranslate(
-            f"{bval}: {most} different directions in the largest shell; {MIN_DIRECTIONS} are "
-            "needed at least, so this scan cannot be translated; leave it out with "
-            "--bids-filter-file."
+            f"{bval}: {n_distinct} different directions; {MIN_DIRECTIONS} are needed at least, so "
+            "this scan cannot be translated; leave it out with --bids-filter-file."
         )

@@ -17,6 +17,7 @@ import attrs
 from dmri7t.errors import InputError
 from dmri7t.files import scratch_folder
 from dmri7t.io.shadow import link_dataset, odd_sidecars
+from dmri7t.io.texts import read_json
 
 VALIDATOR = "bids-validator-deno"
 
@@ -29,7 +30,7 @@ VALIDATOR_SECONDS = 120
 
 def participant_labels(bids_dir: Path) -> list[str]:
     """Labels of all participants of a data set, sorted."""
-    return sorted(p.name[4:] for p in Path(bids_dir).glob("sub-*") if p.is_dir())
+    return sorted(p.name[4:] for p in Path(bids_dir).glob("sub-?*") if p.is_dir())
 
 
 def read_description(root: Path) -> dict[str, Any]:
@@ -43,11 +44,7 @@ def read_description(root: Path) -> dict[str, Any]:
     path = Path(root) / "dataset_description.json"
     if not path.is_file():
         return {}
-    try:
-        description = json.loads(path.read_text())
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not readable as JSON ({error}); mend it.") from error
-    return description if isinstance(description, dict) else {}
+    return read_json(path)
 
 
 def makers(root: Path) -> list[str]:
@@ -116,8 +113,9 @@ class Validation:
     errors: list[tuple[str, str]] = attrs.Factory(list)
 
     def of_dataset(self) -> list[str]:
-        """Errors that are in no participant's files."""
-        return [text for location, text in self.errors if not location.startswith("sub-")]
+        """Errors that are in no participant's files, each with its file where there is one."""
+        own = [error for error in self.errors if not error[0].startswith("sub-")]
+        return [f"{location}: {text}" if location else text for location, text in own]
 
     def of_files(self, names: Collection[str]) -> dict[str, str]:
         """First error of each of these files, named relative to the data set."""

@@ -1,4 +1,4 @@
-"""Names of the results, and the files that make a folder a BIDS derivative data set."""
+"""The results of a scan: their names, what they are, and whose space they are in."""
 
 from __future__ import annotations
 
@@ -7,12 +7,9 @@ from typing import Any
 
 import attrs
 
-from dmri7t import __version__
 from dmri7t.errors import InputError
-from dmri7t.files import strict_json, write_whole
-from dmri7t.io.dataset import read_description
 from dmri7t.io.scan import Scan
-from dmri7t.settings import LAYOUTS, Settings
+from dmri7t.settings import LAYOUTS
 from dmri7t.signal.orders import ORDERS
 
 
@@ -25,7 +22,7 @@ class Output:
     suffix : str
         What follows the source's entities in the name.
     text : str
-        What it is, for the docs.
+        What it is, for the docs; and for its sidecar, unless ``said`` is given.
     qsiprep : str
         What follows the entities in QSIPrep's layout, if that has another name for it.
     volumes : {"", "one", "shells", "scan"}
@@ -35,6 +32,10 @@ class Output:
         On which grid they lie.
     layouts : tuple of str
         Which layouts have it: "bids", "qsiprep".
+    units : str
+        Of its values, as BIDS writes them; empty where there are none: masks, tables, texts.
+    said : str
+        What its sidecar says that it is, where that is not what the docs say.
     """
 
     suffix: str
@@ -45,15 +46,43 @@ class Output:
     )
     grid: str = attrs.field(default="output", validator=attrs.validators.in_(("output", "input")))
     layouts: tuple[str, ...] = LAYOUTS
+    units: str = ""
+    said: str = ""
+
+    def describe(self, remark: str = "") -> dict[str, str]:
+        """Description and Units, as its sidecar says them.
+
+        Parameters
+        ----------
+        remark : str
+            One more sentence.
+
+        Examples
+        --------
+        >>> Output("_x.nii.gz", "mean diffusivity", units="mm^2/s").describe()
+        {'Description': 'Mean diffusivity.', 'Units': 'mm^2/s'}
+        """
+        text = self.said or self.text
+        said = {"Description": f"{text[0].upper()}{text[1:]}. {remark}".rstrip()}
+        return {**said, "Units": self.units} if self.units else said
 
 
-def _rish(desc: str, text: str, grid: str = "output") -> dict[str, Output]:
+SIGNAL = "arbitrary"
+"""Unit of what a scanner measures."""
+
+RATIO = "unitless"
+"""Unit of what is one quantity over another of the same unit."""
+
+
+def _rish(desc: str, text: str, said: str, grid: str = "output") -> dict[str, Output]:
     return {
         f"rish{order}_{desc.lower()}": Output(
             f"_model-sh_param-rish{order}_desc-{desc}_dwimap.nii.gz",
             text.format(order=order),
             volumes="shells",
             grid=grid,
+            units=RATIO,
+            said=f"{said.format(order=order)}; fourth dimension: Shells",
         )
         for order in ORDERS
     }
@@ -65,31 +94,74 @@ OUTPUTS: dict[str, Output] = {
         "7T-like scan on the new grid, with .bval, .bvec and .json; zero outside the brain",
         "_desc-preproc_dwi.nii.gz",
         volumes="scan",
+        units=SIGNAL,
+        said="7T-like diffusion-weighted scan, estimated from a 3T scan; zero outside the brain",
     ),
     "mask": Output(
-        "_desc-brain_mask.nii.gz", "brain mask on the new grid", "_desc-brain_mask.nii.gz"
+        "_desc-brain_mask.nii.gz",
+        "brain mask on the new grid",
+        "_desc-brain_mask.nii.gz",
+        said="brain mask on the grid of the output: 1 inside, 0 outside",
     ),
-    **_rish("native", "RISH of order {order} of the input; fourth dimension: shells", "input"),
-    **_rish("7Tlike", "generated RISH of order {order}; fourth dimension: shells"),
+    **_rish(
+        "native",
+        "RISH of order {order} of the input; fourth dimension: shells",
+        "rotation-invariant energy (RISH) of order {order} of the input's signal over its b0",
+        "input",
+    ),
+    **_rish(
+        "7Tlike",
+        "generated RISH of order {order}; fourth dimension: shells",
+        "rotation-invariant energy (RISH) of order {order} of the signal over its b0, as the model "
+        "generated it",
+    ),
     **_rish(
         "uncertainty",
         "standard deviation of the error of the generated RISH of order {order}; of its samples "
         "alone where the model is not calibrated",
+        "standard deviation of the generated RISH of order {order}",
+    ),
+    "cone_uncertainty": Output(
+        "_model-sh_param-cone_desc-uncertainty_dwimap.nii.gz",
+        "half the opening of the cone that holds the principal direction in 95 of 100 voxels; of "
+        "models that were calibrated for it; fourth dimension: shells",
+        volumes="shells",
+        units="degree",
+        said="half the opening of the cone about the principal direction of order 2 that holds the "
+        "true one in 95 of 100 voxels; near 90 nothing is known of it; fourth dimension: Shells",
+    ),
+    "fa_native": Output(
+        "_model-tensor_param-fa_desc-native_dwimap.nii.gz",
+        "fractional anisotropy of the input, on its grid",
+        volumes="one",
+        grid="input",
+        units=RATIO,
+    ),
+    "md_native": Output(
+        "_model-tensor_param-md_desc-native_dwimap.nii.gz",
+        "mean diffusivity of the input, on its grid",
+        volumes="one",
+        grid="input",
+        units="mm^2/s",
     ),
     "fa": Output(
         "_model-tensor_param-fa_desc-7Tlike_dwimap.nii.gz",
         "fractional anisotropy of the output",
         volumes="one",
+        units=RATIO,
     ),
     "fa_uncertainty": Output(
         "_model-tensor_param-fa_desc-uncertainty_dwimap.nii.gz",
         "standard deviation of the error of fractional anisotropy; of calibrated models",
         volumes="one",
+        units=RATIO,
+        said="standard deviation of the fractional anisotropy of the output",
     ),
     "md": Output(
         "_model-tensor_param-md_desc-7Tlike_dwimap.nii.gz",
-        "mean diffusivity in mm2/s",
+        "mean diffusivity of the output",
         volumes="one",
+        units="mm^2/s",
     ),
     "quality_json": Output("_desc-quality_dwi.json", "quality metrics, all of them"),
     "quality_tsv": Output("_desc-quality_dwi.tsv", "quality metrics: a row for b0 and every shell"),
@@ -102,6 +174,8 @@ OUTPUTS: dict[str, Output] = {
         "_dwiref.nii.gz",
         volumes="one",
         layouts=("qsiprep",),
+        units=SIGNAL,
+        said="mean b0 of the input on the grid of the output; zero outside the brain",
     ),
 }
 """All results of a scan by key; names in the style of BEP016. A new one is a row here, and a maker
@@ -115,33 +189,6 @@ def outputs_of(layout: str) -> dict[str, Output]:
 
 QSIPREP_SPACES = ("ACPC", "T1w")
 """The spaces that QSIRecon looks for in names; it takes no scan without one of them."""
-
-DESCRIPTIONS = {
-    "preproc": "7T-like, synthetic; under the name that QSIPrep gives to a preprocessed scan",
-    "7Tlike": "Made from a 3T scan to resemble a 7T one; synthetic",
-    "native": "Of the 3T scan itself, on its own grid",
-    "uncertainty": "Standard deviation of the error, as far as the model knows it",
-    "brain": "Brain mask",
-    "quality": "Quality metrics",
-}
-"""Meaning of the desc entities."""
-
-IGNORED = (
-    "*_dwimap.nii.gz",
-    "*_dwimap.json",
-    "*.bval",
-    "*.bvec",
-    "*.b",
-    "*_dwiref.*",
-    "*.toml",
-    "*.html",
-    "sub-*/figures",
-    "*_desc-quality_dwi.*",
-    "group_dwi.*",
-    "logs",
-)
-"""What the validator does not know yet. A folder is named without a slash: with one it is not
-matched."""
 
 
 def qsiprep_space(scan: Scan) -> str:
@@ -172,20 +219,39 @@ def describe_space(scan: Scan, layout: str = "bids") -> dict[str, Any]:
     >>> image = Path("sub-1_dwi.nii")
     >>> scan = Scan(image, image, image, {}, {"sub": "1"}, "bids:raw:sub-1_dwi.nii")
     >>> describe_space(scan)
-    {}
-    >>> describe_space(scan, "qsiprep")["SpatialReference"]
-    'bids:raw:sub-1_dwi.nii'
+    {'SpatialReference': 'bids:raw:sub-1_dwi.nii'}
+    >>> describe_space(scan, "qsiprep")["SpaceDescription"]
+    'The scanner space of the source, which was neither aligned to the AC-PC line nor ...'
+    >>> aligned = attrs.evolve(
+    ...     scan,
+    ...     entities={"sub": "1", "space": "T1w"},
+    ...     sidecar={"SpatialReference": "bids::sub-1/anat/sub-1_T1w.nii.gz"},
+    ... )
+    >>> describe_space(aligned)
+    {'SpatialReference': 'bids:raw:sub-1/anat/sub-1_T1w.nii.gz'}
     """
     if "space" in scan.entities:
-        return {"SpatialReference": scan.sidecar.get("SpatialReference", scan.uri)}
+        return {"SpatialReference": _seen_from_outside(scan)}
     if layout != "qsiprep":
-        return {}
+        return {"SpatialReference": scan.uri}
     return {
         "SpatialReference": scan.uri,
         "SpaceDescription": "The scanner space of the source, which was neither aligned to the "
         f"AC-PC line nor registered to anything. The name says space-{qsiprep_space(scan)} only "
         "because QSIRecon takes no scan without it.",
     }
+
+
+def _seen_from_outside(scan: Scan) -> str:
+    """What a scan in a space of its own is aligned to, by a URI that holds in other data sets."""
+    said = scan.sidecar.get("SpatialReference")
+    if not isinstance(said, str) or not said or said == "orig":
+        return scan.uri
+    dataset = scan.uri.split(":")[1]
+    if said.startswith("bids::"):
+        return f"bids:{dataset}:{said.removeprefix('bids::')}"
+    # a URI; all else is a path within the data set of the source
+    return said if ":" in said else f"bids:{dataset}:{said.lstrip('/')}"
 
 
 def output_path(out_dir: Path, scan: Scan, key: str, layout: str = "bids") -> Path:
@@ -211,80 +277,3 @@ def output_path(out_dir: Path, scan: Scan, key: str, layout: str = "bids") -> Pa
     if "ses" in scan.entities:
         folder = folder / f"ses-{scan.entities['ses']}"
     return folder / "dwi" / f"{stem}{suffix}"
-
-
-def check_output(out_dir: Path) -> None:
-    """See that a folder is not another program's data set, which ours would overwrite.
-
-    Raises
-    ------
-    InputError
-    """
-    description = _description(out_dir)
-    makers = description.get("GeneratedBy", [])
-    listed = makers if isinstance(makers, list) else []
-    names = [m.get("Name") for m in listed if isinstance(m, dict)]
-    if description and "dmri7t" not in names:
-        raise InputError(
-            f"{out_dir}: holds another data set ({description.get('Name', 'without a name')}); "
-            "choose an output folder of its own."
-        )
-
-
-def _description(folder: Path) -> dict[str, Any]:
-    """Content of a folder's dataset_description.json; empty where it has none, or a broken one."""
-    try:
-        return read_description(folder)
-    except InputError:
-        return {}
-
-
-def _source(folder: Path) -> dict[str, str]:
-    """A data set that results were made from."""
-    doi = _description(folder).get("DatasetDOI")
-    url = {"URL": Path(folder).resolve().as_uri()}
-    return {**url, "DOI": doi} if isinstance(doi, str) and doi else url
-
-
-def write_dataset_files(out_dir: Path, sources: dict[str, Path], settings: Settings) -> None:
-    """Write dataset_description.json, descriptions.tsv and .bidsignore.
-
-    Parameters
-    ----------
-    out_dir : Path
-    sources : dict of Path
-        Data sets that results are made from, by their names in BIDS URIs.
-    settings : Settings
-        They name the model.
-    """
-    out_dir = Path(out_dir)
-    out_dir.mkdir(parents=True, exist_ok=True)
-    description = {
-        "Name": "dmri7t: 7T-like diffusion MRI from 3T scans",
-        "BIDSVersion": "1.10.0",
-        "DatasetType": "derivative",
-        "GeneratedBy": [
-            {
-                "Name": "dmri7t",
-                "Version": __version__,
-                "Description": f"Synthetic images made by the model "
-                f"{settings.model_name} {settings.model_version} "
-                f"(SHA-256 {settings.model_sha256})",
-            }
-        ],
-        "SourceDatasets": [_source(folder) for folder in sources.values()],
-        "DatasetLinks": {name: Path(folder).resolve().as_uri() for name, folder in sources.items()},
-    }
-    rows = ["desc_id\tdescription", *(f"desc-{k}\t{v}" for k, v in DESCRIPTIONS.items())]
-    texts = {
-        "dataset_description.json": strict_json(description),
-        "descriptions.tsv": "\n".join(rows) + "\n",
-    }
-    for name, text in texts.items():
-        write_whole(out_dir / name, text)
-    write_ignored(out_dir)
-
-
-def write_ignored(out_dir: Path) -> None:
-    """Write .bidsignore."""
-    write_whole(Path(out_dir) / ".bidsignore", "\n".join(IGNORED) + "\n")

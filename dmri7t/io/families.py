@@ -7,6 +7,7 @@ from pathlib import Path
 
 from dmri7t.errors import InputError
 from dmri7t.io.names import bids_label
+from dmri7t.io.texts import read_text
 
 SUBJECT_COLUMNS = ("subject", "participant_id")
 FAMILY_COLUMN = "family_id"
@@ -31,11 +32,7 @@ def read_families(path: Path) -> dict[str, str]:
     InputError
         If the file cannot be read or lacks one of the columns.
     """
-    try:
-        # byte-order marks are what spreadsheets leave
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: the table cannot be read ({error}); give a text file.") from None
+    text = read_text(path)
     table = csv.reader(text.splitlines(), delimiter="\t" if "\t" in text else ",")
     head, *rows = [*table] or [[]]
     columns = [name.strip().lower() for name in head]

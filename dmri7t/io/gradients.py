@@ -1,4 +1,4 @@
-"""Gradient files: FSL's bval and bvec, MRtrix's .b."""
+"""Gradient files: FSL's bval and bvec, MRtrix's .b, and headers of MRtrix's images."""
 
 from __future__ import annotations
 
@@ -8,51 +8,84 @@ from pathlib import Path
 import numpy as np
 
 from dmri7t.errors import InputError
+from dmri7t.io.mif import is_mif, read_gradients, read_mif
+from dmri7t.io.texts import read_text
 from dmri7t.signal.gradients import GradientTable
 
 SAME_B, SAME_B_SHARE = 20.0, 0.05
 """b-values that differ by less, in s/mm2 or as a share, are the same: MRtrix scales them by the
 length of a vector that is not quite one."""
 
+LONGEST = 1.5
+"""Components of gradient vectors are smaller than this; b-values in one file are not."""
+
+SMALL_B = 20.0
+"""Highest b-values up to this are those of b0s in s/mm2, or weighted ones in ms/um2."""
+
 SAME_DEGREES = 5.0
 """Directions closer than this are the same: two decimals in a file turn a vector by less than 1."""
 
 
 def _numbers(path: Path | str, what: str) -> np.ndarray:
+    rows = [line.replace(",", " ").split() for line in read_text(path).splitlines()]
+    rows = [row for row in rows if row and not row[0].startswith("#")]
+    if not rows:
+        raise InputError(f"{path}: is empty; copy the {what} again, or convert the scan again")
     try:
-        with open(path) as file:
-            rows = [line.replace(",", " ").split() for line in file]
-        rows = [row for row in rows if row and not row[0].startswith("#")]
         return np.array(rows, float)
-    except OSError as error:
-        raise InputError(f"{path}: the {what} cannot be read ({error.strerror}); add it") from error
     except ValueError as error:
         raise InputError(f"{path}: not a table of numbers; mend the {what}") from error
 
 
 def read_bvals(path: Path | str) -> np.ndarray:
-    """Read b-values (N,) in s/mm2, in a row or a column.
+    """Read b-values (N,) in s/mm2, in a row or a column; or out of the header of a .mif image.
 
     Raises
     ------
     InputError
         If the file is missing, is no row of numbers, or holds values that cannot be b-values.
     """
-    bvals = _numbers(path, "bval file").ravel()
+    rows = read_gradients(path)[None, :, 3] if is_mif(path) else _numbers(path, "bval file")
+    if min(rows.shape) == 3 < rows.size // 3 and np.nanmax(np.abs(rows)) < LONGEST:
+        raise InputError(
+            f"{path}: holds three rows of small numbers, as a bvec file does; if bval and bvec "
+            "are swapped, exchange their names"
+        )
+    bvals = rows.ravel()
     if not len(bvals) or not np.isfinite(bvals).all() or bvals.min() < 0:
         raise InputError(f"{path}: b-values must be finite and not below zero; mend the bval file")
     return bvals
 
 
+def looks_small(bvals_N: np.ndarray) -> bool:
+    """Whether b-values run from about 0 to so little that they can be in ms/um2.
+
+    Examples
+    --------
+    >>> looks_small(np.array([0, 1, 2.5])), looks_small(np.array([5, 5])), looks_small(np.zeros(2))
+    (True, False, False)
+    """
+    highest = float(bvals_N.max(initial=0))
+    return 0 < highest <= SMALL_B and float(bvals_N.min()) <= highest / 10
+
+
 def read_bvecs(path: Path | str) -> np.ndarray:
-    """Read FSL's gradient vectors as (3, N), from three rows or three columns.
+    """Read FSL's gradient vectors as (3, N), from three rows or three columns, or of a .mif image.
 
     Raises
     ------
     InputError
         If the file is missing or its shape is another.
     """
+    if is_mif(path):
+        bvals, vectors = read_mrtrix(path, len(read_gradients(path)), False)
+        return GradientTable(bvals, vectors).to_fsl(read_mif(path).affine)
     bvecs = _numbers(path, "bvec file")
+    if min(bvecs.shape) == 1 and bvecs.size > 3:
+        raise InputError(
+            f"{path}: holds one row of {bvecs.size} numbers, as a bval file does; if bval and bvec "
+            "are swapped, exchange their names"
+        )
     if bvecs.ndim != 2 or 3 not in bvecs.shape:
         raise InputError(f"{path}: expected three rows of numbers; mend the bvec file")
     return bvecs if bvecs.shape[0] == 3 else bvecs.T
@@ -70,7 +103,7 @@ def read_mrtrix(
     InputError
         If it is no table of x, y, z and b with a row for each volume.
     """
-    rows = _numbers(path, "gradient table")
+    rows = read_gradients(path) if is_mif(path) else _numbers(path, "gradient table")
     if rows.ndim != 2 or rows.shape != (n_volumes, 4):
         raise InputError(f"{path}: expected {n_volumes} rows of x, y, z and b; mend it")
     vectors = np.nan_to_num(rows[:, :3])

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from dmri7t.io.mif import ENDINGS as MIF_ENDINGS
+
 IMAGE_ENDINGS = (".nii.gz", ".nii")
 
-MRTRIX = (
-    "MRtrix's format; convert it: mrconvert NAME.mif NAME.nii.gz -export_grad_fsl NAME.bvec "
-    "NAME.bval"
-)
+SCAN_ENDINGS = (*IMAGE_ENDINGS, *MIF_ENDINGS)
+"""Of images that can be scans; of those that differ in it alone, MRtrix's is not taken."""
+
+MRTRIX = "MRtrix's format with values apart; convert it: mrconvert NAME.mih NAME.mif"
 PAIR = "header and values apart; convert it to .nii.gz, by nibabel's nib-convert for example"
 CONVERT = "not NIfTI; convert it to .nii.gz, with bval and bvec beside it"
 
 OTHER_ENDINGS = {
-    ".mif": MRTRIX,
-    ".mif.gz": MRTRIX,
     ".mih": MRTRIX,
     ".hdr": PAIR,
     ".img": PAIR,
@@ -39,19 +39,19 @@ LONG_NAMES = {
 """pybids' names of entities, where they differ from those in the names of files."""
 
 
-def why_not_nifti(name: str) -> str:
-    """Reason to skip an image by the ending of its name; empty for NIfTI and for no image.
+def why_other_ending(name: str) -> str:
+    """Reason to skip an image by the ending of its name; empty for what is read and for no image.
 
     Examples
     --------
-    >>> why_not_nifti("sub-01_dwi.NII.GZ")
+    >>> why_other_ending("sub-01_dwi.NII.GZ")
     'the ending is .NII.GZ; rename it to .nii.gz'
-    >>> why_not_nifti("sub-01_dwi.hdr")[:21], why_not_nifti("sub-01_dwi.nii.gz")
+    >>> why_other_ending("sub-01_dwi.hdr")[:21], why_other_ending("sub-01_dwi.nii.gz")
     ('header and values apa', '')
     """
     ending = name[name.index(".") :] if "." in name else ""
     lower = ending.lower()
-    if lower in IMAGE_ENDINGS and ending != lower:
+    if lower in SCAN_ENDINGS and ending != lower:
         return f"the ending is {ending}; rename it to {lower}"
     return OTHER_ENDINGS.get(lower, "")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
 
@@ -15,12 +15,14 @@ import torch
 
 from dmri7t.errors import InputError
 from dmri7t.files import scratch_folder
+from dmri7t.io.arriving import Arriving
 from dmri7t.io.checks import check_scan
 from dmri7t.io.gradients import read_bvals, read_table
-from dmri7t.io.images import open_volumes
+from dmri7t.io.images import open_arriving, volumes_end
 from dmri7t.io.maps import load_mask
 from dmri7t.io.orientation import Turn, turn_to
 from dmri7t.io.scan import Scan, ScanFiles
+from dmri7t.io.volumes import used_volumes
 from dmri7t.signal.gradients import (
     B0_THRESHOLD,
     MIN_DIRECTIONS,
@@ -50,6 +52,10 @@ class OpenScan:
     shells : list of ShellVolumes
     turn : Turn, optional
         Turns the axes of volumes and mask.
+    kept : tuple of int, optional
+        Volumes of the image that are used; the scan has these alone, numbered from 0. Default: all.
+    arriving : Arriving, optional
+        What decompresses the image; volumes are waited for. Default: all of them are there.
     """
 
     files: ScanFiles
@@ -58,6 +64,8 @@ class OpenScan:
     b0_indices: tuple[int, ...]
     shells: list[ShellVolumes]
     turn: Turn | None = None
+    kept: tuple[int, ...] | None = None
+    arriving: Arriving | None = None
 
     @property
     def n_b0(self) -> int:
@@ -67,7 +75,7 @@ class OpenScan:
     @property
     def n_volumes(self) -> int:
         """How many volumes there are, N."""
-        return self.image.shape[3]
+        return self.image.shape[3] if self.kept is None else len(self.kept)
 
     @cached_property
     def table(self) -> GradientTable:
@@ -81,7 +89,8 @@ class OpenScan:
         bval, bvec, grad_b = self.files.bval, self.files.bvec, self.files.grad_b
         if bvec is None:
             raise InputError(f"{self.files.dwi}: has no bvec file; give one.")
-        return read_table(bval, bvec, self.image.affine, grad_b)
+        table = read_table(bval, bvec, self.image.affine, grad_b)
+        return table if self.kept is None else table.take(self.kept)
 
     @cached_property
     def b0(self) -> np.ndarray:
@@ -97,18 +106,22 @@ class OpenScan:
         InputError
             If there is none, or it does not fit; the message names the file.
         """
+        b0 = self.b0
         given = None if self.files.mask is None else load_mask(self.files.mask)[0]
         if given is not None and self.turn is not None:
             given = self.turn.volume(given)
         try:
-            mask = find_brain(self.b0, self.grid.voxel_sizes, given)
+            mask = find_brain(b0, self.grid.voxel_sizes, given)
         except InputError as error:
             raise InputError(f"{self.files.mask or self.files.dwi}: {error}") from error
         return Brain(mask, self.grid)
 
     def volume(self, index: int) -> np.ndarray:
         """Read a volume (X, Y, Z), in the image's own type."""
-        volume = np.asarray(self.image.dataobj[..., index])
+        on_disk = index if self.kept is None else self.kept[index]
+        if self.arriving is not None:
+            self.arriving.wait(volumes_end(self.image, on_disk + 1))
+        volume = np.asarray(self.image.dataobj[..., on_disk])
         return volume if self.turn is None else self.turn.volume(volume)
 
     def measured(self, volumes: ShellVolumes, brain: Brain | None = None) -> ShellSignal:
@@ -147,19 +160,21 @@ class OpenScan:
         mask_volumes(lambda row: self.volume(indices[row]), brain.mask, signal_NV)
         return torch.from_numpy(signal_NV)
 
-    def read_into(self, out_NV: np.ndarray) -> dict[str, int]:
+    def read_into(self, out_NV: np.ndarray, threads: int = 1) -> dict[str, int]:
         """Read the brain voxels of all volumes into the rows of an array.
 
         Parameters
         ----------
         out_NV : ndarray (N, V)
+        threads : int
+            That read.
 
         Returns
         -------
         dict
             How many values were ``nonfinite`` or ``negative`` and set to zero.
         """
-        return mask_volumes(self.volume, self.brain.mask, out_NV)
+        return mask_volumes(self.volume, self.brain.mask, out_NV, threads)
 
 
 @contextmanager
@@ -168,8 +183,11 @@ def open_scan(
     b0_threshold: float = B0_THRESHOLD,
     axes: tuple[str, str, str] | None = None,
     scratch: Path | str | None = None,
+    kept: Sequence[int] | None = None,
 ) -> Iterator[OpenScan]:
     """Open a scan and part its volumes by b-value. Gradients, b0 and mask are read when asked for.
+
+    A compressed image is decompressed beside whoever reads its first volumes.
 
     Parameters
     ----------
@@ -182,16 +200,23 @@ def open_scan(
         ``("R", "A", "S")``. By default they stay.
     scratch : path, optional
         Folder for the decompressed image; by default that of the system. It is removed in the end.
+    kept : sequence of int, optional
+        Volumes of the image that are used; by default all.
 
     Raises
     ------
     InputError
-        If the image or the b-values cannot be read, or are not as many.
+        If the image or the b-values cannot be read, or are not as many. What is wrong with the
+        end of a compressed image shows where that is read, or when the scan is closed.
     Dmri7tError
         If there is no room for the decompressed image.
     """
-    with scratch_folder(scratch) as folder:
-        image, bvals = open_volumes(files.dwi, folder), read_bvals(files.bval)
+    with ExitStack() as closing:
+        folder = closing.enter_context(scratch_folder(scratch))
+        image, arriving = open_arriving(files.dwi, folder)
+        if arriving is not None:
+            closing.callback(arriving.stop)
+        bvals = read_bvals(files.bval)
         if image.shape[3:] != (len(bvals),):
             raise InputError(
                 f"{files.bval}: {len(bvals)} entries but {files.dwi.name} has "
@@ -199,13 +224,18 @@ def open_scan(
             )
         grid = Grid(image.shape, image.affine)
         turn = None if axes is None else turn_to(grid, axes)
-        b0_indices, shells = find_shells(bvals, b0_threshold)
-        yield OpenScan(files, image, grid if turn is None else turn.grid, b0_indices, shells, turn)
+        rows = None if kept is None else tuple(kept)
+        b0_indices, shells = find_shells(bvals if rows is None else bvals[list(rows)], b0_threshold)
+        grid = grid if turn is None else turn.grid
+        yield OpenScan(files, image, grid, b0_indices, shells, turn, rows, arriving)
+        if arriving is not None:
+            arriving.finish()
+            arriving.wait(volumes_end(image, len(bvals)))
 
 
 @contextmanager
 def open_checked(scan: Scan, axes: tuple[str, str, str] | None = None) -> Iterator[OpenScan]:
-    """Check a scan of a data set, and open it.
+    """Check a scan of a data set, and open it without the volumes that are left out of it.
 
     Parameters
     ----------
@@ -219,10 +249,11 @@ def open_checked(scan: Scan, axes: tuple[str, str, str] | None = None) -> Iterat
         If it cannot be used.
     """
     check_scan(scan)
-    if scan.excluded:
+    if scan.parts:
         raise InputError(
-            f"{scan.dwi}: volumes are left out of it (its sidecar says so), and whole scans are "
-            "needed here; write it without them."
+            f"{scan.dwi}: is joined from {len(scan.parts)} series, and one is needed here; give "
+            "each for itself."
         )
-    with open_scan(scan.files, axes=axes) as opened:
+    kept = used_volumes(scan)[0] if scan.excluded else None
+    with open_scan(scan.files, axes=axes, kept=kept) as opened:
         yield opened

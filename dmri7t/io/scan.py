@@ -60,6 +60,10 @@ class Scan:
         Tissues of the same head, for metrics by tissue.
     excluded : tuple of int
         Volumes that are left out, see :mod:`dmri7t.io.volumes`; -1 is the last.
+    parts : tuple of Scan
+        Scans that are joined into this one, see :mod:`dmri7t.io.parts`, each with the volumes
+        that are left out of it. Files and URI of this one are those of the first; its sidecar has
+        the fields that all share. Empty: it is one by itself.
     """
 
     dwi: Path
@@ -74,11 +78,22 @@ class Scan:
     flaw: str = ""
     anatomy: Anatomy | None = None
     excluded: tuple[int, ...] = ()
+    parts: tuple[Scan, ...] = ()
 
     @property
     def files(self) -> ScanFiles:
-        """Files to open."""
+        """Files to open; of a scan that is joined from parts, those of the first."""
         return ScanFiles(self.dwi, self.bval, self.bvec, self.grad_b, self.mask)
+
+    @property
+    def series(self) -> tuple[Scan, ...]:
+        """What it consists of: its parts, or itself."""
+        return self.parts or (self,)
+
+    @property
+    def uris(self) -> list[str]:
+        """BIDS URIs of all images that it consists of."""
+        return [part.uri for part in self.series]
 
     @property
     def segmentation(self) -> tuple[Path, ...]:
@@ -109,11 +124,14 @@ class Candidate:
         Why it was skipped; empty where it was taken.
     scan : Scan, optional
         Only where it was taken.
+    joined : bool
+        Whether it is part of another candidate's scan.
     """
 
     path: Path
     reason: str = ""
     scan: Scan | None = None
+    joined: bool = False
 
     @property
     def taken(self) -> bool:

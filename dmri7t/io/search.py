@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ from typing import Any
 import attrs
 
 from dmri7t.errors import InputError
-from dmri7t.io.gradients import read_bvals
-from dmri7t.io.names import IMAGE_ENDINGS, LONG_NAMES, applicable, split_name, why_not_nifti
+from dmri7t.io.gradients import looks_small, read_bvals
+from dmri7t.io.mif import is_mif, read_gradients
+from dmri7t.io.names import LONG_NAMES, SCAN_ENDINGS, applicable, split_name, why_other_ending
 from dmri7t.io.scan import Scan
 from dmri7t.io.sidecars import why_other_field
+from dmri7t.io.texts import read_json
 from dmri7t.signal.gradients import B0_THRESHOLD
 
 OTHER_FOLDERS = (
@@ -49,6 +52,8 @@ class Query:
         Volumes to leave out of every scan, see :mod:`dmri7t.io.volumes`.
     any_field : bool
         Whether scans of another field strength are taken, too: those of pairs.
+    separate : bool
+        Whether parts of one acquisition stay scans by themselves, see :mod:`dmri7t.io.parts`.
     """
 
     participants: Sequence[str]
@@ -59,6 +64,7 @@ class Query:
     brain_mask: str = ""
     excluded: Sequence[int] = ()
     any_field: bool = False
+    separate: bool = False
 
     def why_skipped(self, entities: Mapping[str, Any]) -> str:
         """Reason to skip an image by the entities of its name; empty if there is none.
@@ -95,7 +101,8 @@ class Query:
             bvals = read_bvals(bval)
         except InputError:
             return ""
-        if bvals.max() > self.b0_threshold:
+        # what may be in other units is for the checks to say, which know directions
+        if bvals.max() > self.b0_threshold or looks_small(bvals):
             return ""
         return f"b0 only ({len(bvals)} volumes): there is nothing to translate"
 
@@ -119,11 +126,12 @@ class BidsIndex:
     root : Path
         The data set.
     images : list of (Path, dict)
-        Images and the entities of their names by pybids' names, in the order of the paths.
+        Images and the entities of their names by pybids' names, in the order of the paths, those
+        of MRtrix last.
     beside : dict
         Paths of all files that end in bval, bvec and json, by this ending.
     unreadable : dict
-        Why images that are not NIfTI are skipped, by their paths.
+        Why images of other formats are skipped, by their paths.
     """
 
     root: Path
@@ -152,25 +160,42 @@ class BidsIndex:
             re.compile(rf"/(?:{OTHER_FOLDERS})(?:/|$)"),
             re.compile(r"^/(?:derivatives|sourcedata|code|stimuli|phenotype)(?:/|$)"),
             re.compile(r"/\."),
+            # bytes that are no UTF-8, which no name of a scan has, and pybids' table cannot hold
+            re.compile(r"[\ud800-\udfff]"),
         ]
         if database is not None:
             # pybids does not notice that files came or went: other files, another index
             names = "\n".join([str(root), *sorted(_names(root, participants))])
-            database = Path(database) / hashlib.sha256(names.encode()).hexdigest()[:16]
-        layout = BIDSLayout(
-            str(root),
-            validate=False,
-            derivatives=False,
-            # names of derivatives have entities of their own, for which filters may ask
-            config=["bids", "derivatives"],
-            # sidecars are read here, file by file: one that is broken must not stop the others
-            indexer=BIDSLayoutIndexer(validate=False, ignore=ignore, index_metadata=False),
-            database_path=database,
-        )
-        images = layout.get(datatype="dwi", extension=list(IMAGE_ENDINGS))
+            digest = hashlib.sha256(os.fsencode(names)).hexdigest()
+            database = Path(database) / digest[:16]
+
+        def index() -> BIDSLayout:
+            return BIDSLayout(
+                str(root),
+                validate=False,
+                derivatives=False,
+                # names of derivatives have entities of their own, for which filters may ask
+                config=["bids", "derivatives"],
+                # sidecars are read here, file by file: a broken one must not stop the others
+                indexer=BIDSLayoutIndexer(validate=False, ignore=ignore, index_metadata=False),
+                database_path=database,
+            )
+
+        try:
+            layout = index()
+        except Exception:
+            if database is None:
+                raise
+            # cut short, or written by another version of pybids
+            shutil.rmtree(database, ignore_errors=True)
+            layout = index()
+        images = layout.get(datatype="dwi", extension=list(SCAN_ENDINGS))
         return cls(
             root,
-            [(Path(i.path), i.get_entities()) for i in sorted(images, key=lambda i: i.path)],
+            [
+                (Path(i.path), i.get_entities())
+                for i in sorted(images, key=lambda i: (is_mif(i.path), i.path))
+            ],
             {
                 ending: [Path(f.path) for f in layout.get(suffix="dwi", extension=f".{ending}")]
                 for ending in ("bval", "bvec", "json")
@@ -178,7 +203,7 @@ class BidsIndex:
             {
                 path: reason
                 for path in sorted(map(Path, _names(root, participants)))
-                if path.parent.name == "dwi" and (reason := why_not_nifti(path.name))
+                if path.parent.name == "dwi" and (reason := why_other_ending(path.name))
             },
         )
 
@@ -193,7 +218,8 @@ class BidsIndex:
         link : str
             Name of the data set in BIDS URIs.
         """
-        name = image.name.removesuffix(".gz").removesuffix(".nii")
+        ending = next(each for each in SCAN_ENDINGS if image.name.endswith(each))
+        name = image.name.removesuffix(ending)
         # where inheritance finds none, the name beside the image is the one that is missed
         nearest = {
             ending: next(
@@ -210,10 +236,17 @@ class BidsIndex:
             entities = {**entities, "sub": subject}
         for file in reversed(applicable(image, self.beside["json"])):
             try:
-                sidecar.update(json.loads(file.read_text()))
-            except (OSError, ValueError, TypeError, RecursionError) as error:
-                flaw = flaw or f"{file}: not readable as JSON ({error}); mend it."
+                sidecar.update(read_json(file))
+            except InputError as error:
+                flaw = flaw or str(error)
         grad_b = image.with_name(f"{name}.b")
+        if is_mif(image):
+            # its header has the gradients, and in the scanner's frame
+            nearest, grad_b = {"bval": image, "bvec": image}, image
+            try:
+                read_gradients(image)
+            except InputError as error:
+                flaw = flaw or str(error)
         return Scan(
             dwi=image,
             bval=nearest["bval"],

@@ -52,12 +52,14 @@ def field_strength(sidecar: dict[str, Any]) -> float | None:
 
     Examples
     --------
-    >>> [field_strength({"MagneticFieldStrength": value}) for value in (7, "3T", 15000, None)]
+    >>> [field_strength({"MagneticFieldStrength": value}) for value in (7, "3T", 15000, True)]
     [7.0, 3.0, 1.5, None]
     """
     value = sidecar.get("MagneticFieldStrength")
     if isinstance(value, str):
         value = value.strip().rstrip("Tt").strip()
+    if isinstance(value, bool):
+        return None
     try:
         tesla = float(value)  # type: ignore[arg-type]  # what is no number is caught
     except (TypeError, ValueError):

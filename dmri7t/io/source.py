@@ -14,11 +14,13 @@ from dmri7t.io.dataset import check_dataset, makers
 from dmri7t.io.images import frames_remark
 from dmri7t.io.kinds.registry import KINDS, Kind, kind_named, programs, recognise
 from dmri7t.io.masks import with_masks
-from dmri7t.io.parts import part_remarks
+from dmri7t.io.noise_maps import noise_remark
+from dmri7t.io.parts import join_parts, part_remarks
 from dmri7t.io.scan import Candidate, Scan
 from dmri7t.io.search import Query
 from dmri7t.io.sidecars import field_remark, valid_fields
-from dmri7t.io.volumes import without_volumes
+from dmri7t.io.volumes import without, without_volumes
+from dmri7t.signal.gradients import B0_THRESHOLD
 
 
 @attrs.frozen
@@ -69,11 +71,17 @@ class Source:
             candidates += kind.find(self.derivatives[kind.name], query)
         candidates = with_masks(candidates, query.brain_mask)
         candidates = without_volumes(candidates, query.excluded)
+        if not query.separate:
+            candidates = join_parts(candidates, query.b0_threshold)
         return [self._with_anatomy(candidate) for candidate in candidates]
 
     def scans(self, label: str) -> list[Scan]:
-        """All scans of a participant, of any field, with a label of :attr:`labels`."""
-        return [c.scan for c in self.find(Query([label], any_field=True)) if c.scan is not None]
+        """All scans of a participant, of any field, with a label of :attr:`labels`.
+
+        Parts of one acquisition are not joined: who measures models takes each for itself.
+        """
+        query = Query([label], any_field=True, separate=True)
+        return [c.scan for c in self.find(query) if c.scan is not None]
 
     def _with_anatomy(self, candidate: Candidate) -> Candidate:
         """Add tissues: of the program that wrote the scan, or else of another."""
@@ -104,7 +112,9 @@ class Source:
         InputError
             If a file is missing without which there is no scan.
         """
-        return self.kind.by_session(self.folders[label])
+        scans = self.kind.by_session(self.folders[label])
+        # what a sidecar leaves out is left out of training, too
+        return {name: without(scan) for name, scan in scans.items()}
 
     def describe(self) -> str:
         """What the input is, for the log."""
@@ -220,24 +230,39 @@ def _check_beside(program: Program, folder: Path, strict: bool) -> None:
 
 def scan_remarks(scan: Scan) -> list[str]:
     """What header and sidecar of a scan say that nobody would expect."""
-    dropped = valid_fields(scan.sidecar)[1]
-    lines = [field_remark(scan.sidecar), frames_remark(scan.dwi)]
-    if dropped:
-        lines.append(f"its sidecar is no valid BIDS: {'; '.join(dropped)}; left out of ours")
-    return [line for line in lines if line]
+    lines = []
+    for part in scan.series:
+        own = [field_remark(part.sidecar), frames_remark(part.dwi), noise_remark(part.dwi)]
+        if dropped := valid_fields(part.sidecar)[1]:
+            own.append(f"its sidecar is no valid BIDS: {'; '.join(dropped)}; left out of ours")
+        lines += [*own, *kind_named(part.kind).remarks(part)]
+    # what holds for all parts is said once
+    return list(dict.fromkeys(line for line in lines if line))
 
 
-def remarks(source: Source, scans: Sequence[Scan]) -> list[str]:
-    """What a user should know of the scans that are taken: corrections, tissues."""
+def remarks(
+    source: Source,
+    scans: Sequence[Scan],
+    b0_threshold: float = B0_THRESHOLD,
+    separate: bool = False,
+) -> list[str]:
+    """What a user should know of the scans that are taken: corrections, parts, tissues.
+
+    Parameters
+    ----------
+    source : Source
+    scans : sequence of Scan
+    b0_threshold, separate
+        See :func:`dmri7t.io.parts.part_remarks`.
+    """
     lines = []
     for name in dict.fromkeys(scan.kind for scan in scans):
         n = sum(scan.kind == name for scan in scans)
         if remark := kind_named(name).remark:
             lines.append(f"{n} {'scan is' if n == 1 else 'scans are'} {remark}")
-    lines += part_remarks(scans)
+    lines += part_remarks(scans, b0_threshold, separate)
     for scan in scans:
         lines += [f"{scan.stem}: {remark}" for remark in scan_remarks(scan)]
-        lines += [f"{scan.stem}: {line}" for line in kind_named(scan.kind).remarks(scan)]
         if scan.anatomy:
             files = ", ".join(source.relative_name(file) for file in scan.anatomy.files)
             lines.append(f"{scan.stem}: metrics by tissue from {scan.anatomy.maker} ({files})")

@@ -8,7 +8,7 @@ import attrs
 import numpy as np
 
 from dmri7t.errors import InputError
-from dmri7t.io.gradients import read_table
+from dmri7t.io.gradients import read_bvals, read_table
 from dmri7t.io.scan import Candidate, Scan
 from dmri7t.signal.gradients import GradientTable
 
@@ -50,12 +50,13 @@ def without_volumes(candidates: Sequence[Candidate], asked: Sequence[int]) -> li
     return [
         candidate
         if candidate.scan is None
-        else attrs.evolve(candidate, scan=_without(candidate.scan, asked))
+        else attrs.evolve(candidate, scan=without(candidate.scan, asked))
         for candidate in candidates
     ]
 
 
-def _without(scan: Scan, asked: Sequence[int]) -> Scan:
+def without(scan: Scan, asked: Sequence[int] = ()) -> Scan:
+    """Note which volumes of a scan are left out; a sidecar that says it wrongly is its flaw."""
     listed = scan.sidecar.get(FIELD, [])
     if not isinstance(listed, list) or any(type(v) is not int or v < 0 for v in listed):
         flaw = f"{scan.dwi}: {FIELD} in its sidecar must list volumes, counted from 0; mend it."
@@ -85,11 +86,17 @@ def kept_volumes(scan: Scan, n_volumes: int) -> list[int]:
             f"{scan.dwi}: has {n_volumes} volumes, 0 to {n_volumes - 1}, and volume {beyond[0]} "
             f"is to be left out; correct --exclude-volumes, or {FIELD} in its sidecar."
         )
-    return [volume for volume in range(n_volumes) if volume not in excluded]
+    kept = [volume for volume in range(n_volumes) if volume not in excluded]
+    if not kept:
+        raise InputError(
+            f"{scan.dwi}: none of its {n_volumes} volumes is left; correct --exclude-volumes, or "
+            f"{FIELD} in its sidecar."
+        )
+    return kept
 
 
 def read_kept(scan: Scan, affine: np.ndarray) -> GradientTable:
-    """Read the gradients of the volumes of a scan that are used.
+    """Read the gradients of the volumes of a scan that are used, of all its parts.
 
     Parameters
     ----------
@@ -102,12 +109,31 @@ def read_kept(scan: Scan, affine: np.ndarray) -> GradientTable:
     InputError
         If the files are not readable or do not fit together.
     """
-    table = read_table(scan.bval, scan.bvec, affine, scan.grad_b)
-    return table.take(kept_volumes(scan, len(table)))
+    tables = []
+    for part in scan.series:
+        table = read_table(part.bval, part.bvec, affine, part.grad_b)
+        tables.append(table.take(kept_volumes(part, len(table))))
+    return GradientTable(
+        np.concatenate([table.bvals for table in tables]),
+        np.concatenate([table.directions for table in tables]),
+    )
+
+
+def used_volumes(scan: Scan) -> tuple[tuple[int, ...], ...]:
+    """Volumes of every part of a scan that are used; empty where all of one series are.
+
+    Raises
+    ------
+    InputError
+        If a file of b-values cannot be read, or a volume that is to be left out is not there.
+    """
+    if not scan.parts and not scan.excluded:
+        return ()
+    return tuple(tuple(kept_volumes(p, len(read_bvals(p.bval)))) for p in scan.series)
 
 
 def describe_excluded(scan: Scan) -> str:
-    """Numbers of the volumes that are left out, for sentences.
+    """Numbers of the volumes that are left out, for sentences; empty if none are.
 
     Examples
     --------
@@ -116,5 +142,8 @@ def describe_excluded(scan: Scan) -> str:
     >>> describe_excluded(scan)
     '2, last'
     """
+    if scan.parts:
+        told = [(part.dwi.name, describe_excluded(part)) for part in scan.parts if part.excluded]
+        return "; ".join(f"{numbers} of {name}" for name, numbers in told)
     named = sorted(scan.excluded, key=lambda volume: (volume == LAST, volume))
     return ", ".join("last" if volume == LAST else str(volume) for volume in named)

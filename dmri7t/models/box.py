@@ -6,7 +6,7 @@ import attrs
 import torch
 from torch.nn import functional
 
-from dmri7t.signal.resample import extend, interpolate
+from dmri7t.signal.resample import interpolate, nearest_in_mask
 from dmri7t.signal.shell import Brain
 
 MARGIN = 2
@@ -57,9 +57,15 @@ class BoxSpline:
     """
 
     def __init__(self, box: Box, box_out: Box) -> None:
-        self.inside = box.brain.mask
         self.source, self.target = box.brain.grid, box_out.brain.grid
+        self._nearest = torch.as_tensor(nearest_in_mask(box.brain.mask).ravel())
 
     def __call__(self, values_TV: torch.Tensor) -> torch.Tensor:
         """Take values (T, V) to the output's box, (T, X, Y, Z), none below zero."""
-        return interpolate(extend(values_TV, self.inside), self.source, self.target).clamp_min(0)
+        return self.signed(values_TV).clamp_min(0)
+
+    def signed(self, values_TV: torch.Tensor) -> torch.Tensor:
+        """The same of values that may be below zero."""
+        extended = values_TV[:, self._nearest.to(values_TV.device)]
+        volumes = extended.unflatten(1, self.source.shape)
+        return interpolate(volumes, self.source, self.target)

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dmri7t.models.config import ModelConfig
-from dmri7t.models.fitted import Alarms, Calibration, Metrics, Shares, Spread, Triple
+from dmri7t.models.fitted import (
+    Alarms,
+    Calibration,
+    Metrics,
+    Shares,
+    Spread,
+    TrainingRecord,
+    Triple,
+)
 from dmri7t.signal.orders import ORDERS
 
 NO_SCAN = (
@@ -31,7 +39,8 @@ def model_card(config: ModelConfig) -> str:
         "",
         "## Trained on",
         "",
-        f"{training.source.capitalize()}.{NO_SCAN if training.simulated else ''}",
+        f"{capital(training.source)}.{NO_SCAN if training.simulated else ''}",
+        *_scans(training),
         "",
         "| range of the training data | from | to |",
         "|---|---|---|",
@@ -59,6 +68,37 @@ def model_card(config: ModelConfig) -> str:
         lines += ["", *_metrics(config.metrics)]
     lines += ["", "## Licence", "", "Apache-2.0.", ""]
     return "\n".join(lines)
+
+
+def capital(text: str) -> str:
+    """Make the first letter large, and leave names in the rest as they are.
+
+    Examples
+    --------
+    >>> capital("single 3T scans of LabA")
+    'Single 3T scans of LabA'
+    """
+    return text[:1].upper() + text[1:]
+
+
+def _scans(training: TrainingRecord) -> Iterator[str]:
+    """Which single 3T scans the regression learned from, and where its weights began."""
+    if scans := training.scans:
+        yield ""
+        yield (
+            f"The regression learned from {scans.examples} blocks of 3T scans of {scans.dataset}"
+            f" ({scans.subjects} subjects with {scans.scans} scans, those for validation among"
+            " them): some directions of a shell, made coarser and noisier, against its others."
+            " No 7T scan and no scan without noise took part. Of what it learned from,"
+            f" {scans.simulated_part:.0%} was simulated."
+        )
+    if start := training.start:
+        yield ""
+        yield (
+            f"Its weights began as those of {start.name} {start.version} ({start.source}); other"
+            " networks than the regression are still those. Intervals and alarms are fitted anew"
+            " by `dmri7t-model calibrate`."
+        )
 
 
 def _codebooks(config: ModelConfig) -> Iterator[str]:
@@ -93,12 +133,18 @@ def _uncertainty(calibration: Calibration) -> list[str]:
     """How well intervals held the truth."""
     check = calibration.check
     held = ", ".join(f"{name} {value:.1%}" for name, value in check.coverage_90.items())
+    cones = ""
+    if check.cone_95 is not None:
+        cones = (
+            f" Of the true directions, where these are clear, {check.cone_95:.1%} lay within cones"
+            " that should hold 95 %."
+        )
     return [
         "## Uncertainty",
         "",
         f"Fitted on {calibration.intervals.subjects} simulated subjects. On {check.subjects}"
-        f" others, 90 % intervals held the truth in this share of the voxels: {held}. On real"
-        " scans this is untested.",
+        f" others, 90 % intervals held the truth in this share of the voxels: {held}.{cones}"
+        " On real scans this is untested.",
     ]
 
 

@@ -186,11 +186,21 @@ class ModelConfig:
                 raise ValueError("networks: vqvae_3t and vqvae_7t have not as many channels")
             if self.form == "direct" and three.code_size != seven.code_size:
                 raise ValueError("networks: vqvae_3t and vqvae_7t differ in code_size")
+        if self.networks.diffusion and self.networks.diffusion.features:
+            if self.form != "direct" or (self.sampler and self.sampler.scheduler != "flow"):
+                raise ValueError("networks: a guess (features) is for the direct form, by flow")
         for name, latents in self.latents.items():
             vqvae = getattr(self.networks, name)
             size = vqvae.code_size if vqvae else 0
             if not len(latents.mean) == len(latents.sd) == size:
                 raise ValueError(f"latents.{name}: mean and sd should have {size} entries each")
+
+    @property
+    def samples_taken(self) -> int:
+        """How many samples are drawn unless others are asked for: none that no result takes."""
+        if self.sampler is None:
+            return 0
+        return self.sampler.samples if self.form == "direct" or any(self.shares.samples) else 0
 
     @property
     def samples_drawn(self) -> bool:
@@ -228,9 +238,11 @@ class ModelConfig:
         if name == "mean":
             return (N_PLAIN if self.sees == "rish" else N_FEATURES + N_CONDITIONS), N_CHANGE
         if name == "diffusion":
-            condition = code_size["vqvae_3t"] + N_FEATURES + N_ORDERS + N_CONDITIONS
+            condition = code_size["vqvae_3t"] + N_CONDITIONS
+            if self.form == "residual":
+                condition += N_FEATURES + N_ORDERS
             latent = code_size["vqvae_7t"]
-            return latent + (condition if self.form == "residual" else 0), latent
+            return latent + condition, latent
         if name == "super_resolution":
             return N_REFINED, N_ORDERS
         return N_ORDERS, N_ORDERS

@@ -84,10 +84,20 @@ class Shares:
 
 @attrs.frozen(kw_only=True)
 class Coverage:
-    """Share of voxels that 90 % intervals held, on other subjects than those of the fit."""
+    """Share of voxels that 90 % intervals held, on other subjects than those of the fit.
+
+    Parameters
+    ----------
+    subjects : int
+    coverage_90 : dict of float
+        By map.
+    cone_95 : float, optional
+        Share of clear directions that 95 % cones held.
+    """
 
     subjects: int
     coverage_90: dict[MapName, float]
+    cone_95: float | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -122,11 +132,15 @@ class Intervals:
         Of the standard deviation of FA.
     subjects : int
         Fitted on.
+    direction : tuple of five floats, optional
+        What the squared error of the coefficients of order 2 is made of, from which cones follow
+        that hold the principal direction. None: the model was calibrated before there were any.
     """
 
     weights: tuple[Weights, Weights, Weights]
     fa_factor: float = attrs.field(validator=gt(0))
     subjects: int
+    direction: Weights | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -208,6 +222,49 @@ class SplitRecord:
 
 
 @attrs.frozen(kw_only=True)
+class ScansRecord:
+    """Single 3T scans that a model was taught by, some directions of a shell by the others.
+
+    Parameters
+    ----------
+    dataset : str
+        Name of their folder.
+    subjects, scans, examples : int
+        Subjects and scans for training and validation, and examples for training.
+    simulated_part : float
+        Of what was learned from, simulated blocks.
+    """
+
+    dataset: str
+    subjects: int
+    scans: int
+    examples: int
+    simulated_part: float = attrs.field(default=0.0, validator=[ge(0), le(1)])
+
+
+@attrs.frozen(kw_only=True)
+class StartRecord:
+    """A model whose weights a training started from.
+
+    Parameters
+    ----------
+    name, version : str
+    source : str
+        What it learned from.
+    subjects : tuple of str
+        Who took part in that.
+    start : StartRecord, optional
+        What it started from itself.
+    """
+
+    name: str
+    version: str
+    source: str
+    subjects: tuple[str, ...] = ()
+    start: StartRecord | None = None
+
+
+@attrs.frozen(kw_only=True)
 class TrainingRecord:
     """What a model learned from.
 
@@ -224,6 +281,8 @@ class TrainingRecord:
     subjects : tuple of str
         Who took part, where somebody did: evaluation refuses them.
     split : SplitRecord, optional
+    scans : ScansRecord, optional
+    start : StartRecord, optional
     """
 
     source: str = ""
@@ -232,6 +291,15 @@ class TrainingRecord:
     data: dict[str, Scalar] = attrs.field(factory=dict)
     subjects: tuple[str, ...] = ()
     split: SplitRecord | None = None
+    scans: ScansRecord | None = None
+    start: StartRecord | None = None
+
+    @property
+    def learned(self) -> tuple[str, ...]:
+        """Subjects that it learned from or was watched on."""
+        split = self.split or SplitRecord(training=(), validation=())
+        learned = {*self.subjects, *split.training, *split.validation, *split.unpaired}
+        return tuple(sorted(learned))
 
     @property
     def simulated(self) -> bool:

@@ -13,6 +13,10 @@ LABELS = {"3T": 0, "7T": 1, "none": 2}
 """Class labels of the diffusion model; "none" stands for guidance without a label."""
 
 
+CHUNK = 16384
+"""Rows whose codes are looked up at once: their distances to 512 codes take 34 MB."""
+
+
 class ChannelNorm(nn.Module):
     """Normalise the channels of each voxel by itself, with a learned scale and shift.
 
@@ -67,21 +71,27 @@ class Bounded(nn.Module):
 
 
 def codebook(vqvae: nn.Module) -> torch.Tensor:
-    """Return the codes (K, c) of a VQ-VAE."""
+    """Return the codes (K, c) of a VQ-VAE; c is a group's share of a latent's channels."""
     return vqvae.get_parameter("quantizer.quantizer.embedding.weight")
 
 
-def quantize(latent: torch.Tensor, codes: torch.Tensor, chunk: int = 65536) -> torch.Tensor:
-    """Replace every latent vector by the nearest code.
+def nearest(rows: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
+    """Index (N,) of the code (K, c) that is nearest to each row (N, c)."""
+    # a row's own square is the same for all codes
+    return torch.addmm(codes.square().sum(1), rows, codes.t(), beta=-0.5).argmax(1)
+
+
+def quantize(latent: torch.Tensor, codes: torch.Tensor, chunk: int = CHUNK) -> torch.Tensor:
+    """Replace every latent vector, group by group of its channels, by the nearest code.
 
     In chunks: MONAI's own way holds a one-hot row of all codes for every latent.
 
     Parameters
     ----------
-    latent : Tensor (B, c, x, y, z)
+    latent : Tensor (B, groups * c, x, y, z)
     codes : Tensor (K, c)
     """
     flat = latent.movedim(1, -1).reshape(-1, codes.shape[1]).to(codes.dtype)
-    index = torch.cat([torch.cdist(part, codes).argmin(1) for part in flat.split(chunk)])
-    shape = (latent.shape[0], *latent.shape[2:], codes.shape[1])
+    index = torch.cat([nearest(part, codes) for part in flat.split(chunk)])
+    shape = (latent.shape[0], *latent.shape[2:], latent.shape[1])
     return codes[index].reshape(shape).movedim(-1, 1)

@@ -166,8 +166,15 @@ class Vqvae:
         In its codebook.
     code_size : int
         Channels of a latent.
+    groups : int
+        Parts that these are cut into; each takes a code of its own, all from one codebook.
     res_layers : int
         Residual layers a level.
+
+    Raises
+    ------
+    ValueError
+        If the channels of a latent cannot be cut into so many parts.
 
     Examples
     --------
@@ -180,7 +187,14 @@ class Vqvae:
     channels: tuple[int, ...] = attrs.field(validator=check_levels)
     codes: int = attrs.field(validator=POSITIVE)
     code_size: int = attrs.field(validator=POSITIVE)
+    groups: int = attrs.field(default=1, validator=POSITIVE)
     res_layers: int = attrs.field(default=1, validator=POSITIVE)
+
+    def __attrs_post_init__(self) -> None:
+        if self.code_size % self.groups:
+            raise ValueError(
+                f"'groups' is {self.groups}, which does not divide the code_size {self.code_size}"
+            )
 
     @property
     def factor(self) -> int:
@@ -199,10 +213,13 @@ class Vqvae:
 
     def build(self, n_in: int, n_out: int) -> nn.Module:
         """Build it, for so many channels of its input and of its answer."""
+        from monai.networks.layers.vector_quantizer import VectorQuantizer
         from monai.networks.nets import VQVAE
 
+        from dmri7t.models.quantizer import GroupQuantizer
+
         n = len(self.channels)
-        network: nn.Module = VQVAE(
+        network = VQVAE(
             spatial_dims=3,
             in_channels=n_in,
             out_channels=n_out,
@@ -213,9 +230,15 @@ class Vqvae:
             upsample_parameters=((2, 4, 1, 1, 0),) * n,
             num_embeddings=self.codes,
             embedding_dim=self.code_size,
+        )
+        quantizer = GroupQuantizer(
+            spatial_dims=3,
+            num_embeddings=self.codes,
+            embedding_dim=self.code_size // self.groups,
             decay=0.99,
             ddp_sync=False,
         )
+        network.quantizer = VectorQuantizer(quantizer)
         return network
 
 
@@ -233,18 +256,21 @@ class DiffusionUNet:
         Of each level; every level but the first halves the grid of latents.
     res_blocks : int
         A level.
+    features : int
+        Of the guess that its answer is added to, see :mod:`dmri7t.models.guess`; 0: there is none.
     """
 
     kind: Literal["diffusion"] = "diffusion"
     channels: tuple[int, ...] = attrs.field(validator=check_levels)
     res_blocks: int = attrs.field(default=1, validator=POSITIVE)
+    features: int = attrs.field(default=0, validator=ge(0))
 
     @property
     def reach(self) -> tuple[int, int]:
         """How far an answer looks, and what tiles must be multiples of, in latents."""
         steps, blocks = len(self.channels) - 1, self.res_blocks
-        # in and out; two residual blocks of two convolutions in the middle
-        reach = 2 + 4 * 2**steps
+        # in and out; two residual blocks of two convolutions in the middle; the guess's neighbours
+        reach = 2 + 4 * 2**steps + (1 if self.features else 0)
         for level in range(steps + 1):
             # going down: so many blocks; coming up: one more
             reach += (2 * blocks + 2 * (blocks + 1)) * 2**level
@@ -258,11 +284,12 @@ class DiffusionUNet:
         from monai.networks.nets import DiffusionModelUNet
         from torch import nn
 
+        from dmri7t.models.guess import Guessing
         from dmri7t.models.layers import LABELS, localize
 
         network = DiffusionModelUNet(
             spatial_dims=3,
-            in_channels=n_in,
+            in_channels=n_in + (n_out if self.features else 0),
             out_channels=n_out,
             num_res_blocks=self.res_blocks,
             channels=self.channels,
@@ -271,7 +298,8 @@ class DiffusionUNet:
             num_class_embeds=len(LABELS),
         )
         network.middle_block.attention = nn.Identity()
-        return localize(network)
+        local = localize(network)
+        return Guessing(local, n_in, n_out, self.features) if self.features else local
 
 
 @attrs.frozen(kw_only=True)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import attrs
 import numpy as np
@@ -27,7 +28,7 @@ from dmri7t.models.bundle import save_weights
 from dmri7t.models.plain import from_plain, to_plain
 from dmri7t.signal.describe import Description
 from dmri7t.signal.resample import apply_axes
-from dmri7t.signal.shell import Shell
+from dmri7t.signal.shell import Brain, Shell
 
 FILE = "novelty.safetensors"
 """In a model's folder."""
@@ -46,6 +47,15 @@ SMOOTHING_MM = 3.0
 
 FLOOR = 10.0
 """Log odds below minus this are all alike: nothing was recognized."""
+
+ALARM_ML = 0.5
+"""Connected volume above the threshold from which on an alarm is raised, ml; about a cube of the
+smoothing's width. A scan of a healthy volunteer held a spot of half of it. Of 34 whole simulated
+heads without a fault no spot was found; of those with a stroke of 7 ml, one was in 33, and in 23
+it was as large as this. Smaller spots are named without an alarm."""
+
+KEPT_SPOTS = 3
+"""Spots that the record of a scan names."""
 
 LIMIT = 8.0
 """Standard deviations beyond which features are not told apart."""
@@ -222,6 +232,46 @@ def _context(features: torch.Tensor, description: Description) -> torch.Tensor:
     return torch.cat([torch.stack([*plain, *products]), spreads, (spreads[1] * spreads[6])[None]])
 
 
+@attrs.frozen
+class Spot:
+    """A connected part of the brain that lies above the threshold.
+
+    Parameters
+    ----------
+    volume_ml : float
+    score : float
+        Its largest value over the threshold.
+    place_mm : tuple of three floats
+        Where that is, scanner's coordinates (right, anterior, superior).
+    """
+
+    volume_ml: float
+    score: float
+    place_mm: tuple[float, float, float]
+
+
+def find_spots(map_V: torch.Tensor, brain: Brain) -> tuple[Spot, ...]:
+    """Connected parts of a map (V,) above 1, the largest first."""
+    from scipy.ndimage import generate_binary_structure, label, maximum_position
+
+    if not bool((map_V > 1).any()):
+        return ()
+    volume_XYZ = brain.place(map_V[None])[0].numpy()
+    labels, n = label(volume_XYZ > 1, generate_binary_structure(3, 3))
+    voxels = np.bincount(labels.ravel(), minlength=n + 1)[1:]
+    # of the few voxels above 1 alone: all of an image would be sorted
+    above = np.flatnonzero(labels)
+    ranks = maximum_position(volume_XYZ.ravel()[above], labels.ravel()[above], range(1, n + 1))
+    places = np.unravel_index(above[np.ravel(ranks)], volume_XYZ.shape)
+    voxel_ml = float(np.prod(brain.voxel_sizes)) / 1000
+    spots = []
+    for count, place in zip(voxels, np.stack(places, 1), strict=True):
+        x, y, z = brain.grid.affine[:3, :3] @ place + brain.grid.affine[:3, 3]
+        where = (round(float(x), 1), round(float(y), 1), round(float(z), 1))
+        spots.append(Spot(float(count) * voxel_ml, float(volume_XYZ[tuple(place)]), where))
+    return tuple(sorted(spots, key=lambda spot: -spot.volume_ml))
+
+
 @attrs.frozen(eq=False)
 class Compared:
     """What the comparison of a shell with the training data found.
@@ -237,25 +287,30 @@ class Compared:
     resembles : str
         What the place of the largest looks most like, of :data:`RESEMBLES`; empty where nothing
         is above 1.
+    spots : tuple of Spot
+        Where the brain lies above 1, the largest part first.
     """
 
     map_V: torch.Tensor
     score: float
     volume_ml: float
     resembles: str = ""
+    spots: tuple[Spot, ...] = ()
 
     @property
     def flagged(self) -> bool:
-        """Whether fewer than one simulated scan in a hundred would reach the score."""
-        return self.score > 1
+        """Whether fewer than one simulated scan in a hundred would hold so large a spot."""
+        return any(spot.volume_ml >= ALARM_ML for spot in self.spots)
 
-    def record(self) -> dict[str, float | bool | str]:
-        """Plain values, for files."""
+    def record(self) -> dict[str, Any]:
+        """Plain values, for files; of the spots the largest few."""
         return {
             "score": self.score,
             "volume_ml": self.volume_ml,
             "flagged": self.flagged,
             "resembles": self.resembles,
+            "alarm_ml": ALARM_ML,
+            "spots": [attrs.asdict(spot) for spot in self.spots[:KEPT_SPOTS]],
         }
 
 
@@ -400,7 +455,8 @@ class Novelty:
         map_V = Box.around(shell.brain, CELL).pick(volume)
         voxel_ml = float(np.prod(shell.description.voxel_sizes)) / 1000
         above_ml = float((map_V > 1).sum()) * voxel_ml
-        return Compared(map_V, float(worst.max()), above_ml, kind)
+        spots = find_spots(map_V, shell.brain)
+        return Compared(map_V, float(worst.max()), above_ml, kind, spots)
 
 
 def _spread_out(values: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:

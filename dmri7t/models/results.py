@@ -22,7 +22,7 @@ class Latent:
     distance : Tensor (..., x, y, z)
         How far what was encoded lies from its code.
     condition : Tensor (..., k, x, y, z)
-        What the diffusion network sees besides; k is 0 in the direct form.
+        What the diffusion network sees besides: the 3T latent, and the scan in numbers.
     """
 
     codes: torch.Tensor
@@ -71,7 +71,9 @@ class Encoded:
         The noise's expected share of its RISH.
     mean : Tensor (3, X, Y, Z), optional
     latent : Latent, optional
-        As in :class:`Encoding`, without the batch.
+        As in :class:`Encoding`, without the batch; None where nothing will be sampled.
+    code_distance : Tensor (x, y, z), optional
+        How far what was encoded lies from its code, where there are codes. No later stage needs it.
     """
 
     brain: Brain
@@ -79,6 +81,7 @@ class Encoded:
     noise_3V: torch.Tensor
     mean: torch.Tensor | None = None
     latent: Latent | None = None
+    code_distance: torch.Tensor | None = None
 
     @property
     def tensors(self) -> dict[str, torch.Tensor]:
@@ -116,17 +119,46 @@ class Decoded:
 
 
 @attrs.frozen(eq=False)
+class Resolved:
+    """RISH on the output's box, scaled roots.
+
+    Parameters
+    ----------
+    root : Tensor (3, X, Y, Z)
+        Estimate.
+    model_root : Tensor (3, X, Y, Z)
+        What is the model's alone.
+    terms : Tensor (5, 3, X, Y, Z)
+        See :func:`dmri7t.models.uncertainty.terms`.
+    order2 : Tensor (5, X, Y, Z), optional
+        Coefficients of order 2 of the scan itself, over the scale of R2; None without an estimate.
+    """
+
+    root: torch.Tensor
+    model_root: torch.Tensor
+    terms: torch.Tensor
+    order2: torch.Tensor | None = None
+
+
+@attrs.frozen(eq=False)
 class Generated:
     """7T-like RISH on the output's grid.
 
     Parameters
     ----------
     mean_3V : Tensor (3, V')
-        What is made of all samples.
+        What is made of all samples, and of the scan itself where it is asked.
     sd_3V : Tensor (3, V')
         Standard deviation of its error where the model was calibrated, else the spread over
         samples (zero for one).
+    model_3V : Tensor (3, V')
+        What is made of the samples alone.
+    cone_V : Tensor (V',), optional
+        Half the opening, degrees, of the cone that holds the principal direction in 95 of 100
+        voxels, where the model was calibrated for it.
     """
 
     mean_3V: torch.Tensor
     sd_3V: torch.Tensor
+    model_3V: torch.Tensor
+    cone_V: torch.Tensor | None = None

@@ -50,7 +50,7 @@ def guided(
     network : callable
         The diffusion network, or one that runs it in tiles.
     condition : Tensor (B, k, x, y, z)
-        Concatenated to the latents; k may be 0.
+        Concatenated to the latents.
     guidance : float
         1 asks the conditional answer alone; larger ones move away from the unconditional one.
     """

@@ -28,9 +28,11 @@ from dmri7t.models.bundle import check_bundle
 from dmri7t.models.config import LatentName, ModelConfig
 from dmri7t.models.layers import codebook, quantize
 from dmri7t.models.precision import cast, fast_cpu
-from dmri7t.models.results import Decoded, Encoded, Encoding, Generated, Latent
+from dmri7t.models.results import Decoded, Encoded, Encoding, Generated, Latent, Resolved
 from dmri7t.models.tiles import Tiler
-from dmri7t.models.uncertainty import TERMS, rish_sd, root_sd, terms
+from dmri7t.models.uncertainty import TERMS, direction_cone, rish_sd, root_sd, terms
+from dmri7t.signal.estimate import ShellEstimate, mixed_rish
+from dmri7t.signal.principal import ORDER_2
 from dmri7t.signal.shell import Brain, Shell
 
 Upsampling = Literal["model", "bspline"]
@@ -143,25 +145,45 @@ class Translator:
             return self.networks[name](x).float()
 
     @torch.inference_mode()
-    def encode(self, shell: Shell) -> Encoded:
-        """Encode a shell."""
+    def encode(self, shell: Shell, sampled: bool = True, compared: bool = True) -> Encoded:
+        """Encode a shell.
+
+        Not ``sampled``, the residual form spares what samples alone need; not ``compared`` with
+        the training data either, it spares the codes.
+        """
+        stack = self.stack(shell)
         numbers_BK = inputs.conditions(shell.description)[None].to(self.device)
-        encoding = self.encode_stack(self.stack(shell), numbers_BK)
-        mean, latent = encoding.mean, encoding.latent
-        if mean is not None:
-            mean = mean[0].cpu()
-        if latent is not None:
-            latent = latent.apply(lambda tensor: tensor[0].cpu())
-        return Encoded(shell.brain, shell.description, shell.noise_3V.cpu(), mean, latent)
+        kept = shell.brain, shell.description, shell.noise_3V.cpu()
+        if self.config.form == "residual" and not sampled:
+            distance = self.quantized(stack)[1][0].cpu() if compared else None
+            return Encoded(*kept, self.mean(stack, numbers_BK)[0].cpu(), None, distance)
+        encoding = self.encode_stack(stack, numbers_BK)
+        mean = None if encoding.mean is None else encoding.mean[0].cpu()
+        latent = encoding.latent and encoding.latent.apply(lambda tensor: tensor[0].cpu())
+        return Encoded(*kept, mean, latent, None if latent is None else latent.distance)
+
+    @torch.inference_mode()
+    def regress(self, shell: Shell) -> torch.Tensor:
+        """Estimate RISH (3, V) on the input's grid by the regression alone.
+
+        Raises
+        ------
+        ValueError
+            If the model has no regression.
+        """
+        if self.config.form == "direct":
+            raise ValueError(f"{self.config.name}: the direct form has no regression")
+        numbers_BK = inputs.conditions(shell.description)[None].to(self.device)
+        root = self.mean(self.stack(shell), numbers_BK)[0]
+        return Box.around(shell.brain, self.multiple).pick(inputs.from_root(root, self.scale)).cpu()
 
     def stack(self, shell: Shell) -> torch.Tensor:
         """Features (1, 19, X, Y, Z) of a shell, in the padded box around its brain."""
-        box = Box.around(shell.brain, self.multiple)
         maps = (shell.rish_3V, shell.noise_3V, shell.coherent_9V)
-        on_device = [values.to(self.device, torch.float32) for values in maps]
-        inside = torch.ones(1, shell.brain.n_voxels, device=self.device)
-        rish, noise, coherent, mask = (box.place(values) for values in (*on_device, inside))
-        return inputs.features(rish, noise, coherent, mask, self.scale)[None]
+        # voxel by voxel: of a box that holds a head, half is air
+        a, b, c = (values.to(self.device, torch.float32)[..., None, None] for values in maps)
+        features = inputs.features(a, b, c, torch.ones_like(a[:1]), self.scale)[..., 0, 0]
+        return Box.around(shell.brain, self.multiple).place(features)[None]
 
     def encode_stack(
         self, stack: torch.Tensor, numbers_BK: torch.Tensor, mean: torch.Tensor | None = None
@@ -178,24 +200,35 @@ class Translator:
             Spares the regression where it is known.
         """
         if self.config.form == "direct":
-            codes, distance = self.quantized(stack)
-            return Encoding(None, Latent(codes, distance, codes[:, :0]))
+            codes, distance, raw = self.quantized(stack)
+            # the latent as it was before it became codes, as in Rombach et al. 2022
+            seen = inputs.with_conditions(self.normalize(raw, "vqvae_3t"), numbers_BK)
+            return Encoding(None, Latent(codes, distance, seen))
         if not self.samples_drawn:
             return Encoding(self.mean(stack, numbers_BK), None)
-        codes, distance = self.quantized(stack)
+        codes, distance, _ = self.quantized(stack)
         mean = self.mean(stack, numbers_BK) if mean is None else mean
         fine = torch.cat([inputs.compress(stack), mean], 1)
         pooled = functional.avg_pool3d(fine, self.factor)
         coarse = torch.cat([self.normalize(codes, "vqvae_3t"), pooled], 1)
         return Encoding(mean, Latent(codes, distance, inputs.with_conditions(coarse, numbers_BK)))
 
-    def quantized(self, stack: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Codes (B, c, x, y, z) of features (B, 19, X, Y, Z), and how far off each (B, x, y, z)."""
+    def quantized(self, stack: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Codes of features (B, 19, X, Y, Z), and what they stand for.
+
+        Returns
+        -------
+        codes : Tensor (B, c, x, y, z)
+        distance : Tensor (B, x, y, z)
+            How far off each is.
+        raw : Tensor (B, c, x, y, z)
+            The latents themselves.
+        """
         encoder = self.networks["vqvae_3t"]
         encode = cast(encoder.encode, self._autocast)
         raw = self.tiled(encode, inputs.encoder_image(stack), self._reach("vqvae_3t"))
         latent = quantize(raw, codebook(encoder))
-        return latent, (raw - latent).norm(dim=1)
+        return latent, (raw - latent).norm(dim=1), raw
 
     def mean(self, stack: torch.Tensor, numbers_BK: torch.Tensor) -> torch.Tensor:
         """Regression mean (B, 3, X, Y, Z) as scaled roots, zero outside the mask.
@@ -207,6 +240,8 @@ class Translator:
 
     def _mean(self, stack: torch.Tensor, numbers_BK: torch.Tensor) -> torch.Tensor:
         seen = inputs.regression_input(stack, numbers_BK, self.config.sees)
+        # once, not for every mirror image: flips keep the layout
+        seen = seen.contiguous(memory_format=torch.channels_last_3d)
         axes = range(2, 2 + self.config.mirrors)
         answer = torch.zeros((), device=stack.device)
         turns = [turn for n in range(len(axes) + 1) for turn in combinations(axes, n)]
@@ -245,20 +280,22 @@ class Translator:
         latent : Latent, optional
             Of an encoded shell.
         steps, samples : int, optional
-            Default: what the model recommends.
+            Default: what the model recommends; none where its result takes none.
         seed : int
             Sample i is drawn from seed and i on the CPU, so it is the same on every device.
 
         Returns
         -------
         Tensor (S, c, x, y, z), optional
-            None where the model is a regression: nothing is sampled.
+            None where nothing is sampled.
         """
         settings = self.config.sampler
         if settings is None or latent is None:
             return None
         steps = settings.steps if steps is None else steps
-        samples = settings.samples if samples is None else samples
+        samples = self.config.samples_taken if samples is None else samples
+        if not samples:
+            return None
         batch = latent.apply(lambda tensor: tensor.to(self.device)[None])
         shape = batch.codes.shape
         drawn = [
@@ -365,6 +402,7 @@ class Translator:
         decoded: Decoded,
         brain_out: Brain,
         upsampling: Upsampling = "model",
+        estimate: ShellEstimate | None = None,
     ) -> Generated:
         """Bring decoded RISH to the output grid.
 
@@ -376,15 +414,24 @@ class Translator:
             Of the output.
         upsampling : {"model", "bspline"}
             bspline leaves the network out (the paper's ablation), as does a model without one.
+        estimate : ShellEstimate, optional
+            RISH of the scan itself, and what part of the model's they take; default: all.
         """
-        root, parts = self.resolve(encoded, decoded, brain_out, upsampling)
-        sd = parts[TERMS.index("spread")].sqrt()
-        if self.config.calibration:
-            sd = root_sd(parts, self.config.calibration.intervals.weights)
+        made = self.resolve(encoded, decoded, brain_out, upsampling, estimate)
+        root, sd = made.root, made.terms[TERMS.index("spread")].sqrt()
+        calibration = self.config.calibration
+        if calibration:
+            sd = root_sd(made.terms, calibration.intervals.weights)
         box, unit = Box.around(brain_out), self.scale.view(3, 1, 1, 1)
+        cone_V, direction = None, calibration and calibration.intervals.direction
+        if direction and made.order2 is not None:
+            parts_KV, order2_5V = box.pick(made.terms[:, 1]), box.pick(made.order2)
+            cone_V = direction_cone(order2_5V, parts_KV, direction).cpu()
         return Generated(
             box.pick(inputs.from_root(root, self.scale)).cpu(),
             box.pick(rish_sd(root * unit, sd * unit)).cpu(),
+            box.pick(inputs.from_root(made.model_root, self.scale)).cpu(),
+            cone_V,
         )
 
     @torch.inference_mode()
@@ -394,20 +441,14 @@ class Translator:
         decoded: Decoded,
         brain_out: Brain,
         upsampling: Upsampling = "model",
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+        estimate: ShellEstimate | None = None,
+    ) -> Resolved:
         """Bring decoded RISH to the output's box; calibration calls this too.
 
         Parameters
         ----------
-        encoded, decoded, brain_out, upsampling
+        encoded, decoded, brain_out, upsampling, estimate
             As in :meth:`super_resolve`.
-
-        Returns
-        -------
-        root : Tensor (3, X, Y, Z)
-            Estimate as scaled roots, in the box around the output's mask.
-        terms : Tensor (5, 3, X, Y, Z)
-            See :func:`dmri7t.models.uncertainty.terms`.
         """
         box, box_out = Box.around(encoded.brain), Box.around(brain_out)
         fine = BoxSpline(box, box_out)
@@ -425,7 +466,13 @@ class Translator:
             ratio = float(np.mean(brain_out.voxel_sizes / encoded.brain.voxel_sizes))
             finer = self.refine(root, noise, inside, numbers_BK, ratio)
             root = torch.lerp(root, finer, share.view(3, 1, 1, 1))
-        return root, terms(root, spread, noise, inside)
+        model_root, order2 = root, None
+        if estimate is not None:
+            fine_sh, own = (made.to(self.device) for made in estimate.finer(fine.signed))
+            own = own / unit[..., None, None].square()
+            root = mixed_rish(own, root.square(), estimate.rish_shares).sqrt()
+            order2 = fine_sh[ORDER_2] / unit[1] if len(fine_sh) >= ORDER_2.stop else None
+        return Resolved(root, model_root, terms(root, spread, noise, inside), order2)
 
     def refine(
         self,

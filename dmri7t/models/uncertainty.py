@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import torch
 
 from dmri7t.signal.coherence import smooth
+from dmri7t.signal.cone import cone_angle
 
 TERMS = ("constant", "spread", "noise", "signal", "detail")
 """What the variance of a root's error is a weighted sum of, see :func:`terms`."""
@@ -82,6 +83,28 @@ def rish_sd(root: torch.Tensor, sd: torch.Tensor) -> torch.Tensor:
     """
     reach = Z90 * sd
     return ((root + reach).square() - (root - reach).clamp_min(0).square()) / (2 * Z90)
+
+
+def direction_cone(
+    order2_5V: torch.Tensor, terms_KV: torch.Tensor, weights: Sequence[float]
+) -> torch.Tensor:
+    """Half the opening of cones that hold the principal direction (:mod:`dmri7t.signal.cone`).
+
+    Parameters
+    ----------
+    order2_5V : Tensor (5, V)
+        Coefficients of order 2, over the scale of R2.
+    terms_KV : Tensor (5, V)
+        From :func:`terms`, of R2.
+    weights : sequence of five floats
+        What the expected squared error of the five together is made of.
+
+    Returns
+    -------
+    Tensor (V,), degrees.
+    """
+    weights_K = torch.tensor(weights, device=terms_KV.device, dtype=terms_KV.dtype)
+    return cone_angle(order2_5V, weights_K @ terms_KV / len(order2_5V))
 
 
 def anisotropy_sd(

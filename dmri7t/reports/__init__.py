@@ -1,6 +1,6 @@
 """Pictures and the HTML page of a participant."""
 
-from dmri7t.reports.maps import MapFile, ScanMaps, input_maps, output_maps
+from dmri7t.reports.maps import MapFile, ScanMaps, SignalRows, input_maps, output_maps
 from dmri7t.reports.page import page_pictures, write_report
 from dmri7t.reports.quality import QualityRecord, ShellQuality
 from dmri7t.reports.records import (
@@ -23,6 +23,7 @@ __all__ = [
     "ScanMaps",
     "ScanReport",
     "ShellQuality",
+    "SignalRows",
     "input_maps",
     "output_maps",
     "page_pictures",

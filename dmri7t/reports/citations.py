@@ -151,6 +151,32 @@ REFERENCES = {
             "doi": "10.1002/hbm.20076",
         },
     ),
+    "Luisier et al. 2007": Reference(
+        "luisier2007",
+        "article",
+        {
+            "author": "Luisier, Florian and Blu, Thierry and Unser, Michael",
+            "title": "A new SURE approach to image denoising: interscale orthonormal wavelet "
+            "thresholding",
+            "journal": "IEEE Transactions on Image Processing",
+            "volume": "16",
+            "pages": "593--606",
+            "year": "2007",
+            "doi": "10.1109/TIP.2007.891064",
+        },
+    ),
+    "Shocher et al. 2018": Reference(
+        "shocher2018",
+        "inproceedings",
+        {
+            "author": "Shocher, Assaf and Cohen, Nadav and Irani, Michal",
+            "title": "Zero-shot super-resolution using deep internal learning",
+            "booktitle": "IEEE/CVF Conference on Computer Vision and Pattern Recognition",
+            "pages": "3118--3126",
+            "year": "2018",
+            "doi": "10.1109/CVPR.2018.00329",
+        },
+    ),
     "Garyfallidis et al. 2014": Reference(
         "garyfallidis2014",
         "article",

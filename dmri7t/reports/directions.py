@@ -6,16 +6,22 @@ import attrs
 import numpy as np
 
 from dmri7t.reports import drawing
-from dmri7t.reports.drawing import Window
+from dmri7t.reports.drawing import Tile, Window
 from dmri7t.reports.maps import ScanMaps
-from dmri7t.reports.scan_views import MapPictures, ScanViews
+from dmri7t.reports.scan_views import MapPictures, ScanViews, position_words
 from dmri7t.reports.views import AXES, Slices, View, choose_slices, pixel_lookup, read_values, zoom
+
+BEFORE, AFTER = "BEFORE · 3T input", "AFTER · 7T-like output"
+"""What is written on the pictures of both sides."""
 
 CLEAR_FA = 0.2
 """Where FA is lower, a principal direction means little."""
 
 ZOOM_MM = 50.0
 """Side of the square in which directions are drawn."""
+
+ZOOM_PIXELS = 540
+"""The same in pixels."""
 
 
 @attrs.frozen(eq=False)
@@ -51,11 +57,11 @@ class Directions:
 def direction_pictures(views: ScanViews, before: Directions, after: Directions) -> MapPictures:
     """Colour FA before and after, and the angle between principal directions."""
     columns = {
-        "before": views.show(before.colours_V3, "before", "3T input", None),
-        "after": views.show(after.colours_V3, "after", "7T-like output", None),
+        "before": views.show(before.colours_V3, "before", BEFORE, None),
+        "after": views.show(after.colours_V3, "after", AFTER, None),
     }
     angle = np.full(len(after.fa_V), np.nan, np.float32)
-    for bridge in views.bridges.values():
+    for bridge in views.bridges:
         # directions have no sign and cannot be averaged: the nearest voxel is taken
         nearest = bridge.indices_8P[bridge.weights_8P.argmax(0), np.arange(len(bridge.voxels))]
         one_P3, other_P3 = before.direction_V3[nearest], after.direction_V3[bridge.voxels]
@@ -69,9 +75,12 @@ def direction_pictures(views: ScanViews, before: Directions, after: Directions) 
     return MapPictures(
         "colour-fa",
         "Colour FA",
-        "Principal direction of the tensor, in the scanner's frame. On the right, the angle "
-        f"between both directions where FA is above {CLEAR_FA:g} in both.",
+        "In which direction water moves most easily, as a colour: red from left to right, green "
+        "from front to back, blue up and down. The corpus callosum is red in its middle, the "
+        "corticospinal tract blue, the cingulum green; if not, the b-vectors are wrong. The "
+        f"difference is the angle between both directions where FA is above {CLEAR_FA:g} in both.",
         columns,
+        {"difference": "Angle"},
     )
 
 
@@ -81,22 +90,21 @@ def stick_pictures(views: ScanViews, before: Directions, after: Directions) -> M
     chosen = choose_slices(views.before, views.after, centre)
     slices = {plane: zoom(s, centre, ZOOM_MM) for plane, s in chosen.items()}
     columns = {}
-    sides = (("before", "3T input", before), ("after", "7T-like output", after))
+    sides = (("before", BEFORE, before), ("after", AFTER, after))
     for side, title, directions in sides:
-        pictures = {
-            plane: _stick_picture(directions, s, getattr(s, side)) for plane, s in slices.items()
-        }
-        columns[side] = drawing.column(pictures, views.notes(side, slices), title, None)
+        tiles = [
+            Tile(_stick_picture(directions, s, getattr(s, side)), plane, position_words(s, side))
+            for plane, s in slices.items()
+        ]
+        columns[side] = drawing.sheet([tiles], title, None)
     return MapPictures(
         "directions",
         "Fibre directions",
-        "Principal directions in the scanner's frame, drawn over FA around the corpus callosum, "
-        "as a check of the gradient table. In the coronal and the axial plane the red sticks of "
-        "the corpus callosum run from left to right and bend up, and forwards and backwards, "
-        "along the bundle. Sticks that cross a bright bundle, mirrored in one plane, are a sign "
-        "of flipped b-vectors.",
+        "Principal directions drawn over FA around the corpus callosum, as a check of the gradient "
+        "table. In the axial and the coronal plane the red sticks of the corpus callosum run from "
+        "left to right and bend along the bundle. Sticks that cross a bright bundle, mirrored in "
+        "one plane, are a sign of flipped b-vectors.",
         columns,
-        layout="beside",
     )
 
 
@@ -127,7 +135,7 @@ def callosal_centre(directions: Directions) -> np.ndarray:
 def _stick_picture(directions: Directions, slices: Slices, index: int) -> np.ndarray:
     """Picture (rows, columns, 3) of one slice, whose index on the grid is given."""
     view, fa_V, direction_V3 = directions.view, directions.fa_V, directions.direction_V3
-    scale = drawing.WIDTH / ZOOM_MM
+    scale = ZOOM_PIXELS / ZOOM_MM
     lookup = pixel_lookup(view, slices, index, scale)
     picture = drawing.paint(fa_V, lookup, Window(0.0, 2.0))
     across, up, through = AXES[slices.plane]

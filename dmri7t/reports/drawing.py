@@ -1,4 +1,4 @@
-"""Pictures out of slices: colours, marks, colour bars, columns of three planes.
+"""Pictures out of slices: colours, marks, outlines, colour bars, sheets of slices.
 
 Composed from arrays directly: a plotting library takes ten times as long for the same picture.
 """
@@ -12,13 +12,22 @@ from pathlib import Path
 
 import attrs
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageChops, ImageDraw, ImageFont
 
-WIDTH = 540
-"""Pixels across a column: twice what the page shows it at on a common screen."""
+WIDTH = 1400
+"""Pixels across a picture: what the page shows it at on a common screen."""
 
-GAP = 10
-"""Pixels between planes."""
+BLACK = 255
+"""The last of 256 colours: what lies outside the brain, or is no number."""
+
+GAP = 6
+"""Pixels between slices."""
+
+QUALITY = 82
+"""Of JPEG: a PNG of a noisy slice is four times larger, and takes five times as long."""
+
+CONTOUR = (255, 196, 0)
+"""Colour of outlines."""
 
 INK = (238, 241, 245)
 FAINT = (170, 178, 188)
@@ -51,10 +60,11 @@ class Window:
 
 @cache
 def palette(name: str) -> np.ndarray:
-    """256 colours (256, 3) of a map; the first of a map with a dark end is black."""
+    """Colours (256, 3) of a map as bytes; the last, :data:`BLACK`, is black."""
     from matplotlib import colormaps
 
-    return (colormaps[name](np.linspace(0, 1, 256))[:, :3] * 255).round().astype(np.uint8)
+    colours = colormaps[name](np.linspace(0, 1, BLACK))[:, :3] * 255
+    return np.vstack([colours, np.zeros((1, 3))]).round().astype(np.uint8)
 
 
 @cache
@@ -66,17 +76,19 @@ def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(str(Path(get_data_path()) / "fonts" / "ttf" / name), size)
 
 
-def colour(values: np.ndarray, window: Window) -> np.ndarray:
-    """Colour values (...,) as (..., 3) bytes; what is no number is black.
+def levels(values: np.ndarray, window: Window) -> np.ndarray:
+    """Levels of a palette as bytes; what is no number is :data:`BLACK`.
 
     Examples
     --------
-    >>> colour(np.array([0.0, 1.0, 5.0, np.nan]), Window(0, 1)).tolist()
-    [[0, 0, 0], [255, 255, 255], [255, 255, 255], [0, 0, 0]]
+    >>> levels(np.array([0.0, 1.0, 5.0, np.nan]), Window(0, 1)).tolist()
+    [0, 254, 254, 255]
     """
     span = max(window.high - window.low, 1e-12)
-    level = np.nan_to_num((values - window.low) / span * 255).clip(0, 255).round().astype(np.uint8)
-    return palette(window.colours)[level] * np.isfinite(values)[..., None].astype(np.uint8)
+    scaled = (values - np.float32(window.low)) * np.float32((BLACK - 1) / span)
+    scaled = np.clip(scaled, 0, BLACK - 1) + np.float32(0.5)
+    # what is no number fails every comparison
+    return np.where(scaled > 0, scaled, BLACK).astype(np.uint8)
 
 
 def paint(values: np.ndarray, lookup: np.ndarray, window: Window | None = None) -> np.ndarray:
@@ -84,11 +96,13 @@ def paint(values: np.ndarray, lookup: np.ndarray, window: Window | None = None) 
 
     Black where the lookup is -1.
     """
-    inside = lookup >= 0
-    picked = values[lookup[inside]]
-    picture = np.zeros((*lookup.shape, 3), np.uint8)
-    picture[inside] = picked if window is None else colour(picked, window)
-    return picture
+    outside = lookup < 0
+    if window is None:
+        return np.where(outside[..., None], np.uint8(0), values[lookup])
+    level = np.where(outside, np.uint8(BLACK), levels(values[lookup], window))
+    picture = Image.fromarray(level)
+    picture.putpalette(palette(window.colours).tobytes())
+    return np.array(picture.convert("RGB"))
 
 
 def round_up(value: float) -> float:
@@ -117,75 +131,123 @@ def number(value: float) -> str:
     return text.replace("-", "−")
 
 
-def column(
-    pictures: dict[str, np.ndarray],
-    notes: dict[str, str],
-    title: str,
-    window: Window | None,
-) -> Image.Image:
-    """Stack three planes under a title, over a colour bar.
+@attrs.frozen(eq=False)
+class Tile:
+    """A slice on a sheet.
 
     Parameters
     ----------
-    pictures : dict
-        Picture (rows, columns, 3) of bytes by plane.
-    notes : dict
-        Words for the position of each plane.
+    picture : ndarray (rows, columns, 3) of bytes
+    plane : str
+    note : str
+        Words for its position.
+    """
+
+    picture: np.ndarray
+    plane: str
+    note: str
+
+
+def sheet(
+    rows: Sequence[Sequence[Tile]], title: str, window: Window | None, least: int = WIDTH
+) -> Image.Image:
+    """Lay slices out in rows under a title and a colour bar.
+
+    Parameters
+    ----------
+    rows : sequence of sequence of Tile
     title : str
     window : Window, optional
         For the colour bar; without it, the colours of directions are explained.
+    least : int
+        Width in pixels, where the slices take less.
     """
-    top, bottom = 44, 74
-    height = top + sum(p.shape[0] + GAP for p in pictures.values()) + bottom
-    canvas = Image.new("RGB", (WIDTH, height))
+    top = 50
+    widths = [sum(t.picture.shape[1] + GAP for t in row) - GAP for row in rows]
+    heights = [max(t.picture.shape[0] for t in row) for row in rows]
+    width = max(least, *(w + 2 * GAP for w in widths))
+    canvas = Image.new("RGB", (width, top + sum(h + GAP for h in heights) + GAP))
     draw = ImageDraw.Draw(canvas)
-    draw.text((WIDTH / 2, top / 2), title, INK, font(22, bold=True), anchor="mm")
-    y = top
-    for plane, picture in pictures.items():
-        rows, columns = picture.shape[:2]
-        canvas.paste(Image.fromarray(picture), ((WIDTH - columns) // 2, y))
-        _mark(draw, plane, notes[plane], y, rows)
-        y += rows + GAP
+    draw.text((14, top / 2), title, INK, font(25, bold=True), anchor="lm")
     if window is None:
-        _draw_directions(draw, y + 8)
+        _draw_directions(draw, width, top / 2)
     else:
-        _draw_bar(canvas, draw, window, y + 8)
+        _draw_bar(canvas, draw, window, top // 2 - 8)
+    y = top
+    for row, across, height in zip(rows, widths, heights, strict=True):
+        # what is left of the width goes between the slices, so that all rows end alike
+        space = GAP + (width - across) / (len(row) + 1)
+        x = space - GAP
+        for number, tile in enumerate(row):
+            at = (round(x), y + (height - tile.picture.shape[0]) // 2)
+            canvas.paste(Image.fromarray(tile.picture), at)
+            _mark(draw, tile, at, letters=number == 0)
+            x += tile.picture.shape[1] + space
+        y += height + GAP
     return canvas
 
 
-def _mark(draw: ImageDraw.ImageDraw, plane: str, note: str, y: int, rows: int) -> None:
-    left, right, up, down = MARKS[plane]
-    middle = y + rows / 2
-    for at, letter, anchor in (
-        ((6, middle), left, "lm"),
-        ((WIDTH - 6, middle), right, "rm"),
-        ((WIDTH / 2, y), up, "ma"),
-        ((WIDTH / 2, y + rows), down, "md"),
+def _mark(draw: ImageDraw.ImageDraw, tile: Tile, at: tuple[int, int], letters: bool) -> None:
+    """Write a slice's position into its corner, and on the first of a row what lies where."""
+    (x, y), (rows, columns) = at, tile.picture.shape[:2]
+    draw.text((x + 4, y + 2), tile.note, FAINT, font(16), "la", stroke_width=2, stroke_fill=0)
+    if not letters:
+        return
+    left, right, up, down = MARKS[tile.plane]
+    for place, letter, anchor in (
+        ((x + 2, y + rows / 2), left, "lm"),
+        ((x + columns - 2, y + rows / 2), right, "rm"),
+        ((x + columns / 2, y + 1), up, "ma"),
+        ((x + columns / 2, y + rows), down, "md"),
     ):
-        draw.text(at, letter, INK, font(21, bold=True), anchor, stroke_width=2, stroke_fill=0)
-    draw.text((6, y + 2), note, FAINT, font(18), "la", stroke_width=2, stroke_fill=0)
+        draw.text(place, letter, INK, font(19, bold=True), anchor, stroke_width=2, stroke_fill=0)
 
 
 def _draw_bar(canvas: Image.Image, draw: ImageDraw.ImageDraw, window: Window, y: int) -> None:
-    left, right, thick = 110, WIDTH - 110, 16
-    ramp = np.linspace(window.low, window.high, right - left)
-    bar = np.broadcast_to(colour(ramp, window), (thick, right - left, 3))
+    """Colour bar at the right end, its numbers beside it."""
+    high, low = number(window.high), number(window.low)
+    text, thick, length = font(19), 16, 280
+    unit = f" {window.unit}" if window.unit else ""
+    right = canvas.width - 16 - round(text.getlength(high + unit)) - 8
+    left = right - length
+    ramp = palette(window.colours)[np.linspace(0, BLACK - 1, length).astype(int)]
+    bar = np.broadcast_to(ramp, (thick, length, 3))
     canvas.paste(Image.fromarray(np.ascontiguousarray(bar)), (left, y))
     draw.rectangle((left - 1, y - 1, right, y + thick), outline=FAINT)
-    middle = (window.low + window.high) / 2
-    for value, x in ((window.low, left), (middle, (left + right) / 2), (window.high, right)):
-        draw.line((x, y + thick, x, y + thick + 4), FAINT)
-        draw.text((x, y + thick + 7), number(value), INK, font(19), "ma")
-    if window.unit:
-        draw.text((right + 12, y + thick / 2), window.unit, FAINT, font(17), "lm")
+    draw.text((left - 8, y + thick / 2), low, INK, text, "rm")
+    draw.text((right + 8, y + thick / 2), high + unit, INK, text, "lm")
 
 
-def _draw_directions(draw: ImageDraw.ImageDraw, y: int) -> None:
-    parts = (("left–right", "#ff5a5a"), ("front–back", "#4fdc6a"), ("up–down", "#6f9bff"))
-    for i, (text, ink) in enumerate(parts):
-        x = WIDTH * (2 * i + 1) / 6
-        draw.text((x, y + 10), text, ink, font(20, bold=True), "mm")
-    draw.text((WIDTH / 2, y + 38), "brightness: FA, 0 to 1", FAINT, font(17), "mm")
+def _draw_directions(draw: ImageDraw.ImageDraw, width: int, y: float) -> None:
+    parts = (
+        ("left–right", "#ff5a5a"),
+        ("front–back", "#4fdc6a"),
+        ("up–down", "#6f9bff"),
+        ("brightness: FA", FAINT),
+    )
+    x = width - 16.0
+    for text, ink in reversed(parts):
+        draw.text((x, y), text, ink, font(20, bold=True), "rm")
+        x -= font(20, bold=True).getlength(text) + 22
+
+
+def outline(picture: np.ndarray, inside: np.ndarray, ink: tuple[int, int, int] = CONTOUR) -> None:
+    """Draw the rim of a region (rows, columns) of bool into a picture of the same size."""
+    inner = inside.copy()
+    for axis in (0, 1):
+        for step in (1, -1):
+            inner &= np.roll(inside, step, axis)
+    picture[inside & ~inner] = ink
+
+
+def cross(picture: np.ndarray, row: float, column: float, gap: int = 16, length: int = 34) -> None:
+    """Draw a cross with an open middle into a picture (rows, columns, 3)."""
+    r, c = round(row), round(column)
+    rows, columns = picture.shape[:2]
+    for step in (*range(-gap - length, -gap), *range(gap, gap + length)):
+        for at in ((r + step, c), (r + step, c + 1), (r, c + step), (r + 1, c + step)):
+            if 0 <= at[0] < rows and 0 <= at[1] < columns:
+                picture[at] = CONTOUR
 
 
 def sticks(
@@ -213,10 +275,11 @@ def sticks(
     return np.asarray(canvas.resize(small, Image.Resampling.BOX))
 
 
-def encode(picture: Image.Image) -> bytes:
-    """Bytes of a PNG; in 256 colours where the picture has no more."""
+def encode(picture: Image.Image, quality: int = QUALITY) -> bytes:
+    """Bytes of a JPEG, colours as sharp as brightness where there are any."""
     stream = io.BytesIO()
-    if picture.getcolors(256) is not None:
-        picture = picture.convert("P", palette=Image.Palette.ADAPTIVE, colors=256)
-    picture.save(stream, "PNG", compress_level=6)
+    grey = picture.convert("L")
+    if not ImageChops.difference(picture, grey.convert("RGB")).getbbox():
+        picture = grey
+    picture.save(stream, "JPEG", quality=quality, subsampling=0)
     return stream.getvalue()

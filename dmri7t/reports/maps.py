@@ -9,6 +9,9 @@ import attrs
 
 from dmri7t.io.arrays import load_meta
 
+MOST_AVERAGED = 32
+"""Volumes of a shell that its mean is taken over: more cost reading and look the same."""
+
 
 @attrs.frozen
 class MapFile:
@@ -21,13 +24,49 @@ class MapFile:
         of the mask's voxels in C order.
     field : str
         Name of the tensor in a .safetensors file: (V,), (rows, V), or (V, 3) for directions.
-    row : int, optional
-        Volume of a 4D image, or row of an array.
+    row : int or tuple of int, optional
+        Volume of a 4D image, or row of an array; of several, their mean.
+    noise : str
+        Name of a tensor of the same shape that is taken off, what is negative then being zero.
     """
 
     path: Path
     field: str = ""
-    row: int | None = None
+    row: int | tuple[int, ...] | None = None
+    noise: str = ""
+
+
+@attrs.frozen
+class SignalRows:
+    """The signals of one shell: volumes of a (volumes, voxels) .npy, and which one is shown.
+
+    Parameters
+    ----------
+    path : Path
+    rows : tuple of int
+    bval : float
+        s/mm2.
+    """
+
+    path: Path
+    rows: tuple[int, ...]
+    bval: float
+
+    @property
+    def mean(self) -> MapFile:
+        """Mean of at most :data:`MOST_AVERAGED` of its volumes, evenly chosen."""
+        step = -(-len(self.rows) // MOST_AVERAGED)
+        return MapFile(self.path, row=self.rows[::step])
+
+    @property
+    def chosen(self) -> int:
+        """The volume that stands for all of them: the one in the middle."""
+        return self.rows[len(self.rows) // 2]
+
+    @property
+    def volume(self) -> MapFile:
+        """The volume that stands for all."""
+        return MapFile(self.path, row=self.chosen)
 
 
 @attrs.frozen
@@ -42,10 +81,18 @@ class ScanMaps:
         Mean b0.
     rish : tuple of tuple of MapFile
         R0, R2, R4 of every shell that went through the model.
-    fa, direction : MapFile, optional
-        Fractional anisotropy, and the unit principal direction in the scanner frame (RAS+).
+    fa, md, direction : MapFile, optional
+        Fractional anisotropy, mean diffusivity in mm2/s, and the unit principal direction in the
+        scanner frame (RAS+).
+    signal : SignalRows, optional
+        The shell of which a mean and a volume are shown.
     spread : tuple of tuple of MapFile
         Standard deviation of the error of the same features; empty for a shell without.
+    fa_spread : MapFile, optional
+        The same of FA; after only.
+    cones : tuple of MapFile, optional
+        Half the opening of the cone of the principal direction, degrees, for every shell; after
+        only. None for a shell without.
     calibrated : bool
         Whether that was fitted where the truth is known; else it is of the samples.
     departure : tuple of tuple of MapFile
@@ -60,7 +107,11 @@ class ScanMaps:
     b0: MapFile
     rish: tuple[tuple[MapFile, ...], ...]
     fa: MapFile | None = None
+    md: MapFile | None = None
     direction: MapFile | None = None
+    signal: SignalRows | None = None
+    fa_spread: MapFile | None = None
+    cones: tuple[MapFile | None, ...] = ()
     spread: tuple[tuple[MapFile, ...], ...] = ()
     departure: tuple[tuple[MapFile, ...], ...] = ()
     novelty: tuple[MapFile | None, ...] = ()
@@ -71,9 +122,10 @@ def input_maps(
     mask: Path,
     b0: Path,
     representations: Sequence[Path],
-    tensor: Path,
+    tensor: Path | None,
     departures: Path | None = None,
     novelty: Sequence[Path] = (),
+    signal: SignalRows | None = None,
 ) -> ScanMaps:
     """Maps of the input as the stages of the graph leave them.
 
@@ -82,26 +134,38 @@ def input_maps(
     mask, b0 : Path
         NIfTI.
     representations : sequence of Path
-        .safetensors of every shell that went through the model, with ``rish``.
-    tensor : Path
-        .safetensors with ``fa`` and ``direction``.
+        .safetensors of every shell that went through the model, with ``rish`` and ``noise``, what
+        noise adds to it on average.
+    tensor : Path, optional
+        .safetensors with ``fa``, ``md`` and ``direction``.
     departures : Path, optional
         .safetensors with a map (orders, V) for every shell, named by its index.
     novelty : sequence of Path
         .safetensors of the same shells: ``map``, or nothing where the model cannot tell.
+    signal : SignalRows, optional
+        The shell of which signals are shown.
     """
     return ScanMaps(
         mask=mask,
         b0=MapFile(b0),
-        rish=tuple(_rows(path, "rish") for path in representations),
-        fa=MapFile(tensor, "fa"),
-        direction=MapFile(tensor, "direction"),
+        rish=tuple(_rows(path, "rish", noise="noise") for path in representations),
+        fa=MapFile(tensor, "fa") if tensor else None,
+        md=MapFile(tensor, "md") if tensor else None,
+        direction=MapFile(tensor, "direction") if tensor else None,
+        signal=signal,
         departure=_departures(departures) if departures else (),
         novelty=tuple(MapFile(path, "map") if load_meta(path) else None for path in novelty),
     )
 
 
-def output_maps(mask: Path, b0: Path, generated: Sequence[Path], tensor: Path) -> ScanMaps:
+def output_maps(
+    mask: Path,
+    b0: Path,
+    generated: Sequence[Path],
+    tensor: Path | None,
+    fa_spread: Path | None = None,
+    signal: SignalRows | None = None,
+) -> ScanMaps:
     """Maps of the output as the stages of the graph leave them.
 
     Parameters
@@ -110,16 +174,27 @@ def output_maps(mask: Path, b0: Path, generated: Sequence[Path], tensor: Path) -
         NIfTI.
     generated : sequence of Path
         .safetensors of every shell that went through the model, with ``mean`` and ``sd``.
-    tensor : Path
-        .safetensors with ``fa`` and ``direction``.
+    tensor : Path, optional
+        .safetensors with ``fa``, ``md`` and ``direction``.
+    fa_spread : Path, optional
+        .safetensors with ``fa_sd``.
+    signal : SignalRows, optional
+        The shell of which signals are shown.
     """
     records = [load_meta(path) for path in generated]
     return ScanMaps(
         mask=mask,
         b0=MapFile(b0),
         rish=tuple(_rows(path, "mean") for path in generated),
-        fa=MapFile(tensor, "fa"),
-        direction=MapFile(tensor, "direction"),
+        fa=MapFile(tensor, "fa") if tensor else None,
+        md=MapFile(tensor, "md") if tensor else None,
+        direction=MapFile(tensor, "direction") if tensor else None,
+        signal=signal,
+        fa_spread=MapFile(fa_spread, "fa_sd") if fa_spread else None,
+        cones=tuple(
+            MapFile(path, "cone") if record.get("cones") else None
+            for path, record in zip(generated, records, strict=True)
+        ),
         spread=tuple(
             _rows(path, "sd") if record.get("calibrated") or record.get("samples", 1) > 1 else ()
             for path, record in zip(generated, records, strict=True)
@@ -128,8 +203,8 @@ def output_maps(mask: Path, b0: Path, generated: Sequence[Path], tensor: Path) -
     )
 
 
-def _rows(path: Path, name: str, n: int = 3) -> tuple[MapFile, ...]:
-    return tuple(MapFile(path, name, row) for row in range(n))
+def _rows(path: Path, name: str, n: int = 3, noise: str = "") -> tuple[MapFile, ...]:
+    return tuple(MapFile(path, name, row, noise) for row in range(n))
 
 
 def _departures(path: Path) -> tuple[tuple[MapFile, ...], ...]:

@@ -5,18 +5,24 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import unquote
 
 import attrs
+from PIL import Image
 
 from dmri7t.files import write_whole
 from dmri7t.reports import drawing, sentences
+from dmri7t.reports.alarms import alarm_picture, find_alarms
 from dmri7t.reports.boilerplate import methods_text
 from dmri7t.reports.citations import cited
 from dmri7t.reports.orientation import OrientationCheck, check_orientation
-from dmri7t.reports.pictures import MapPictures, scan_pictures
-from dmri7t.reports.records import ModelCard, ParticipantReport, ScanReport
+from dmri7t.reports.pictures import scan_pictures, thumbnails
+from dmri7t.reports.records import THUMBNAIL, ModelCard, ParticipantReport, ScanReport
+from dmri7t.reports.scan_views import ScanViews
 from dmri7t.reports.template import plain_number, render_template
 from dmri7t.reports.times import run_times
+from dmri7t.reports.verdict import Verdict, judge
+from dmri7t.reports.viewer import render_viewer
 from dmri7t.reports.views import View, read_values
 
 RANGE_WORDS = {
@@ -26,19 +32,13 @@ RANGE_WORDS = {
     "snr": ("signal-to-noise of the b0", ""),
 }
 
-METHOD_NAMES = {
-    "interpolation": "interpolation only",
-    "linear": "linear scaling",
-    "default": "this model",
-    "model": "this model",
-}
-
 
 @attrs.frozen
 class Picture:
     """A picture on disk as the page shows it; ``alt`` is read to those who cannot see it."""
 
     column: str
+    word: str
     href: str
     width: int
     height: int
@@ -53,8 +53,22 @@ class PictureRow:
     anchor: str
     title: str
     caption: str
-    layout: str
     pictures: tuple[Picture, ...]
+
+    @property
+    def flickers(self) -> bool:
+        """Whether it begins with a picture before and one after."""
+        return [p.column for p in self.pictures[:2]] == ["before", "after"]
+
+
+@attrs.frozen
+class ShownAlarm:
+    """An alarm, and a picture of its place on disk where it has one."""
+
+    title: str
+    text: str
+    loud: bool
+    picture: Picture | None = None
 
 
 @attrs.frozen
@@ -69,12 +83,20 @@ class ScanSection:
         Name, voxel sizes in mm, and shape of the grid of the input and of the output.
     orientation : OrientationCheck, optional
         None where there is too little white matter to tell.
+    alarms : tuple of ShownAlarm
+        What to look at first.
+    verdict : Verdict
+    viewer : str
+        Link to its viewer; empty where NiiVue is not installed.
     """
 
     scan: ScanReport
     rows: tuple[PictureRow, ...]
     grids: tuple[tuple[str, str, str], ...]
     orientation: OrientationCheck | None
+    alarms: tuple[ShownAlarm, ...]
+    verdict: Verdict
+    viewer: str
 
     @property
     def anchor(self) -> str:
@@ -82,19 +104,16 @@ class ScanSection:
         return self.scan.stem
 
     @property
-    def warnings(self) -> tuple[str, ...]:
-        """Where the scan lies outside what the model was trained on."""
-        return self.scan.quality.outside_training
-
-    @property
     def repairs(self) -> list[tuple[str, int]]:
-        """What was set to zero, and how many values."""
+        """What was set to another value, and how many values."""
         return sentences.repairs(self.scan.quality)
 
     @property
     def remarks(self) -> list[str]:
         """Sentences on how the scan was processed."""
-        return sentences.remarks(self.scan.quality)
+        own = [f"{text[:1].upper()}{text[1:]}." for text in self.scan.remarks]
+        quality = self.scan.quality
+        return [*own, *sentences.shares(quality.shells), *sentences.remarks(quality)]
 
     @property
     def comparison(self) -> list[str]:
@@ -119,8 +138,8 @@ def write_report(report: ParticipantReport, out_dir: str | Path) -> list[Path]:
     Returns
     -------
     list of Path
-        The page first, then the pictures. Each appears under its name only when it is whole, the
-        page after its pictures.
+        The page first, then pictures and viewers. Each appears under its name only when it is
+        whole, the page last.
 
     Raises
     ------
@@ -130,18 +149,72 @@ def write_report(report: ParticipantReport, out_dir: str | Path) -> list[Path]:
     out_dir = Path(out_dir)
     folder = out_dir / f"sub-{report.label}" / "figures"
     folder.mkdir(parents=True, exist_ok=True)
-    sections = []
+    folders = Folders(out_dir, folder)
+    sections, written = [], []
     for scan in report.scans:
-        rows = tuple(_save(p, scan.stem, folder, out_dir) for p in scan_pictures(scan))
-        grids = (
-            ("3T input", *_grid(scan.before.mask)),
-            ("7T-like output", *_grid(scan.after.mask)),
-        )
-        sections.append(ScanSection(scan, rows, grids, _orientation(scan)))
+        section, paths = _write_scan(scan, folders)
+        sections.append(section)
+        written += paths
     page = out_dir / f"sub-{report.label}.html"
     write_whole(page, render(report, sections))
-    pictures = [p for section in sections for row in section.rows for p in row.pictures]
-    return [page, *(out_dir / picture.href for picture in pictures)]
+    return [page, *written]
+
+
+@attrs.frozen
+class Folders:
+    """Root of the data set, and the folder of a participant's pictures in it."""
+
+    root: Path
+    figures: Path
+
+    def write(self, name: str, content: bytes | str) -> tuple[Path, str]:
+        """Write a file among the pictures; return where it lies, and the link to it."""
+        path = self.figures / name
+        write_whole(path, content)
+        return path, path.relative_to(self.root).as_posix()
+
+
+def _write_scan(scan: ScanReport, folders: Folders) -> tuple[ScanSection, list[Path]]:
+    """Write the pictures and the viewer of a scan; return its part of the page, and the files."""
+    views, stem = ScanViews(scan.before, scan.after), scan.stem
+    written: list[Path] = []
+
+    def save(name: str, column: str, image: Image.Image, alt: str, word: str = "") -> Picture:
+        path, href = folders.write(f"{stem}_{name}_{column}.jpg", drawing.encode(image))
+        written.append(path)
+        return Picture(column, word or column.capitalize(), href, image.width, image.height, alt)
+
+    rows = []
+    for p in scan_pictures(scan, views):
+        pictures = tuple(
+            save(p.name, column, image, f"{p.title}, {column}", p.words.get(column, ""))
+            for column, image in p.columns.items()
+        )
+        rows.append(PictureRow(p.name, f"{stem}-{p.name}", p.title, p.caption, pictures))
+    orientation = _orientation(scan, views.before)
+    alarms, shown = find_alarms(scan, views.before, orientation), []
+    for number, alarm in enumerate(alarms, start=1):
+        picture = None
+        if alarm.place_3 is not None:
+            image = alarm_picture(alarm, scan.before, views.before)
+            picture = save("alarm", str(number), image, f"{alarm.title}: where it is")
+        shown.append(ShownAlarm(alarm.title, alarm.text, alarm.loud, picture))
+    for side, image in thumbnails(scan, views).items():
+        save(THUMBNAIL, side, image, "")
+    viewer, text = "", render_viewer(scan, views)
+    if text:
+        path, viewer = folders.write(f"{stem}_viewer.html", text)
+        written.append(path)
+    section = ScanSection(
+        scan=scan,
+        rows=tuple(rows),
+        grids=(("3T input", *_grid(views.before)), ("7T-like output", *_grid(views.after))),
+        orientation=orientation,
+        alarms=tuple(shown),
+        verdict=judge(scan.quality, alarms),
+        viewer=viewer,
+    )
+    return section, written
 
 
 def render(report: ParticipantReport, sections: Sequence[ScanSection]) -> str:
@@ -152,54 +225,31 @@ def render(report: ParticipantReport, sections: Sequence[ScanSection]) -> str:
         "page.html.jinja",
         report=report,
         scans=sections,
-        warnings=[s for s in sections if s.warnings],
-        uncompared=sentences.uncompared(report.scans),
         corrections=sentences.corrections(report.scans),
-        misfits=[s for s in sections if s.orientation and s.orientation.suspicious],
+        origin=sentences.origin(report.scans, report.model.simulated),
         methods=methods,
         references=[reference.text for reference in references],
         bibtex="\n\n".join(reference.bibtex for reference in references),
         ranges=_ranges(report.model),
-        method_names=METHOD_NAMES,
         times=run_times(report.nodes, {s.workflow: s.stem for s in report.scans if s.workflow}),
     )
 
 
 def page_pictures(page: str | Path) -> list[Path]:
-    """Pictures that a page shows, in whatever folder it lies now."""
+    """Pictures and viewers that a page shows or leads to, in whatever folder it lies now."""
     text = Path(page).read_text(encoding="utf-8")
-    return [Path(page).parent / name for name in re.findall(r'<img[^>]* src="([^"]+)"', text)]
+    names = re.findall(r' (?:src|href)="([^"#:]+/figures/[^"]+)"', text)
+    return [Path(page).parent / unquote(name) for name in dict.fromkeys(names)]
 
 
-def _save(pictures: MapPictures, stem: str, folder: Path, out_dir: Path) -> PictureRow:
-    """Write the pictures of a map under the name of their scan."""
-    saved = []
-    for column, image in pictures.columns.items():
-        path = folder / f"{stem}_{pictures.name}_{column}.png"
-        write_whole(path, drawing.encode(image))
-        href = path.relative_to(out_dir).as_posix()
-        alt = f"{pictures.title}, {column}: axial, coronal and sagittal slice"
-        saved.append(Picture(column, href, image.width, image.height, alt))
-    return PictureRow(
-        name=pictures.name,
-        anchor=f"{stem}-{pictures.name}",
-        title=pictures.title,
-        caption=pictures.caption,
-        layout=pictures.layout,
-        pictures=tuple(saved),
-    )
-
-
-def _orientation(scan: ScanReport) -> OrientationCheck | None:
+def _orientation(scan: ScanReport, view: View) -> OrientationCheck | None:
     maps = scan.before
     if maps.fa is None or maps.direction is None:
         return None
-    view = View.open(maps.mask)
     return check_orientation(view, read_values(maps.fa, view), read_values(maps.direction, view))
 
 
-def _grid(mask: Path) -> tuple[str, str]:
-    view = View.open(mask)
+def _grid(view: View) -> tuple[str, str]:
     sizes = [f"{mm:.4g}" for mm in view.sizes_3]
     shape = " × ".join(str(n) for n in view.lookup_XYZ.shape) + " voxels"
     if len(set(sizes)) == 1:

@@ -3,12 +3,35 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import attrs
 
 from dmri7t.errors import InputError
+
+
+@attrs.frozen
+class Spot:
+    """A connected part of the brain that is unlike the training data.
+
+    Parameters
+    ----------
+    volume_ml : float
+    score : float
+        Its largest distance over the threshold.
+    place_mm : tuple of float
+        Where that is, scanner's coordinates (right, anterior, superior).
+    """
+
+    volume_ml: float
+    score: float
+    place_mm: tuple[float, ...] = attrs.field(converter=tuple)
+
+
+def _spots(rows: Sequence[Spot | dict[str, Any]]) -> tuple[Spot, ...]:
+    return tuple(row if isinstance(row, Spot) else Spot(**row) for row in rows)
 
 
 @attrs.frozen
@@ -25,12 +48,23 @@ class NoveltyScore:
         Whether the scan is unlike the training data.
     resembles : str
         Kind of fault that it is most like; empty where the model does not say.
+    alarm_ml : float
+        Connected volume from which on there is an alarm.
+    spots : tuple of Spot
+        The largest few parts above the threshold, the largest first.
     """
 
     score: float
     volume_ml: float
     flagged: bool
     resembles: str = ""
+    alarm_ml: float = 0.0
+    spots: tuple[Spot, ...] = attrs.field(default=(), converter=_spots)
+
+    @property
+    def alarming(self) -> tuple[Spot, ...]:
+        """The spots that are large enough for an alarm."""
+        return tuple(spot for spot in self.spots if spot.volume_ml >= self.alarm_ml)
 
 
 @attrs.frozen
@@ -40,6 +74,69 @@ class ErrorForecast:
     ratio: float
     low: float
     high: float
+
+
+@attrs.frozen
+class HeldOutError:
+    """Error along directions that were left out over that of interpolation, and how sure it is."""
+
+    name: str
+    ratio: float
+    standard_error: float
+
+
+def _errors(rows: Sequence[HeldOutError | dict[str, Any]]) -> tuple[HeldOutError, ...]:
+    return tuple(row if isinstance(row, HeldOutError) else HeldOutError(**row) for row in rows)
+
+
+@attrs.frozen
+class Evidence:
+    """What directions that were left out say of a shell.
+
+    See :class:`dmri7t.signal.held_out.Evidence`.
+
+    Parameters
+    ----------
+    shares : tuple of tuple of float
+        What part of filter and of model the result takes, by order.
+    errors : tuple of HeldOutError
+        Of ``filter`` and ``model`` taken whole, and of the ``result``.
+    beside : tuple of HeldOutError
+        Of ``mppca`` and of the ``result`` in a block in the middle of the brain.
+    reason : str
+        Why nothing could be measured.
+    coarser : tuple of HeldOutError
+        Of ``filter``, ``model`` and ``result`` of the scan made coarser, on its own grid.
+    factor : float
+        By how much coarser.
+    """
+
+    shares: tuple[tuple[float, ...], ...] = ()
+    errors: tuple[HeldOutError, ...] = attrs.field(default=(), converter=_errors)
+    beside: tuple[HeldOutError, ...] = attrs.field(default=(), converter=_errors)
+    reason: str = ""
+    coarser: tuple[HeldOutError, ...] = attrs.field(default=(), converter=_errors)
+    factor: float = 1.0
+
+    @classmethod
+    def from_row(cls, row: dict[str, Any]) -> Evidence:
+        """Read what a record says of a shell."""
+        shares = tuple(tuple(by_order) for by_order in row.get("shares", ()))
+        errors, beside = row.get("errors", ()), row.get("beside", ())
+        coarser, factor = row.get("coarser", ()), row.get("factor", 1.0)
+        return cls(shares, errors, beside, row.get("reason", ""), coarser, factor)
+
+    def error(self, name: str) -> HeldOutError | None:
+        """Of an estimate in the whole brain; None where it was not measured."""
+        return next((error for error in self.errors if error.name == name), None)
+
+    def error_coarser(self, name: str) -> HeldOutError | None:
+        """Of an estimate of the scan made coarser; None where it was not measured."""
+        return next((error for error in self.coarser if error.name == name), None)
+
+    def error_beside(self, name: str) -> HeldOutError | None:
+        """Of an estimate in the block; None where it was not measured."""
+        return next((error for error in self.beside if error.name == name), None)
 
 
 @attrs.frozen
@@ -61,6 +158,25 @@ class Cleaning:
     gibbs: bool = False
     noise_sd: float | None = None
     removed_sd: float | None = None
+
+
+@attrs.frozen
+class JoinedPart:
+    """A series that a scan was joined from.
+
+    Parameters
+    ----------
+    source : str
+        BIDS URI of its image.
+    volumes : int
+        That are used.
+    scale : float
+        By which they were multiplied.
+    """
+
+    source: str
+    volumes: int
+    scale: float
 
 
 @attrs.frozen
@@ -92,6 +208,8 @@ class ShellQuality:
         None where the model cannot tell.
     expected : dict of ErrorForecast
         By map.
+    evidence : Evidence, optional
+        None where the scan was not asked.
     """
 
     name: str
@@ -110,11 +228,13 @@ class ShellQuality:
     reason: str = ""
     novelty: NoveltyScore | None = None
     expected: dict[str, ErrorForecast] = attrs.field(factory=dict)
+    evidence: Evidence | None = None
 
     @classmethod
     def from_row(cls, row: dict[str, Any]) -> ShellQuality:
         """Read a row of ``shells`` of :func:`dmri7t.signal.quality.quality_record`."""
         novelty, consistency = row.get("novelty"), row.get("consistency", {})
+        evidence = row.get("evidence")
         return cls(
             name=row["name"],
             n_volumes=row["n_volumes"],
@@ -132,6 +252,7 @@ class ShellQuality:
             reason=row.get("reason", ""),
             novelty=NoveltyScore(**novelty) if novelty else None,
             expected={k: ErrorForecast(**v) for k, v in row.get("expected", {}).items()},
+            evidence=Evidence.from_row(evidence) if evidence else None,
         )
 
 
@@ -145,8 +266,8 @@ class QualityRecord:
         Volumes that count as b0.
     nmse : dict
         Of the output, brought back to the input's grid, by group and for ``all``.
-    snr : float
-        b0 over noise, the lowest of the shells.
+    snr : float, optional
+        b0 over noise, the lowest of the translated shells.
     shells : tuple of ShellQuality
     repaired : dict
         Counts of repaired values, by kind.
@@ -156,17 +277,20 @@ class QualityRecord:
     tissues : dict
         Of :func:`dmri7t.signal.tissues.tissue_record`; empty without a segmentation.
     cleaning : Cleaning
+    joined : tuple of JoinedPart
+        What the scan was joined from; empty: it was one series.
     """
 
     n_b0: int
     nmse: dict[str, float]
-    snr: float
+    snr: float | None
     shells: tuple[ShellQuality, ...]
     repaired: dict[str, int]
     outside_training: tuple[str, ...] = ()
     mask_volume_ml: float | None = None
     tissues: dict[str, Any] = attrs.field(factory=dict)
     cleaning: Cleaning = Cleaning()
+    joined: tuple[JoinedPart, ...] = ()
 
     @classmethod
     def read(cls, path: str | Path) -> QualityRecord:
@@ -189,6 +313,7 @@ class QualityRecord:
                 mask_volume_ml=record.get("mask_volume_ml"),
                 tissues=record.get("tissues", {}),
                 cleaning=Cleaning(**record.get("cleaning", {})),
+                joined=tuple(JoinedPart(**part) for part in record.get("joined", ())),
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(

@@ -13,6 +13,9 @@ from dmri7t.errors import InputError
 from dmri7t.reports.maps import ScanMaps
 from dmri7t.reports.quality import QualityRecord
 
+THUMBNAIL = "thumbnail"
+"""In the names of the pictures of FA that the group's page shows."""
+
 PACKAGES = ("numpy", "scipy", "nibabel", "dipy", "torch", "monai", "nipype", "pybids")
 """Packages whose versions the page lists, where they are installed."""
 
@@ -113,6 +116,47 @@ def software_versions() -> dict[str, str]:
 
 
 @attrs.frozen
+class TractCounts:
+    """Peaks and streamlines of one side.
+
+    Parameters
+    ----------
+    peaks : tuple of three floats
+        Part of the white matter with one, two, and three or more peaks.
+    streamlines : int
+    median_mm : float
+        Of their lengths; 0 without any.
+    """
+
+    peaks: tuple[float, float, float]
+    streamlines: int
+    median_mm: float
+
+
+@attrs.frozen
+class Tracts:
+    """Peaks and streamlines of both sides, from the same voxels and seeds.
+
+    Parameters
+    ----------
+    seeds : int
+    least_mm : float
+        Length from which on a streamline counts.
+    before, after : TractCounts
+    """
+
+    seeds: int
+    least_mm: float
+    before: TractCounts
+    after: TractCounts
+
+    @property
+    def sides(self) -> tuple[tuple[str, TractCounts], ...]:
+        """Both, with their names."""
+        return (("3T input", self.before), ("7T-like output", self.after))
+
+
+@attrs.frozen
 class ScanReport:
     """One scan of a participant.
 
@@ -131,6 +175,10 @@ class ScanReport:
         Name of this scan's workflow, with which the names of its nodes begin.
     kind : str
         Name of the kind of input that it came from, see :mod:`dmri7t.io.kinds`; empty: unknown.
+    remarks : tuple of str
+        What its header and sidecar say that nobody would expect.
+    tracts : Tracts, optional
+        None where they were not asked for, or cannot be counted.
     """
 
     stem: str
@@ -141,6 +189,8 @@ class ScanReport:
     source: str = ""
     workflow: str = ""
     kind: str = ""
+    remarks: tuple[str, ...] = ()
+    tracts: Tracts | None = None
 
 
 @attrs.frozen

@@ -30,6 +30,14 @@ AXES = {"axial": (0, 1, 2), "coronal": (0, 2, 1), "sagittal": (1, 2, 0)}
 SEARCH_MM = 6.0
 """How far from the middle slices are searched that lie at the same position on both grids."""
 
+SPREAD = {
+    "axial": (0.14, 0.32, 0.5, 0.68, 0.86),
+    "coronal": (0.14, 0.32, 0.5, 0.68, 0.86),
+    "sagittal": (0.2, 0.35, 0.5, 0.72),
+}
+"""Slices of each plane: which part of the brain lies before them. The fourth sagittal one is off
+the middle on the other side."""
+
 
 @attrs.frozen(eq=False)
 class View:
@@ -45,6 +53,8 @@ class View:
         Voxel sizes, and coordinates of the middle of the first voxel, mm.
     mask_XYZ : ndarray of bool
         As on disk.
+    affine_44 : ndarray
+        The same grid's: from indices in the file to scanner's coordinates, mm.
     """
 
     lookup_XYZ: np.ndarray
@@ -52,10 +62,17 @@ class View:
     sizes_3: np.ndarray
     origin_3: np.ndarray
     mask_XYZ: np.ndarray
+    affine_44: np.ndarray
 
     @classmethod
-    def open(cls, mask: Path) -> View:
+    def open(cls, mask: Path, whole: bool = False) -> View:
         """Read a mask.
+
+        Parameters
+        ----------
+        mask : Path
+        whole : bool
+            Take all voxels of its grid, not only those of the mask.
 
         Raises
         ------
@@ -65,6 +82,8 @@ class View:
         mask_XYZ, grid = load_mask(mask)
         if not mask_XYZ.any():
             raise InputError(f"{mask}: the brain mask is empty; there is nothing to show")
+        if whole:
+            mask_XYZ = np.ones_like(mask_XYZ)
         lookup = np.full(mask_XYZ.shape, -1, np.int32)
         lookup[mask_XYZ] = np.arange(np.count_nonzero(mask_XYZ), dtype=np.int32)
         turn = io_orientation(grid.affine)
@@ -72,7 +91,7 @@ class View:
         sizes = np.linalg.norm(affine[:3, :3], axis=0)
         axes = affine[:3, :3] / sizes
         origin = np.linalg.solve(axes, affine[:3, 3])
-        return cls(apply_orientation(lookup, turn), axes, sizes, origin, mask_XYZ)
+        return cls(apply_orientation(lookup, turn), axes, sizes, origin, mask_XYZ, grid.affine)
 
     @property
     def extent_32(self) -> np.ndarray:
@@ -86,6 +105,16 @@ class View:
             extent[axis] = self.origin_3[axis] + self.sizes_3[axis] * ends
         return extent
 
+    @property
+    def box(self) -> tuple[slice, slice, slice]:
+        """The smallest box, in the file's grid, that holds the mask."""
+        ends = []
+        for axis in range(3):
+            others = tuple(other for other in range(3) if other != axis)
+            filled = np.flatnonzero(self.mask_XYZ.any(axis=others))
+            ends.append(slice(int(filled[0]), int(filled[-1]) + 1))
+        return ends[0], ends[1], ends[2]
+
     def positions(self, axis: int) -> np.ndarray:
         """Coordinates of the slices across an axis."""
         return self.origin_3[axis] + self.sizes_3[axis] * np.arange(self.lookup_XYZ.shape[axis])
@@ -94,6 +123,11 @@ class View:
         """How many voxels of the mask lie in each slice across an axis."""
         others = tuple(other for other in range(3) if other != axis)
         return np.count_nonzero(self.lookup_XYZ >= 0, axis=others)
+
+    def voxel(self, place_3: np.ndarray) -> tuple[int, int, int]:
+        """Indices in the file of the voxel at scanner's coordinates, mm."""
+        x, y, z = np.linalg.solve(self.affine_44[:3, :3], place_3 - self.affine_44[:3, 3]).round()
+        return int(x), int(y), int(z)
 
     def index(self, coordinate: np.ndarray, axis: int) -> np.ndarray:
         """Voxels nearest to coordinates along an axis; may lie outside the grid."""
@@ -108,6 +142,8 @@ def read_values(file: MapFile, view: View) -> np.ndarray:
     InputError
         If the map does not fit the mask.
     """
+    if isinstance(file.row, tuple):
+        return _mean_rows(file, file.row, view)
     suffix = file.path.suffix
     n_voxels = int(np.count_nonzero(view.mask_XYZ))
     if suffix == ".safetensors":
@@ -129,6 +165,14 @@ def read_values(file: MapFile, view: View) -> np.ndarray:
     return np.asarray(values, np.float32)
 
 
+def _mean_rows(file: MapFile, rows: tuple[int, ...], view: View) -> np.ndarray:
+    """Mean of some rows, one after the other: together they may be more than memory holds."""
+    total = read_values(attrs.evolve(file, row=rows[0]), view).copy()
+    for row in rows[1:]:
+        total += read_values(attrs.evolve(file, row=row), view)
+    return total / np.float32(len(rows))
+
+
 def _read_tensor(file: MapFile) -> np.ndarray:
     from safetensors import safe_open
 
@@ -136,7 +180,10 @@ def _read_tensor(file: MapFile) -> np.ndarray:
         if file.row is None:
             return tensors.get_tensor(file.field)
         # one row of a file that may hold many
-        return tensors.get_slice(file.field)[file.row]
+        values = tensors.get_slice(file.field)[file.row]
+        if file.noise:
+            values = np.maximum(values - tensors.get_slice(file.noise)[file.row], 0)
+        return values
 
 
 @attrs.frozen(eq=False)
@@ -180,31 +227,80 @@ def choose_slices(
     InputError
         If the grids do not share their axes.
     """
+    extent = common_extent(before, after, margin)
+    chosen = {}
+    for plane in PLANES:
+        through = AXES[plane][2]
+        area, at_after = after.area(through), after.positions(through)
+        middle = (area * at_after).sum() / area.sum() if centre_3 is None else centre_3[through]
+        chosen[plane] = _meeting(before, after, plane, float(middle), extent, full=centre_3 is None)
+    return chosen
+
+
+def spread_slices(before: View, after: View, margin: float = 4.0) -> tuple[Slices, ...]:
+    """Several slices of every plane, spread over the brain; see :data:`SPREAD`.
+
+    Raises
+    ------
+    InputError
+        If the grids do not share their axes.
+    """
+    extent = common_extent(before, after, margin)
+    chosen = []
+    for plane, parts in SPREAD.items():
+        through = AXES[plane][2]
+        below = np.cumsum(after.area(through))
+        at = np.searchsorted(below, np.array(parts) * below[-1])
+        # through the brain from its front, its top or its right on
+        for position in after.positions(through)[at][::-1]:
+            chosen.append(_meeting(before, after, plane, float(position), extent))
+    return tuple(chosen)
+
+
+def common_extent(before: View, after: View, margin: float) -> np.ndarray:
+    """Lowest and highest coordinate of both masks, (3, 2), with a margin, mm.
+
+    Raises
+    ------
+    InputError
+        If the grids do not share their axes.
+    """
     if not np.allclose(before.axes_33, after.axes_33, atol=1e-3):
         raise InputError("the grids before and after do not share their axes; nothing to compare")
     ends = np.stack([before.extent_32, after.extent_32])
-    extent = np.stack([ends[..., 0].min(0) - margin, ends[..., 1].max(0) + margin], 1)
-    chosen = {}
-    for plane in PLANES:
-        across, up, through = AXES[plane]
-        at_before, at_after = before.positions(through), after.positions(through)
-        nearest = np.clip(before.index(at_after, through), 0, len(at_before) - 1)
-        area = after.area(through)
-        middle = (area * at_after).sum() / area.sum() if centre_3 is None else centre_3[through]
-        away = np.abs(at_after - middle)
-        cost = np.abs(at_before[nearest] - at_after) + 0.05 * away
-        cost[(away > SEARCH_MM) & (away > away.min())] = np.inf
+    return np.stack([ends[..., 0].min(0) - margin, ends[..., 1].max(0) + margin], 1)
+
+
+def _meeting(
+    before: View,
+    after: View,
+    plane: str,
+    middle: float,
+    extent_32: np.ndarray,
+    full: bool = True,
+) -> Slices:
+    """Slice of each grid near a position, moved a little to where the two lie together.
+
+    If it is to be ``full``, slices that hold little of the brain are passed over.
+    """
+    across, up, through = AXES[plane]
+    at_before, at_after = before.positions(through), after.positions(through)
+    nearest = np.clip(before.index(at_after, through), 0, len(at_before) - 1)
+    area = after.area(through)
+    away = np.abs(at_after - middle)
+    cost = np.abs(at_before[nearest] - at_after) + 0.05 * away
+    cost[(away > SEARCH_MM) & (away > away.min())] = np.inf
+    if full:
         cost[area < 0.1 * area.max()] += 1e6
-        k = int(np.argmin(cost))
-        chosen[plane] = Slices(
-            plane,
-            int(nearest[k]),
-            k,
-            float(at_before[nearest[k]]),
-            float(at_after[k]),
-            extent[[across, up]],
-        )
-    return chosen
+    k = int(np.argmin(cost))
+    return Slices(
+        plane,
+        int(nearest[k]),
+        k,
+        float(at_before[nearest[k]]),
+        float(at_after[k]),
+        extent_32[[across, up]],
+    )
 
 
 def zoom(slices: Slices, centre_3: np.ndarray, size: float) -> Slices:

@@ -14,10 +14,12 @@ import warnings
 from collections.abc import Callable
 
 import numpy as np
+import torch
 from scipy import ndimage
 
 from dmri7t.errors import InputError
 from dmri7t.signal.quality import repair
+from dmri7t.signal.shell import Brain
 
 RADIUS = 2
 """Of the patches, in voxels: 5 x 5 x 5, unless there are more volumes than that has voxels."""
@@ -101,6 +103,19 @@ def denoise(
         return whole
 
     return cleaned, metrics
+
+
+def denoise_voxels(values_NV: torch.Tensor, brain: Brain) -> torch.Tensor:
+    """Take out noise by MP-PCA where only the voxels of a brain are held, (N, V).
+
+    Raises
+    ------
+    InputError
+        If the image is smaller than a patch.
+    """
+    volumes = brain.place(values_NV).numpy()
+    clean, _ = denoise(lambda row: volumes[row], len(volumes), brain.mask)
+    return brain.pick(torch.stack([torch.from_numpy(clean(row)) for row in range(len(volumes))]))
 
 
 def _grown(mask_XYZ: np.ndarray, voxels: int) -> np.ndarray:

@@ -10,10 +10,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from dmri7t.signal.harmonics import FitPlan, n_coefficients
+from dmri7t.signal.harmonics import FitPlan, coefficient_orders, order_of
 from dmri7t.signal.orders import ORDERS
 from dmri7t.signal.resample import bounding_box, box_slices
-from dmri7t.signal.rish import model_rows, rish
 
 N_COHERENT = 3 * len(ORDERS)
 """Rows of :func:`coherent_rish`: three of each kind."""
@@ -77,29 +76,29 @@ def coherent_rish(sh_CV: torch.Tensor, mask_XYZ: np.ndarray) -> torch.Tensor:
         white noise and may be negative; RISH of coefficients smoothed once; and thrice. Zero
         where an order was not fitted.
     """
-    kept = sh_CV[: n_coefficients(4)]
     box = box_slices(*bounding_box(mask_XYZ, 1))
     inside = torch.as_tensor(mask_XYZ[box], device=sh_CV.device)
-    volume = kept.new_zeros(len(kept), *inside.shape)
-    volume[:, inside] = kept
-    weight = inside.to(kept)[None]
-    parts = []
-    for passes in (1, 2):  # on top of the one before: once, and thrice
-        volume, weight = smooth(volume, passes), smooth(weight, passes)
-        averaged = volume[:, inside] / weight[:, inside].clamp_min(1e-6)
-        if passes == 1:
-            alone = CENTRE / weight[:, inside].clamp_min(1e-6)
-            others = (averaged - alone * kept) / (1 - alone).clamp_min(0.1)
-            parts.append(_products(kept, others))
-        parts.append(model_rows(rish(averaged)))
-    return torch.cat(parts)
+    flat_V = torch.nonzero(inside.flatten()).squeeze(1)
 
+    def averages(values_V: torch.Tensor) -> list[torch.Tensor]:
+        """Sums over the neighbours, once and thrice, weighted by the kernel."""
+        volume = values_V.new_zeros(inside.numel())
+        volume[flat_V] = values_V
+        once = smooth(volume.reshape(inside.shape))
+        return [v.flatten()[flat_V] for v in (once, smooth(once, 2))]
 
-def _products(one_CV: torch.Tensor, other_CV: torch.Tensor) -> torch.Tensor:
-    """Sum over m of the products of two sets of coefficients, order by order: (3, V)."""
-    both = (one_CV + other_CV) / 2
-    # the polarisation identity spares a second way to sum over orders
-    return model_rows(2 * rish(both) - (rish(one_CV) + rish(other_CV)) / 2)
+    reach_V, wide_V = (w.clamp_min(1e-6) for w in averages(sh_CV.new_ones(len(flat_V))))
+    alone_V = CENTRE / reach_V
+    others_V = (1 - alone_V).clamp_min(0.1)
+    out_9V = sh_CV.new_zeros(N_COHERENT, len(flat_V))
+    # one coefficient after another: what is worked on stays in the processor's cache
+    for row, order in enumerate(coefficient_orders(min(order_of(len(sh_CV)), ORDERS[-1]))):
+        once_V, thrice_V = averages(sh_CV[row])
+        once_V, thrice_V, level = once_V / reach_V, thrice_V / wide_V, int(order) // 2
+        out_9V[level] += sh_CV[row] * ((once_V - alone_V * sh_CV[row]) / others_V)
+        out_9V[len(ORDERS) + level] += once_V.square()
+        out_9V[2 * len(ORDERS) + level] += thrice_V.square()
+    return out_9V
 
 
 def residual_correlation(
@@ -134,13 +133,14 @@ def residual_correlation(
     inside = torch.as_tensor(mask_XYZ[box], device=signal_NV.device)
     volume = residual.new_zeros(len(residual), *inside.shape)
     volume[:, inside] = residual.clamp(-limit, limit)
+    squares = volume.square().sum(0)
 
     def along(axis: int) -> float:
         n = inside.shape[axis] - 1
-        both = inside.narrow(axis, 0, n) & inside.narrow(axis, 1, n)
-        first = volume.narrow(axis, 0, n)[:, both]
-        second = volume.narrow(axis, 1, n)[:, both]
-        power = (first.square().sum() + second.square().sum()) / 2
+        first, second = volume.narrow(axis, 0, n), volume.narrow(axis, 1, n)
+        # what lies outside is zero, and adds nothing to products; to squares its neighbour does
+        both = (inside.narrow(axis, 0, n) & inside.narrow(axis, 1, n)).to(volume)
+        power = ((squares.narrow(axis, 0, n) + squares.narrow(axis, 1, n)) * both).sum() / 2
         # without residuals but those of rounding there is nothing to compare
         compared = plan.residual_dof > 1e-6 and float(power) > 0
         return float((first * second).sum() / power) if compared else 0.0

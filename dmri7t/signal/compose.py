@@ -1,13 +1,15 @@
 """The 7T-like signal: coefficients on the new grid, scaled by generated RISH, times b0.
 
 1. The coefficients are interpolated to the new grid.
-2. Order by order they are multiplied by sqrt(R7 / R3), within bounds.
+2. Order by order they are multiplied by sqrt(R7 / R3), within bounds, as far as the scan itself
+   supports it.
 3. On request they are held to what was measured at low spatial frequencies.
 4. The signal is evaluated at every gradient direction and multiplied by the b0.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import attrs
@@ -15,11 +17,14 @@ import numpy as np
 import torch
 
 from dmri7t.signal.consistency import LowPass, hold
+from dmri7t.signal.estimate import ShellEstimate
 from dmri7t.signal.harmonics import basis_matrix, order_of
 from dmri7t.signal.regrid import Regrid
 from dmri7t.signal.represent import floor_b0
-from dmri7t.signal.rish import LOWER, UPPER, harmonize, rish, scale_factors
-from dmri7t.signal.shell import Shell
+from dmri7t.signal.rish import LOWER, UPPER
+
+FREE_WATER = 3.2e-3
+"""Diffusivity in mm2/s that nothing in a head exceeds: free water at 37 degrees, and a little."""
 
 SLAB = 65536
 """Voxels whose signals are evaluated at once."""
@@ -31,17 +36,26 @@ class TranslatedShell:
 
     Parameters
     ----------
-    shell : Shell
+    estimate : ShellEstimate
         Of the input.
+    directions_N3 : ndarray (N, 3)
+        Unit vectors, scanner frame.
     rish7_3V : Tensor (3, V')
-        Generated RISH on the output's grid.
+        RISH on the output's grid that the model generated.
     rows : list of int
         Indices of the shell's volumes in the scan.
+    bval : float
+        s/mm2.
+    measured_CV : Tensor (C, V), optional
+        Coefficients as they were measured, which low frequencies are held to.
     """
 
-    shell: Shell
+    estimate: ShellEstimate
+    directions_N3: np.ndarray
     rish7_3V: torch.Tensor
     rows: list[int]
+    bval: float
+    measured_CV: torch.Tensor | None = None
 
 
 @attrs.frozen(eq=False)
@@ -54,13 +68,14 @@ class Composition:
         Mean b0 on the output's grid.
     bounded : list of lists of float
         For every shell and scaled order, the fraction of voxels where the ratio met a bound.
-    negative : int
-        Values below zero that were set to zero.
+    outside : int
+        Values that no water diffuses to, which were set to the nearest that it does: above the b0,
+        or below what free water leaves of it; interpolated ones below zero.
     """
 
     b0_V: torch.Tensor
     bounded: list[list[float]]
-    negative: int
+    outside: int
 
 
 @attrs.frozen(eq=False)
@@ -107,50 +122,48 @@ class Composer:
         """
         # what the signal was divided by is what it is multiplied by
         divisor_V = self.regrid.positive(floor_b0(b0_V))
-        negative = interpolate_volumes(dwi_NV, self.regrid, out_NV, interpolated)
+        outside = interpolate_volumes(dwi_NV, self.regrid, out_NV, interpolated)
         bounded = []
         for shell in shells:
-            fractions, below = self._write_shell(shell, divisor_V, out_NV)
+            fractions, beyond = self._write_shell(shell, divisor_V, out_NV)
             bounded.append(fractions)
-            negative += below
-        return Composition(self.regrid.positive(b0_V), bounded, negative)
+            outside += beyond
+        return Composition(self.regrid.positive(b0_V), bounded, outside)
 
     def _write_shell(
         self, translated: TranslatedShell, b0_V: torch.Tensor, out_NV: np.ndarray
     ) -> tuple[list[float], int]:
         """Write one shell's volumes; ``b0_V`` is the floored mean b0 on the output's grid."""
-        sh_CV = self.regrid(translated.shell.sh_CV)
-        n_orders = translated.shell.n_orders
-        rish3_LV = rish(sh_CV)[:n_orders]
-        factor_LV, bounded_L = scale_factors(rish3_LV, translated.rish7_3V[:n_orders], *self.bounds)
-        scaled_CV = harmonize(sh_CV, factor_LV)
-        if self.lowpass is not None:
-            scaled_CV = hold(scaled_CV, sh_CV, b0_V, self.lowpass)
-        directions_N3 = translated.shell.directions_N3
-        negative = evaluate(scaled_CV, b0_V, directions_N3, out_NV, translated.rows)
-        return [float(b) for b in bounded_L], negative
+        estimate, measured_CV = translated.estimate, translated.measured_CV
+        fine_CV = self.regrid(estimate.sh_CV)
+        scaled_CV, bounded = estimate.scaled(fine_CV, translated.rish7_3V, self.bounds)
+        if self.lowpass is not None and measured_CV is not None:
+            scaled_CV = hold(scaled_CV, self.regrid(measured_CV), b0_V, self.lowpass)
+        outside = evaluate(scaled_CV, b0_V, translated, out_NV)
+        return bounded, outside
 
 
 def evaluate(
-    sh_CV: torch.Tensor,
-    b0_V: torch.Tensor,
-    directions_N3: np.ndarray,
-    out_NV: np.ndarray,
-    rows: list[int],
+    sh_CV: torch.Tensor, b0_V: torch.Tensor, translated: TranslatedShell, out_NV: np.ndarray
 ) -> int:
-    """Write b0 times the signal at every direction, never below zero; count what was below.
+    """Write b0 times the signal at every direction, within what water can diffuse to.
 
-    Works in slabs of voxels, so that the whole signal need not fit in memory.
+    Works in slabs of voxels, so that the whole signal need not fit in memory. Returns how many
+    values were outside.
     """
-    basis = basis_matrix(directions_N3, order_of(len(sh_CV)))
+    basis = basis_matrix(translated.directions_N3, order_of(len(sh_CV)))
     basis_NC = torch.as_tensor(basis, dtype=sh_CV.dtype)
-    negative = 0
+    lowest = math.exp(-translated.bval * FREE_WATER)
+    outside = 0
     for first in range(0, sh_CV.shape[1], SLAB):
         slab = slice(first, first + SLAB)
-        signal_NV = (basis_NC @ sh_CV[:, slab]).mul_(b0_V[slab])
-        negative += int((signal_NV < 0).sum())
-        out_NV[rows, slab] = signal_NV.clamp_(min=0).numpy()
-    return negative
+        signal_NV = basis_NC @ sh_CV[:, slab]
+        outside += int(torch.count_nonzero((signal_NV < lowest) | (signal_NV > 1)))
+        signal_NV.clamp_(lowest, 1).mul_(b0_V[slab])
+        # row by row: a list of rows as an index would be scattered value by value
+        for row, signal_V in zip(translated.rows, signal_NV.numpy(), strict=True):
+            out_NV[row, slab] = signal_V
+    return outside
 
 
 def interpolate_volumes(
@@ -160,7 +173,7 @@ def interpolate_volumes(
     negative = 0
     for row in rows:
         fine_V = regrid(dwi_NV[row : row + 1])[0]
-        below = int((fine_V < 0).sum())
+        below = int(torch.count_nonzero(fine_V < 0))
         out_NV[row] = (regrid.positive(dwi_NV[row]) if below else fine_V).numpy()
         negative += below
     return negative

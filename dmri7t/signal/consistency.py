@@ -31,6 +31,7 @@ from dmri7t.signal.resample import (
     spline_matrix,
 )
 from dmri7t.signal.rish import rish
+from dmri7t.signal.rows import take_rows
 from dmri7t.signal.shell import Brain, Shell
 
 SLAB = 65536
@@ -208,7 +209,7 @@ def fit_slabs(signal_NV: torch.Tensor, rows: list[int], matrix_CN: torch.Tensor)
     out_CV = matrix_CN.new_empty(len(matrix_CN), signal_NV.shape[1])
     for first in range(0, signal_NV.shape[1], SLAB):
         slab = slice(first, first + SLAB)
-        out_CV[:, slab] = matrix_CN @ signal_NV[:, slab][rows]
+        out_CV[:, slab] = matrix_CN @ take_rows(signal_NV[:, slab], rows)
     return out_CV
 
 

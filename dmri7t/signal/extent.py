@@ -12,6 +12,9 @@ TOUCHES = 0.1
 """Area of a mask on the image's border, over that of its largest slice, from which on it is
 said to be cut."""
 
+CUT = "a part of the brain was not measured"
+"""How the sentence begins that says so."""
+
 
 def extent_sentences(mask_XYZ: np.ndarray, voxel_sizes: np.ndarray) -> list[str]:
     """Say in plain sentences where a mask is not what a whole human brain's would be.
@@ -33,10 +36,7 @@ def extent_sentences(mask_XYZ: np.ndarray, voxel_sizes: np.ndarray) -> list[str]
     volume = float(mask_XYZ.sum() * np.prod(voxel_sizes) / 1000)
     low, high = HUMAN_ML
     if cut(mask_XYZ):
-        sentences.append(
-            f"a part of the brain was not measured: its mask, {volume:.0f} ml, ends at the border "
-            "of the image."
-        )
+        sentences.append(f"{CUT}: its mask, {volume:.0f} ml, ends at the border of the image.")
     elif not low <= volume <= high:
         sentences.append(
             f"the brain mask holds {volume:.0f} ml; that of an adult holds {low:.0f} to "
@@ -56,10 +56,26 @@ def _areas(mask_XYZ: np.ndarray, axis: int) -> np.ndarray:
 
 def cut(mask_XYZ: np.ndarray) -> bool:
     """Whether a mask ends at the border of its image rather than before it."""
-    return any(
-        max(area[0], area[-1]) >= TOUCHES * max(area.max(), 1)
-        for area in (_areas(mask_XYZ, axis) for axis in range(3))
-    )
+    return bool(cut_ends(mask_XYZ))
+
+
+def cut_ends(mask_XYZ: np.ndarray) -> list[tuple[int, int]]:
+    """Where a mask ends at the border of its image: axis, and 0 for its start or -1 for its end.
+
+    Examples
+    --------
+    >>> mask = np.zeros((9, 9, 9), bool)
+    >>> mask[2:7, 2:7, 4:] = True
+    >>> cut_ends(mask)
+    [(2, -1)]
+    """
+    areas = [_areas(mask_XYZ, axis) for axis in range(3)]
+    return [
+        (axis, end)
+        for axis, area in enumerate(areas)
+        for end in (0, -1)
+        if area[end] >= TOUCHES * max(area.max(), 1)
+    ]
 
 
 def empty_slices(mask_XYZ: np.ndarray) -> tuple[int, int, int]:

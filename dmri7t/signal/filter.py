@@ -32,9 +32,9 @@ import numpy as np
 import torch
 
 from dmri7t.signal.coherence import SIDE, smooth
-from dmri7t.signal.harmonics import FitPlan, order_of
+from dmri7t.signal.harmonics import FitPlan, n_coefficients, order_rows
 from dmri7t.signal.represent import floor_b0
-from dmri7t.signal.shell import Brain, Shell, ShellSignal
+from dmri7t.signal.shell import Brain, ShellFit, ShellSignal
 
 ENERGY_PASSES = 2
 """Smoothings of a band's energy: over about five voxels an axis."""
@@ -48,8 +48,17 @@ COMPARED = 8
 TWO_BANDS = 4
 """Order from which the second band is filtered too: lower ones have little noise there."""
 
+MOST_ENERGY = 16.0
+"""Most by which energy is scaled, up or down: of nearly none a ratio means nothing."""
+
 LEAST_DOF = 0.5
 """Residuals with fewer degrees of freedom say nothing of the noise."""
+
+
+def tells_noise(plan: FitPlan) -> bool:
+    """Whether the residuals of a fit tell its noise: six directions are spent on six coefficients,
+    and what a penalty leaves of them is signal."""
+    return plan.n_directions > n_coefficients(2) and plan.residual_dof >= LEAST_DOF
 
 
 def side_weights(voxel_sizes: Sequence[float] | np.ndarray) -> tuple[float, float, float]:
@@ -155,7 +164,7 @@ class BandNoise:
         ValueError
             If the fit leaves no residuals.
         """
-        if plan.residual_dof < LEAST_DOF:
+        if not tells_noise(plan):
             raise ValueError(
                 f"{plan.n_directions} directions leave no residuals of order {plan.order}"
             )
@@ -165,8 +174,8 @@ class BandNoise:
             plan.residual_NN[rows], dtype=signal_NV.dtype, device=signal_NV.device
         )
         fine_V = middle_V = whole_V = signal_NV.new_zeros(signal_NV.shape[1])
-        for row_N in rows_RN:
-            residual_V = row_N @ signal_NV
+        # all rows at once: the signals are read from memory once
+        for residual_V in rows_RN @ signal_NV:
             once_V, thrice_V = _averages(residual_V, space)
             fine_V = fine_V + residual_V * (residual_V - once_V)
             middle_V = middle_V + residual_V * (once_V - thrice_V)
@@ -239,19 +248,42 @@ def _averages(values_V: torch.Tensor, space: Neighbourhood) -> tuple[torch.Tenso
     return space.pick(once) / space.reach(1), space.pick(thrice) / space.reach(3)
 
 
-def wiener_weights(
-    sh_CV: torch.Tensor, plan: FitPlan, noise: BandNoise, space: Neighbourhood
-) -> torch.Tensor:
-    """What part of each band is taken out of each order, from the noise alone.
+class Smoothed:
+    """Coefficients averaged once and three times over their neighbours, row by row when asked for.
+
+    Rows of the orders that weights are made of are asked for twice, and kept.
 
     Parameters
     ----------
     sh_CV : Tensor (C, V)
-        In units of the signal.
+    space : Neighbourhood
+    """
+
+    def __init__(self, sh_CV: torch.Tensor, space: Neighbourhood) -> None:
+        self.sh_CV = sh_CV
+        self.space = space
+        self._kept: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+
+    def __getitem__(self, row: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Row of the coefficients (V,), averaged once, and three times."""
+        if row in self._kept:
+            return self._kept[row]
+        averages = _averages(self.sh_CV[row], self.space)
+        if row < n_coefficients(TWO_BANDS):
+            self._kept[row] = averages
+        return averages
+
+
+def wiener_weights(smoothed: Smoothed, plan: FitPlan, noise: BandNoise) -> torch.Tensor:
+    """What part of each band is taken out of each order, from the noise alone.
+
+    Parameters
+    ----------
+    smoothed : Smoothed
+        Coefficients in units of the signal.
     plan : FitPlan
         That made them.
     noise : BandNoise
-    space : Neighbourhood
 
     Returns
     -------
@@ -259,16 +291,19 @@ def wiener_weights(
         For orders 0, 2, 4 as far as they were fitted: of the fine band and of the middle one,
         between 0 and 1.
     """
+    sh_CV, space = smoothed.sh_CV, smoothed.space
     tiny = torch.finfo(sh_CV.dtype).tiny
     weights = []
-    for index, part_MV in enumerate(_orders(sh_CV)[: TWO_BANDS // 2 + 1]):
+    for index, rows in enumerate(order_rows(len(sh_CV))[: TWO_BANDS // 2 + 1]):
         fine_noise_V = noise.fine_V * float(plan.noise_L[index])
         middle_noise_V = noise.middle_V * float(plan.noise_L[index])
         products_3V = sh_CV.new_zeros(3, sh_CV.shape[1])
-        for row_V in part_MV:
-            once_V, thrice_V = _averages(row_V, space)
-            fine_V, middle_V = row_V - once_V, once_V - thrice_V
-            products_3V += torch.stack([fine_V * fine_V, fine_V * middle_V, middle_V * middle_V])
+        for row in rows:
+            once_V, thrice_V = smoothed[row]
+            fine_V, middle_V = sh_CV[row] - once_V, once_V - thrice_V
+            products_3V[0].addcmul_(fine_V, fine_V)
+            products_3V[1].addcmul_(fine_V, middle_V)
+            products_3V[2].addcmul_(middle_V, middle_V)
         fine_V, both_V, middle_V = space.smooth(products_3V, ENERGY_PASSES)
         second_V = torch.zeros_like(fine_V)
         if 2 * index >= TWO_BANDS:
@@ -282,30 +317,30 @@ def wiener_weights(
     return torch.stack(weights)
 
 
-def apply_filter(
-    sh_CV: torch.Tensor, weights_L2V: torch.Tensor, space: Neighbourhood
-) -> torch.Tensor:
+def apply_filter(smoothed: Smoothed, weights_L2V: torch.Tensor) -> torch.Tensor:
     """Take parts of the bands out of every order; higher orders take the last one's weights.
 
     Parameters
     ----------
-    sh_CV : Tensor (C, V)
+    smoothed : Smoothed
+        Coefficients (C, V).
     weights_L2V : Tensor (L, 2, V)
-    space : Neighbourhood
 
     Returns
     -------
     Tensor (C, V)
     """
+    sh_CV = smoothed.sh_CV
     out_CV = torch.empty_like(sh_CV)
-    row = 0
-    for index, part_MV in enumerate(_orders(sh_CV)):
+    for index, rows in enumerate(order_rows(len(sh_CV))):
         first_V, second_V = weights_L2V[min(index, len(weights_L2V) - 1)]
+        both = bool(second_V.any())
         # c - u1 (c - once) - u2 (once - thrice), each voxel's value read once
-        for row_V in part_MV:
-            once_V, thrice_V = _averages(row_V, space)
-            out_CV[row] = torch.lerp(row_V, once_V, first_V) - second_V * (once_V - thrice_V)
-            row += 1
+        for row in rows:
+            once_V, thrice_V = smoothed[row]
+            torch.lerp(sh_CV[row], once_V, first_V, out=out_CV[row])
+            if both:
+                out_CV[row] -= second_V * (once_V - thrice_V)
     return out_CV
 
 
@@ -330,8 +365,30 @@ class Filtered:
     error_LV: torch.Tensor
     missing_LV: torch.Tensor
 
+    def with_energy(self, share: float) -> torch.Tensor:
+        """Scale the coefficients (C, V) part of the way to the energy of the true ones.
 
-def filter_shell(measured: ShellSignal, shell: Shell) -> Filtered:
+        Order by order by (RISH of the truth / RISH of the estimate) to the power of half the
+        share; orders above those that were measured take the last one's factor.
+
+        Parameters
+        ----------
+        share : float
+            0: least error, and RISH that are too small; 1: RISH as large as the truth's.
+        """
+        energy_LV = _energy(self.sh_CV, len(self.missing_LV))
+        tiny = torch.finfo(energy_LV.dtype).tiny
+        ratio_LV = 1 + self.missing_LV / energy_LV.clamp_min(tiny)
+        factor_LV = ratio_LV.clamp(1 / MOST_ENERGY, MOST_ENERGY) ** (share / 2)
+        out_CV = torch.empty_like(self.sh_CV)
+        for index, rows in enumerate(order_rows(len(out_CV))):
+            part = slice(rows.start, rows.stop)
+            factor_V = factor_LV[min(index, len(factor_LV) - 1)]
+            torch.mul(self.sh_CV[part], factor_V, out=out_CV[part])
+        return out_CV
+
+
+def filter_shell(measured: ShellSignal, shell: ShellFit) -> Filtered:
     """Filter the coefficients of one shell by the training-free weights.
 
     A fit that leaves no residuals does not tell its noise: its coefficients stay as they are.
@@ -339,36 +396,35 @@ def filter_shell(measured: ShellSignal, shell: Shell) -> Filtered:
     Parameters
     ----------
     measured : ShellSignal
-    shell : Shell
+    shell : ShellFit
         Made of it.
     """
     plan, sh_CV = shell.plan, shell.sh_CV
-    if plan.residual_dof < LEAST_DOF:
+    if not tells_noise(plan):
         error_LV = shell.noise_3V[: shell.n_orders]
         return Filtered(sh_CV, error_LV, -error_LV)
     space = Neighbourhood(measured.brain, sh_CV.device)
     divisor_V = floor_b0(measured.b0_V)
     noise = BandNoise.measured(measured.signal_NV, plan, space)
     signal_CV = sh_CV * divisor_V
-    weights_L2V = wiener_weights(signal_CV, plan, noise, space)
-    filtered_CV = apply_filter(signal_CV, weights_L2V, space)
-    removed_LV = _energy(signal_CV - filtered_CV)[: len(weights_L2V)]
+    smoothed = Smoothed(signal_CV, space)
+    weights_L2V = wiener_weights(smoothed, plan, noise)
+    filtered_CV = apply_filter(smoothed, weights_L2V)
+    n_orders = len(weights_L2V)
+    rows = slice(0, n_coefficients(2 * n_orders - 2))
+    removed_LV = _energy(signal_CV[rows] - filtered_CV[rows], n_orders)
     noise_L1 = torch.as_tensor(plan.noise_L[: len(weights_L2V)]).to(signal_CV)[:, None]
     covered_LV = weights_L2V[:, 0] * noise.fine_V + weights_L2V[:, 1] * noise.middle_V
     # E|c - u d - t|^2 = E|n|^2 - 2 u E<n, d> + u^2 E|d|^2
     error_LV = noise_L1 * (noise.whole_V - 2 * covered_LV)
     error_LV = (error_LV + space.smooth(removed_LV, ENERGY_PASSES)).clamp_min(0)
-    debiased_LV = (_energy(signal_CV) - _energy(filtered_CV))[: len(weights_L2V)]
+    debiased_LV = _energy(signal_CV, n_orders) - _energy(filtered_CV, n_orders)
     missing_LV = space.smooth(debiased_LV - noise_L1 * noise.whole_V, ENERGY_PASSES)
     power_V = divisor_V.square()
-    return Filtered(filtered_CV / divisor_V, error_LV / power_V, missing_LV / power_V)
+    return Filtered(filtered_CV.div_(divisor_V), error_LV / power_V, missing_LV / power_V)
 
 
-def _energy(sh_CV: torch.Tensor) -> torch.Tensor:
-    """Sum of squares of each order, (L, V)."""
-    return torch.stack([part_MV.square().sum(0) for part_MV in _orders(sh_CV)])
-
-
-def _orders(sh_CV: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    order = order_of(sh_CV.shape[0])
-    return sh_CV.split([2 * n + 1 for n in range(0, order + 1, 2)])
+def _energy(sh_CV: torch.Tensor, n_orders: int) -> torch.Tensor:
+    """Sum of squares of the lowest orders, (L, V)."""
+    parts = order_rows(len(sh_CV))[:n_orders]
+    return torch.stack([sh_CV[rows.start : rows.stop].square().sum(0) for rows in parts])

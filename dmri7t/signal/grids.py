@@ -110,3 +110,21 @@ def voxel_coordinates(source: Grid, target: Grid) -> list[np.ndarray]:
     if np.abs(off_axis).max() > 1e-4:
         raise ValueError("the two grids are rotated against each other")
     return [step[a, 3] + step[a, a] * np.arange(target.shape[a]) for a in range(3)]
+
+
+def place_words(place_mm: Sequence[float]) -> str:
+    """Scanner coordinates (right, anterior, superior) in mm as readers say them.
+
+    Examples
+    --------
+    >>> place_words([-31.2, 12.0, 40.4])
+    'L 31, A 12, S 40 mm'
+    """
+    letters = (("R", "L"), ("A", "P"), ("S", "I"))
+    return (
+        ", ".join(
+            f"{pair[0] if mm >= 0 else pair[1]} {abs(mm):.0f}"
+            for pair, mm in zip(letters, place_mm, strict=True)
+        )
+        + " mm"
+    )

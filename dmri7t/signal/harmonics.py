@@ -40,6 +40,18 @@ def coefficient_orders(order: int) -> np.ndarray:
     return np.concatenate([np.full(2 * n + 1, n) for n in range(0, order + 1, 2)])
 
 
+def order_rows(n_coefs: int) -> list[range]:
+    """Rows of every even order among so many coefficients.
+
+    Examples
+    --------
+    >>> order_rows(6)
+    [range(0, 1), range(1, 6)]
+    """
+    orders = range(0, order_of(n_coefs) + 1, 2)
+    return [range(n_coefficients(order - 2), n_coefficients(order)) for order in orders]
+
+
 def order_for(n_directions: int, maximum: int = 8) -> int:
     """Choose the highest even order that so many directions support.
 

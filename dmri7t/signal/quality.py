@@ -10,13 +10,14 @@ import numpy as np
 import torch
 
 from dmri7t.signal.consistency import BeforeAfter
+from dmri7t.signal.grids import place_words
 from dmri7t.signal.orders import ORDERS
 
 WORDS = {
     "voxel_size_mm": ("voxel size", " mm"),
     "bval": ("b-value", " s/mm2"),
     "n_directions": ("number of directions", ""),
-    "snr": ("signal-to-noise ratio of the b0", ""),
+    "snr": ("the b0's signal-to-noise ratio of", ""),
 }
 """How ranges are called in sentences, and their units."""
 
@@ -29,6 +30,16 @@ BEYOND = "outside the range of the model"
 COMPARED = 16
 """Volumes of a shell that are brought back and compared; more do not change the metric."""
 
+
+REFINED_BY = ("filter", "model", "rish")
+"""What coefficients are refined by, and the model's part in RISH, as columns of the table."""
+
+HELD_OUT = (
+    *("filter", "model", "result"),
+    *("mppca_in_block", "result_in_block"),
+    *("filter_coarser", "model_coarser", "result_coarser"),
+)
+"""Columns of the error along directions that were left out, over interpolation's."""
 
 BY_TISSUE = ("volume_ml", "fa_native", "fa_7tlike", "md_native", "md_7tlike")
 """Columns of the table that are of tissues only."""
@@ -115,7 +126,8 @@ def outside_training(ranges: dict[str, Any], values: dict[str, list[float]]) -> 
     Parameters
     ----------
     ranges : dict
-        Lowest and highest value by name, as in a model's config.
+        Lowest and highest value by name, as in a model's config. Of the signal-to-noise ratio
+        the lowest alone counts.
     values : dict
         Values of the scan by the same names.
 
@@ -123,6 +135,8 @@ def outside_training(ranges: dict[str, Any], values: dict[str, list[float]]) -> 
     --------
     >>> outside_training({"bval": [700, 3000]}, {"bval": [1000, 5000]})
     ['b-value 5000 s/mm2 lies outside the range of training (700 to 3000).']
+    >>> outside_training({"snr": [10, 50]}, {"snr": [62.0]})
+    []
     """
     sentences = []
     for name, of_scan in values.items():
@@ -131,7 +145,9 @@ def outside_training(ranges: dict[str, Any], values: dict[str, list[float]]) -> 
         low, high = ranges[name]
         label, unit = WORDS.get(name, (name, ""))
         for value in sorted(set(of_scan)):
-            if not low * (1 - SLACK) <= value <= high * (1 + SLACK):
+            # less noise than any training scan had is no reason to look twice
+            quieter = name == "snr" and value > high
+            if not (quieter or low * (1 - SLACK) <= value <= high * (1 + SLACK)):
                 sentences.append(
                     f"{label} {value:.4g}{unit} lies outside the range of training "
                     f"({low:g} to {high:g})."
@@ -152,8 +168,10 @@ class Group:
         Of a translated shell what its fit says: bval, n_directions, order, laplace_beltrami,
         gain, sigma (over the b0); ``consistency``: difference, noise and beyond by order, see
         :class:`dmri7t.signal.consistency.Departure`; ``bounded``: the fraction of voxels whose
-        ratio met a bound, by order; ``novelty``: score, volume_ml and flagged, empty where the
-        model cannot tell, see :class:`dmri7t.models.novelty.Compared`. Empty for all others.
+        ratio met a bound, by order; ``evidence``: what left-out directions say, see
+        :class:`dmri7t.signal.held_out.Evidence`; ``novelty``: score, volume_ml and flagged, empty
+        where the model cannot tell, see :class:`dmri7t.models.novelty.Compared`. Empty for all
+        others.
     reason : str
         Why a shell was interpolated only.
     """
@@ -191,8 +209,8 @@ def quality_record(
         From :func:`compare_groups`.
     checks : dict
         Repairs of the input, ``nonfinite`` and ``negative``, and of the output,
-        ``output_negative``; ``mask_volume_ml``; ``cleaning`` where noise or ringing were taken
-        out of the input.
+        ``output_outside``; ``mask_volume_ml``; ``joined`` where the input has parts, and
+        ``cleaning`` where noise or ringing were taken out of it.
     voxel_sizes : sequence of float (3,)
         Of the input, mm.
     ranges : dict
@@ -212,19 +230,22 @@ def quality_record(
     outside = outside_training(ranges, values)
     outside += [sentence for row in rows for sentence in _unlike(row)]
     outside += extent
+    if not translated:
+        outside.insert(0, "No shell went through the model: the result is the scan, interpolated.")
     return {
         "b0": {"n_volumes": b0.n_volumes, "nmse": nmse[b0.name]},
         "shells": rows,
-        "snr": min(row["snr"] for row in translated),
+        "snr": min((row["snr"] for row in translated), default=None),
+        "voxel_size_mm": [round(float(mm), 4) for mm in voxel_sizes],
         "nmse": nmse,
         "repaired": {
             "input_nonfinite": checks["nonfinite"],
             "input_negative": checks["negative"],
-            "output_negative": checks["output_negative"],
+            "output_outside": checks["output_outside"],
         },
         "mask_volume_ml": checks["mask_volume_ml"],
-        **({"cleaning": checks["cleaning"]} if "cleaning" in checks else {}),
-        "compared": all(row.get("novelty") for row in translated),
+        **{name: checks[name] for name in ("joined", "cleaning") if name in checks},
+        "compared": bool(translated) and all(row.get("novelty") for row in translated),
         "flagged": bool(outside),
         "outside_training": outside,
     }
@@ -235,10 +256,12 @@ def _unlike(row: dict[str, Any]) -> list[str]:
     novelty = row.get("novelty", {})
     if novelty.get("flagged"):
         likest = f"; most like {novelty['resembles']}" if novelty.get("resembles") else ""
+        spots = novelty.get("spots", [])
+        where = f", most of it at {place_words(spots[0]['place_mm'])}" if spots else ""
         return [
             f"{row['name']}: {novelty['volume_ml']:.1f} ml of the brain are not like the training "
-            f"data (up to {novelty['score']:.2f} times the threshold, which 1 of 100 simulated "
-            f"scans exceeds{likest})."
+            f"data{where} (up to {novelty['score']:.2f} times the threshold, which 1 of 100 "
+            f"simulated scans exceeds{likest})."
         ]
     reason = row.get("reason", "")
     return [f"{row['name']}: {reason}."] if reason.startswith(BEYOND) else []
@@ -249,12 +272,25 @@ def quality_table(record: dict[str, Any]) -> str:
     columns = ["group", "n_volumes", "translated", "bval", "sh_order", "snr", "nmse"]
     by_order = ("difference", "noise", "beyond", "bounded")
     columns += [f"{name}_r{order}" for name in by_order for order in ORDERS]
+    columns += [f"{name}_share_r{order}" for name in REFINED_BY for order in ORDERS]
+    columns += [f"held_out_{name}" for name in HELD_OUT]
     columns += ["novelty", "novelty_ml", "flagged", *BY_TISSUE]
     lines = ["\t".join(columns)]
     b0 = {"name": "b0", "translated": False, **record["b0"]}
     for row in [b0, *record["shells"]]:
         of_row = {**row.get("consistency", {}), "bounded": row.get("bounded", [])}
         metrics = [v for name in by_order for v in _three(of_row.get(name, []))]
+        evidence = row.get("evidence", {})
+        shares = [*(evidence.get("shares") or [[], []]), evidence.get("rish_shares", [])]
+        metrics += [share for of_one in shares for share in _three(of_one)]
+        ratios = {error["name"]: error["ratio"] for error in evidence.get("errors", ())}
+        ratios |= {
+            f"{error['name']}_in_block": error["ratio"] for error in evidence.get("beside", ())
+        }
+        ratios |= {
+            f"{error['name']}_coarser": error["ratio"] for error in evidence.get("coarser", ())
+        }
+        metrics += [ratios.get(name) for name in HELD_OUT]
         values = [
             row["name"],
             row["n_volumes"],

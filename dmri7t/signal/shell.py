@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import attrs
 import numpy as np
 import torch
@@ -10,10 +12,10 @@ from numpy.typing import ArrayLike
 from dmri7t.signal.coherence import N_COHERENT, coherent_rish, residual_correlation
 from dmri7t.signal.describe import Description, direction_spread
 from dmri7t.signal.grids import Grid
-from dmri7t.signal.harmonics import FitPlan, fit, plan_fit
+from dmri7t.signal.harmonics import FitPlan, plan_fit
 from dmri7t.signal.noise import few_directions_noise, is_ample
 from dmri7t.signal.orders import ORDERS
-from dmri7t.signal.represent import floor_b0, normalize, residual_sigma
+from dmri7t.signal.represent import fit_normalized, floor_b0, residual_sigma
 from dmri7t.signal.resample import bounding_box, box_slices
 from dmri7t.signal.rish import debias, model_rows, noise_share, rish
 from dmri7t.signal.slices import slice_loss
@@ -92,6 +94,18 @@ class Brain:
                 f"volumes of shape {tuple(volumes.shape[-3:])}, a mask of shape {self.mask.shape}"
             )
         return volumes[..., torch.as_tensor(self.mask, device=volumes.device)]
+
+    def padded(self, margins: Sequence[tuple[int, int]]) -> Brain:
+        """Lay voxels outside the mask around the image, so many before and after along each axis.
+
+        Those of the mask stay in their order.
+        """
+        x, y, z = (
+            (-before, n + after)
+            for n, (before, after) in zip(self.mask.shape, margins, strict=True)
+        )
+        grid = self.grid.crop((x[0], y[0], z[0]), (x[1], y[1], z[1]))
+        return Brain(np.pad(self.mask, margins), grid)
 
     def bounded(self, margin: int = 0) -> Brain:
         """Return the smallest box around the mask, widened by some voxels within the image."""
@@ -183,13 +197,11 @@ class ShellSignal:
             b0s_MV=None if self.b0s_MV is None else self.b0s_MV[:, kept_V],
         )
 
-    def noise(self, normalized_NV: torch.Tensor, plan: FitPlan) -> float:
-        """Standard deviation of the noise in units of the scanner.
+    def noise(self, plan: FitPlan) -> float:
+        """Standard deviation of the noise in units of the scanner, by one fit or without any.
 
         Parameters
         ----------
-        normalized_NV : Tensor (N, V)
-            See :func:`dmri7t.signal.represent.normalize`.
         plan : FitPlan
         """
         if not is_ample(plan):
@@ -198,18 +210,19 @@ class ShellSignal:
             )
             if np.isfinite(sigma):
                 return sigma
-        return residual_sigma(normalized_NV, self.b0_V, plan)
+        return residual_sigma(self.signal_NV, self.b0_V, plan)
+
+    def relative_noise(self, plan: FitPlan) -> torch.Tensor:
+        """The same over the floored b0, (V,), no more than that."""
+        return (self.noise(plan) / floor_b0(self.b0_V)).clamp_max(1.0)
 
 
-@attrs.frozen(eq=False)
-class Shell:
-    """What one shell says of every voxel of a brain; made by :meth:`from_signal`.
+@attrs.frozen(eq=False, kw_only=True)
+class ShellFit:
+    """Coefficients of a shell and their noise: what can be said of each voxel by itself.
 
     Parameters
     ----------
-    brain : Brain
-    directions_N3 : ndarray (N, 3)
-        Unit vectors, scanner frame.
     plan : FitPlan
         How the coefficients were fitted.
     sh_CV : Tensor (C, V)
@@ -218,10 +231,71 @@ class Shell:
         R_0, R_2, R_4 of these coefficients; a zero row where the order was not fitted.
     noise_3V : Tensor (3, V)
         The noise's expected share of each.
-    coherent_9V : Tensor (9, V)
-        RISH together with the neighbours, see :func:`dmri7t.signal.coherence.coherent_rish`.
     sigma_V : Tensor (V,)
         Standard deviation of the noise over the b0.
+    """
+
+    plan: FitPlan
+    sh_CV: torch.Tensor
+    rish_3V: torch.Tensor
+    noise_3V: torch.Tensor
+    sigma_V: torch.Tensor
+
+    @classmethod
+    def of(
+        cls,
+        measured: ShellSignal,
+        order: int | None = None,
+        laplace_beltrami: float | None = None,
+    ) -> ShellFit:
+        """Fit one shell.
+
+        Parameters
+        ----------
+        measured : ShellSignal
+        order, laplace_beltrami
+            See :func:`dmri7t.signal.harmonics.plan_fit`.
+        """
+        plan = plan_fit(measured.directions_N3, order, laplace_beltrami)
+        sh_CV = fit_normalized(measured.signal_NV, measured.b0_V, plan)
+        sigma_V = measured.relative_noise(plan)
+        rish_LV = rish(sh_CV)
+        # noise of the divisor scales all coefficients of a voxel together: relative variance
+        # sigma^2 / n_b0 of every R_l's amplitude, and as much again of its expectation
+        noise_LV = noise_share(plan, sigma_V)
+        noise_LV = noise_LV + rish_LV * (sigma_V.square() / max(measured.n_b0, 1))
+        return ShellFit(
+            plan=plan,
+            sh_CV=sh_CV,
+            rish_3V=model_rows(rish_LV),
+            noise_3V=model_rows(noise_LV),
+            sigma_V=sigma_V,
+        )
+
+    @property
+    def n_orders(self) -> int:
+        """How many of the orders 0, 2, 4 were fitted."""
+        return min(len(ORDERS), self.plan.order // 2 + 1)
+
+    @property
+    def debiased_3V(self) -> torch.Tensor:
+        """RISH without the noise's expected share, (3, V), never below zero."""
+        return debias(self.rish_3V, self.noise_3V)
+
+
+@attrs.frozen(eq=False, kw_only=True)
+class Shell(ShellFit):
+    """What one shell says of every voxel of a brain; made by :meth:`from_signal`.
+
+    Parameters
+    ----------
+    plan, sh_CV, rish_3V, noise_3V, sigma_V
+        As in :class:`ShellFit`.
+    brain : Brain
+    directions_N3 : ndarray (N, 3)
+        Unit vectors, scanner frame.
+    coherent_9V : Tensor (9, V)
+        RISH together with the neighbours, see :func:`dmri7t.signal.coherence.coherent_rish`.
     loss_V : Tensor (V,)
         What slices lost in single volumes, see :func:`dmri7t.signal.slices.slice_loss`.
     description : Description
@@ -235,12 +309,7 @@ class Shell:
 
     brain: Brain
     directions_N3: np.ndarray
-    plan: FitPlan
-    sh_CV: torch.Tensor
-    rish_3V: torch.Tensor
-    noise_3V: torch.Tensor
     coherent_9V: torch.Tensor
-    sigma_V: torch.Tensor
     loss_V: torch.Tensor
     description: Description
 
@@ -274,46 +343,27 @@ class Shell:
             See :func:`dmri7t.signal.harmonics.plan_fit`.
         """
         brain, signal_NV = measured.brain, measured.signal_NV
-        plan = plan_fit(measured.directions_N3, order, laplace_beltrami)
-        normalized_NV = normalize(signal_NV, measured.b0_V)
-        sh_CV = fit(normalized_NV, plan)
-        sigma = measured.noise(normalized_NV, plan)
-        sigma_V = (sigma / floor_b0(measured.b0_V)).clamp_max(1.0)
-        rish_LV = rish(sh_CV)
-        # noise of the divisor scales all coefficients of a voxel together: relative variance
-        # sigma^2 / n_b0 of every R_l's amplitude, and as much again of its expectation
-        noise_LV = noise_share(plan, sigma_V)
-        noise_LV = noise_LV + rish_LV * (sigma_V.square() / max(measured.n_b0, 1))
+        fitted = ShellFit.of(measured, order, laplace_beltrami)
         description = Description(
             voxel_sizes=brain.voxel_sizes,
             bval=measured.bval,
-            n_directions=plan.n_directions,
-            sigma=sigma_V.median(),
-            spread=direction_spread(plan),
-            correlation=residual_correlation(signal_NV, brain.mask, plan),
+            n_directions=fitted.plan.n_directions,
+            sigma=fitted.sigma_V.median(),
+            spread=direction_spread(fitted.plan),
+            correlation=residual_correlation(signal_NV, brain.mask, fitted.plan),
         )
         return cls(
+            plan=fitted.plan,
+            sh_CV=fitted.sh_CV,
+            rish_3V=fitted.rish_3V,
+            noise_3V=fitted.noise_3V,
+            sigma_V=fitted.sigma_V,
             brain=brain,
             directions_N3=measured.directions_N3,
-            plan=plan,
-            sh_CV=sh_CV,
-            rish_3V=model_rows(rish_LV),
-            noise_3V=model_rows(noise_LV),
-            coherent_9V=coherent_rish(sh_CV, brain.mask),
-            sigma_V=sigma_V,
+            coherent_9V=coherent_rish(fitted.sh_CV, brain.mask),
             loss_V=slice_loss(signal_NV, brain.mask),
             description=description,
         )
-
-    @property
-    def n_orders(self) -> int:
-        """How many of the orders 0, 2, 4 were fitted."""
-        return min(len(ORDERS), self.plan.order // 2 + 1)
-
-    @property
-    def debiased_3V(self) -> torch.Tensor:
-        """RISH without the noise's expected share, (3, V), never below zero."""
-        return debias(self.rish_3V, self.noise_3V)
 
     def crop(self, box: tuple[slice, slice, slice]) -> Shell:
         """Return the voxels within a box; fit and description stay those of the whole shell.

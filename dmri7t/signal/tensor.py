@@ -152,12 +152,33 @@ def principal_direction(tensor_6V: torch.Tensor) -> torch.Tensor:
 
     Repeated squaring of the tensor, shifted to be positive, leaves the projection on it.
     """
-    xx, yy, zz, xy, xz, yz = tensor_6V / tensor_6V.abs().amax(0).clamp_min(1e-12)
-    rows = torch.stack([torch.stack(r) for r in ((xx, xy, xz), (xy, yy, yz), (xz, yz, zz))])
-    power = rows.permute(2, 0, 1) + 3 * torch.eye(3, dtype=rows.dtype, device=rows.device)
+    parts = [_direction(part_6V) for part_6V in tensor_6V.split(CHUNK, 1)]
+    vector_3V = torch.cat(parts, 1) if parts else tensor_6V[:3]
+    return vector_3V.T.contiguous()
+
+
+def _direction(tensor_6V: torch.Tensor) -> torch.Tensor:
+    """Principal direction (3, V); squares are of six numbers, as the tensors are symmetric."""
+    power_6V = tensor_6V / tensor_6V.abs().amax(0).clamp_min(1e-12)
+    power_6V[:3] += 3
     for _ in range(10):
-        power = power @ power
-        power = power / power.diagonal(dim1=1, dim2=2).sum(1)[:, None, None]
-    longest = power.diagonal(dim1=1, dim2=2).argmax(1)
-    vector = power[torch.arange(len(power), device=power.device), :, longest]
-    return vector / vector.norm(dim=1, keepdim=True).clamp_min(1e-12)
+        xx, yy, zz, xy, xz, yz = power_6V
+        square_6V = torch.empty_like(power_6V)
+        for row, (one, other) in enumerate(
+            (
+                ((xx, xy, xz), (xx, xy, xz)),
+                ((xy, yy, yz), (xy, yy, yz)),
+                ((xz, yz, zz), (xz, yz, zz)),
+                ((xx, xy, xz), (xy, yy, yz)),
+                ((xx, xy, xz), (xz, yz, zz)),
+                ((xy, yy, yz), (xz, yz, zz)),
+            )
+        ):
+            torch.mul(one[0], other[0], out=square_6V[row])
+            square_6V[row].addcmul_(one[1], other[1]).addcmul_(one[2], other[2])
+        power_6V = square_6V.div_(square_6V[:3].sum(0))
+    xx, yy, zz, xy, xz, yz = power_6V
+    columns_33V = torch.stack([torch.stack(c) for c in ((xx, xy, xz), (xy, yy, yz), (xz, yz, zz))])
+    longest_V = power_6V[:3].argmax(0)
+    vector_3V = columns_33V.gather(0, longest_V.expand(1, 3, -1))[0]
+    return vector_3V / vector_3V.norm(dim=0).clamp_min(1e-12)

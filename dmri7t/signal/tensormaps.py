@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from dmri7t.signal.rows import take_rows
 from dmri7t.signal.tensor import (
     fit_tensor,
     fractional_anisotropy,
@@ -37,11 +38,10 @@ def tensor_maps(
         fa (V,), md (V,) in mm2/s, direction (V, 3).
     """
     bvals, directions = np.asarray(bvals_N)[rows], np.asarray(directions_N3)[rows]
-    every = rows == list(range(len(dwi_NV)))
     parts: dict[str, list[torch.Tensor]] = {"fa": [], "md": [], "direction": []}
     for first in range(0, dwi_NV.shape[1], SLAB):
-        slab_NV = dwi_NV[:, first : first + SLAB]
-        tensor_6V = fit_tensor(slab_NV if every else slab_NV[rows], bvals, directions)
+        slab_NV = take_rows(dwi_NV[:, first : first + SLAB], rows)
+        tensor_6V = fit_tensor(slab_NV, bvals, directions)
         parts["fa"].append(fractional_anisotropy(tensor_6V))
         parts["md"].append(mean_diffusivity(tensor_6V))
         parts["direction"].append(principal_direction(tensor_6V))

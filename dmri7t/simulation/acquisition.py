@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 
 import attrs
@@ -267,6 +268,13 @@ def sample(
     return torch.cat([apply_axes(part, matrices) for part in contrast])
 
 
+Contrast = tuple[torch.Tensor, torch.Tensor]
+"""b0 (1, X, Y, Z) and harmonics of the shell (C, X, Y, Z), not divided by it."""
+
+Alter = Callable[[Contrast, Axes], Contrast]
+"""Takes a contrast and where its voxels lie, mm; gives it with a change."""
+
+
 @attrs.frozen(eq=False)
 class Block:
     """A block of one brain as both scanners see it, without noise.
@@ -296,6 +304,7 @@ def render(
     low: Axes,
     high: Axes,
     order_high: int = 4,
+    alter: Alter | None = None,
 ) -> Block:
     """Render a block.
 
@@ -307,6 +316,8 @@ def render(
         Coordinates (mm) of the 3T and 7T voxels.
     order_high : int
         Order of the 7T harmonics to keep.
+    alter : callable, optional
+        Changes what both scanners see, before it is sampled.
     """
     size_low = protocol.voxel_sizes
     size_high = size_low * protocol.ratio
@@ -317,6 +328,8 @@ def render(
     pure = head.microstructure.signals(tissue, protocol.bval, signal_order(protocol.bval))
     contrast_low = protocol.low.contrast(tissue, pure)
     contrast_high = protocol.high.contrast(tissue, pure.up_to(order_high))
+    if alter is not None:
+        contrast_low, contrast_high = (alter(c, fine) for c in (contrast_low, contrast_high))
     return Block(
         low=sample(contrast_low, fine, low, size_low, protocol.low),
         high=sample(contrast_high, fine, high, size_high, protocol.high),

@@ -1,7 +1,8 @@
 """A simulated head: tissues and fibre directions as functions of position.
 
-Cortical folds are the zero set of a smooth random field, which is a folded sheet; grey matter
-is a ribbon around it and below the hull. Every quantity can be evaluated on any block.
+Cortical folds are the zero set of a smooth random field, stretched along the way inwards: sheets
+that reach down from the hull, as sulci do. Grey matter is a ribbon around them and below the hull.
+Every quantity can be evaluated on any block.
 """
 
 from __future__ import annotations
@@ -64,6 +65,7 @@ class Phantom:
     semi_axes: np.ndarray
     shape_field: SmoothField
     fold_field: SmoothField
+    fold_rate: float
     region_field: SmoothField
     orientation_field: SmoothField
     detail_field: SmoothField
@@ -83,10 +85,11 @@ class Phantom:
             semi_axes=scale * SEMI_AXES * rng.uniform(0.92, 1.08, 3),
             shape_field=SmoothField.draw(rng, 28.0, HALF_EXTENT, 2),
             fold_field=SmoothField.draw(rng, rng.uniform(4.5, 8.5), HALF_EXTENT, 1),
-            region_field=SmoothField.draw(rng, rng.uniform(3.5, 10.0), HALF_EXTENT, 4),
-            orientation_field=SmoothField.draw(rng, rng.uniform(4.0, 14.0), HALF_EXTENT, 9),
+            fold_rate=rng.uniform(0.3, 0.75),
+            region_field=SmoothField.draw(rng, rng.uniform(2.2, 6.5), HALF_EXTENT, 4),
+            orientation_field=SmoothField.draw(rng, rng.uniform(6.0, 22.0), HALF_EXTENT, 9),
             detail_field=SmoothField.draw(rng, rng.uniform(2.2, 4.0), HALF_EXTENT, 2),
-            sulcal_depth=rng.uniform(20.0, 48.0),
+            sulcal_depth=rng.uniform(15.0, 40.0),
             sulcal_width=rng.uniform(0.1, 2.2),
             cortical_thickness=rng.uniform(2.0, 4.2),
             subarachnoid=rng.uniform(0.5, 3.0),
@@ -168,7 +171,7 @@ class Phantom:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Distance to sulci, fissure and hull (mm, negative in CSF), and the folds' normal."""
         x, _, z = coords
-        fold = self.fold_field.at(axes)[0]
+        fold = self._folds(coords)
         steps = [float(a[1] - a[0]) if len(a) > 1 else 1.0 for a in axes]
         normal = torch.stack(torch.gradient(fold, spacing=steps))
         slope = (normal * normal).sum(0).sqrt()
@@ -177,6 +180,18 @@ class Phantom:
         fissure = x.abs() - 0.4 - self.sulcal_width / 3 + (18 - z).clamp_min(0) * 0.8 + 0 * depth
         fissure = fissure + (depth - 30).clamp_min(0)
         return torch.minimum(torch.minimum(sulcus, fissure), depth), _unit(normal, 0)
+
+    def _folds(self, coords: list[torch.Tensor]) -> torch.Tensor:
+        """The folds' field (X, Y, Z), which changes ``fold_rate`` times as fast along the way in.
+
+        A point is looked up nearer to the hull than it lies, so what is there goes on below it.
+        """
+        scale = [c / float(s) for c, s in zip(coords, self.semi_axes, strict=True)]
+        radius = (scale[0] ** 2 + scale[1] ** 2 + scale[2] ** 2).sqrt().clamp_min(0.1)
+        # beyond the hull nothing is folded
+        stretch = torch.where(radius < 1, (1 - self.fold_rate * (1 - radius)) / radius, 1.0)
+        points = torch.stack(torch.broadcast_tensors(*coords)) * stretch
+        return self.fold_field.at_points(points)[0]
 
     def _fibres(
         self, coords: list[torch.Tensor], axes: Axes, normal: torch.Tensor

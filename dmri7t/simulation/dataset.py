@@ -16,6 +16,7 @@ from dmri7t.files import write_whole
 from dmri7t.io.gradients import write_fsl
 from dmri7t.io.images import write_volumes
 from dmri7t.io.kinds.hcp import FILES, FOLDERS
+from dmri7t.progress import Progress
 from dmri7t.signal.gradients import GradientTable
 from dmri7t.signal.grids import Grid, refine
 from dmri7t.signal.harmonics import basis_matrix, n_coefficients
@@ -315,11 +316,12 @@ def simulate_dataset(out: Path, subjects: int, seed: int = 0, layout: Layout | N
     if layout.folders == "bids":
         _describe_dataset(out)
     write_whole(out / "README", "Simulated heads; no person was scanned. Seed " + str(seed) + ".\n")
+    progress = Progress("simulate", subjects)
     for number, head in enumerate(heads, start=1):
         label = layout.label(head)
         if not layout.last_file(out, label).exists():
             simulate_subject(out, label, head, layout)
-        print(f"[simulate] {label} ({number} of {subjects})", flush=True)
+        progress.show(number, f"{label} ({number} of {subjects})")
 
 
 def _describe_dataset(out: Path) -> None:

@@ -16,6 +16,10 @@ Axes = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Coordinates in mm along x, y and z of an axis-aligned grid."""
 
 
+FINER = 5
+"""Nodes, for each of a field's own, of the lattice from which it is interpolated."""
+
+
 def bspline_weights(coordinates: np.ndarray, n_nodes: int) -> np.ndarray:
     """Cubic B-spline basis (n, n_nodes) at coordinates given in lattice steps."""
     distance = np.abs(np.asarray(coordinates, float)[:, None] - np.arange(n_nodes)[None])
@@ -60,3 +64,22 @@ class SmoothField:
             bspline_weights((axes[a] - self.origin[a]) / self.spacing, shape[a]) for a in range(3)
         ]
         return apply_axes(self.coefficients, matrices)
+
+    def at_points(self, points: torch.Tensor) -> torch.Tensor:
+        """Values (K, X, Y, Z) at points (3, X, Y, Z) in mm that lie on no grid.
+
+        The field is evaluated on a lattice, :data:`FINER` times as fine as its own, over the
+        box that the points need, and interpolated linearly from there.
+        """
+        step = self.spacing / FINER
+        flat = points.flatten(1)
+        low = flat.amin(1).double().numpy() - step
+        counts = np.ceil((flat.amax(1).double().numpy() + step - low) / step).astype(int) + 1
+        x, y, z = (low[a] + step * np.arange(counts[a]) for a in range(3))
+        values = self.at((x, y, z))
+        # torch counts from -1 to 1 between the first and the last node, the last axis first
+        scale = torch.as_tensor(2 / (step * (counts - 1)), dtype=points.dtype)
+        shift = torch.as_tensor(low, dtype=points.dtype)
+        places = (points - shift.view(3, 1, 1, 1)) * scale.view(3, 1, 1, 1) - 1
+        grid = places.flip(0).movedim(0, -1)[None]
+        return torch.nn.functional.grid_sample(values[None], grid, align_corners=True)[0]

@@ -19,6 +19,9 @@ from dmri7t.simulation.anatomy import Tissue
 TABLE_STEP = 1.0
 """Directions are looked up on a grid of this many degrees."""
 
+SLAB = 4096
+"""Voxels whose harmonics are worked out at once: they stay in a processor's cache."""
+
 
 def zeppelin_kernel(b: float, parallel: float, perpendicular: float, order: int) -> np.ndarray:
     """Rotational harmonics of exp(-b (D_perp + (D_par - D_perp) t^2)).
@@ -61,7 +64,7 @@ def direction_harmonics(directions_3V: torch.Tensor, order: int) -> torch.Tensor
     x, y, z = directions_3V
     i = torch.rad2deg(torch.arccos(z.clamp(-1, 1))).round().long()
     j = torch.rad2deg(torch.atan2(y, x)).round().long() + 180
-    return _direction_table(order)[i * 361 + j]
+    return _direction_table(order).index_select(0, i * 361 + j)
 
 
 @attrs.frozen
@@ -158,27 +161,35 @@ class Microstructure:
         l_C = torch.from_numpy(coefficient_orders(order) // 2)
         young_C = torch.from_numpy(self.young.kernel(b, order)).float()[l_C]
         mature_C = torch.from_numpy(self.mature.kernel(b, order)).float()[l_C]
-        wm_VC = torch.zeros(tissue.csf.numel(), n_coefficients(order))
-        for i in range(3):
-            basis_VC = direction_harmonics(tissue.directions[i].reshape(3, -1), order)
-            wm_VC.addcmul_(basis_VC, tissue.fractions[i].reshape(-1, 1))
-        water = 1 - self.wm_water
-        maturity_V1 = tissue.maturity.reshape(-1, 1)
-        wm_VC *= torch.addcmul(water * young_C, maturity_V1, water * (mature_C - young_C))
         root = np.sqrt(4 * np.pi)
         csf = float(np.exp(-b * self.free_water) * root)
-        wm_VC[:, 0] += self.wm_water * csf
-        gm_VC = direction_harmonics(tissue.directions[3].reshape(3, -1), 2)
-        gm_VC *= self.grey_radial * young_C[:6]
         # harmonics of order 0 of sticks in all directions: their kernel's, over sqrt(4 pi) of each
         neurites = float(zeppelin_kernel(b, self.mature.stick, 0.0, 0)[0] / root)
         pool = float(np.exp(-b * self.grey) * root)
         grey = self.grey_neurites * neurites + (1 - self.grey_neurites) * pool
-        gm_VC[:, 0] += (1 - self.grey_radial) * grey
+        wm_CV = torch.empty(n_coefficients(order), tissue.csf.numel())
+        gm_CV = torch.empty(n_coefficients(2), tissue.csf.numel())
+        directions = tissue.directions.reshape(4, 3, -1)
+        fractions = tissue.fractions.reshape(3, -1, 1)
+        maturity_V1 = tissue.maturity.reshape(-1, 1)
+        water = 1 - self.wm_water
+        for first in range(0, tissue.csf.numel(), SLAB):
+            slab = slice(first, first + SLAB)
+            wm_VC = torch.zeros(len(maturity_V1[slab]), len(wm_CV))
+            for i in range(3):
+                basis_VC = direction_harmonics(directions[i][:, slab], order)
+                wm_VC.addcmul_(basis_VC, fractions[i, slab])
+            wm_VC *= torch.addcmul(water * young_C, maturity_V1[slab], water * (mature_C - young_C))
+            wm_VC[:, 0] += self.wm_water * csf
+            wm_CV[:, slab] = wm_VC.T
+            gm_VC = direction_harmonics(directions[3][:, slab], 2)
+            gm_VC *= self.grey_radial * young_C[:6]
+            gm_VC[:, 0] += (1 - self.grey_radial) * grey
+            gm_CV[:, slab] = gm_VC.T
         scalp = float(np.exp(-b * 0.2e-3) * root)
         return PureSignals(
-            wm_VC.T.contiguous().reshape(-1, *shape),
-            gm_VC.T.contiguous().reshape(-1, *shape),
+            wm_CV.reshape(-1, *shape),
+            gm_CV.reshape(-1, *shape),
             csf,
             scalp,
         )

@@ -133,7 +133,7 @@ def draw_patches(
     rng = np.random.default_rng(seed)
     head = Head.draw(rng)
     protocol = draw_protocol(rng) if protocol is None else protocol
-    centre = _centre_inside(head.phantom, protocol, size, rng)
+    centre = centre_inside(head.phantom, protocol, size, rng)
     low, high = block_axes(centre, size, protocol)
     block = render(head, protocol, low, high)
     edge = rng.uniform(-9.0, -1.0) if rng.random() < WIDE_MASKS else rng.uniform(-1.0, 1.5)
@@ -188,10 +188,10 @@ def measured(
     )
 
 
-def _centre_inside(
+def centre_inside(
     phantom: Phantom, protocol: Protocol, size: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Find a centre (3,) in mm such that at least a quarter of the block is brain."""
+    """Find a centre (3,) in mm such that at least a quarter of a block is brain."""
     while True:
         centre = rng.uniform(-0.9, 0.9, 3) * phantom.semi_axes
         (x, y, z), _ = block_axes(centre, size, protocol)

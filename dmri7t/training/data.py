@@ -16,8 +16,10 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
 
+from dmri7t.errors import InputError
 from dmri7t.models import inputs
-from dmri7t.models.fitted import SplitRecord
+from dmri7t.models.config import N_ORDERS
+from dmri7t.models.fitted import ScansRecord, SplitRecord
 from dmri7t.models.plain import to_plain
 from dmri7t.signal.resample import apply_axes, spline_matrix
 from dmri7t.training.example import TrainingExample
@@ -78,6 +80,9 @@ class TrainingData:
         Which subjects the examples come from; None: simulated ones, who are nobody.
     unpaired : list of Item
         3T examples without a target, for the 3T VQ-VAE.
+    scans : ScansRecord, optional
+        Where single 3T scans are learned from: their targets are noisy, and teach a regression
+        alone.
     """
 
     training: list[Item] = attrs.field(converter=_items)
@@ -85,6 +90,7 @@ class TrainingData:
     source: str
     split: SplitRecord | None = None
     unpaired: list[Item] = attrs.field(converter=_items, factory=list)
+    scans: ScansRecord | None = None
 
     @property
     def subjects(self) -> tuple[str, ...]:
@@ -110,14 +116,20 @@ class TrainingData:
 
 
 def root_scale(items: Sequence[Item]) -> list[float]:
-    """Standard deviation, in the masks, of the root of each order of the 7T RISH."""
-    count, total, squares = 0, np.zeros(3), np.zeros(3)
+    """Standard deviation, in the masks, of the root of each order of the target's RISH."""
+    count, total, squares = np.zeros(3), np.zeros(3), np.zeros(3)
     for item in items:
         example = item.example
-        values = example.target[:, example.mask].astype(np.float64)
-        count += values.shape[1]
-        total += values.sum(1)
-        squares += np.square(values).sum(1)
+        shown = slice(int(example.orders))
+        values = example.target[shown, example.mask].astype(np.float64).clip(0)
+        count[shown] += values.shape[1]
+        total[shown] += values.sum(1)
+        squares[shown] += np.square(values).sum(1)
+    if not count.all():
+        raise InputError(
+            "training data: no target shows R4, which takes 15 directions; start from a model "
+            "(--start), or mix simulated blocks in (simulated_part in the recipe)."
+        )
     spread = np.sqrt(np.maximum(squares / count - np.square(total / count), 0))
     return [float(s) for s in spread]
 
@@ -185,7 +197,8 @@ class Patches(Dataset[Batch]):
         -------
         dict of Tensor
             Roots in units of ``scale``; without the batch's axis. stack (19, X, Y, Z) and
-            conditions (10,), see :mod:`dmri7t.models.inputs`; paired: target (3, X, Y, Z), and
+            conditions (10,), see :mod:`dmri7t.models.inputs`; paired: target (3, X, Y, Z),
+            shown (3,), 1 for orders that it shows, measured (), 1 if it has noise, and
             mean (3, X, Y, Z) where a regression was trained before; fine: fine_root, fine_noise
             and fine_target (3, F, F, F), fine_mask (1, F, F, F), and ratio (), 7T over 3T voxel
             size.
@@ -207,6 +220,8 @@ class Patches(Dataset[Batch]):
         }
         if self.paired:
             out["target"] = turning(example.target) / unit * mask
+            out["shown"] = (torch.arange(N_ORDERS) < int(example.orders)).float()
+            out["measured"] = torch.tensor(float(example.measured))
             if "mean" in item.images:
                 out["mean"] = turning(np.load(item.images["mean"]))
         if self.fine:

@@ -1,4 +1,4 @@
-"""A training example: a pair of 3T and 7T blocks, of simulated patches or a lab's own scans."""
+"""A training example: a 3T block and its target, of simulated patches or a lab's own scans."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dmri7t.simulation.patches import Patch
 
 @attrs.frozen(eq=False)
 class TrainingExample:
-    """One training pair; RISH as square roots in float16, which halves the pool.
+    """One block and its target; RISH as square roots in float16, which halves the pool.
 
     Parameters
     ----------
@@ -34,6 +34,11 @@ class TrainingExample:
         7T over 3T voxel size.
     description : Description
         The 3T shell in numbers, of single precision as in its file.
+    orders : ndarray () uint8
+        How many of R0, R2, R4 the target shows.
+    measured : ndarray () bool
+        Whether the target was measured, and so has noise: where its RISH are negative by chance,
+        so are the roots.
     """
 
     rish: np.ndarray
@@ -45,6 +50,8 @@ class TrainingExample:
     mask_high: np.ndarray
     ratio: np.ndarray
     description: Description
+    orders: np.ndarray = attrs.field(factory=lambda: np.array(3, np.uint8))
+    measured: np.ndarray = attrs.field(factory=lambda: np.array(False))
 
     @classmethod
     def from_shell(
@@ -75,7 +82,7 @@ class TrainingExample:
             noise=_root(place(shell.noise_3V)),
             coherent=_root(place(shell.coherent_9V)),
             mask=shell.brain.mask,
-            target=_root(target),
+            target=_signed_root(target),
             target_high=_root(target_high),
             mask_high=mask_high,
             ratio=np.array(ratio, np.float32),
@@ -102,7 +109,9 @@ class TrainingExample:
             arrays = {name: file[name] for name in file.files}
         description = Description.from_dict(arrays)
         maps = (field.name for field in attrs.fields(cls) if field.name != "description")
-        return cls(**{name: arrays[name] for name in maps}, description=description)
+        # pools of earlier versions lack what is said of the target
+        held = {name: arrays[name] for name in maps if name in arrays}
+        return cls(**held, description=description)
 
 
 def _numbers(description: Description) -> dict[str, np.ndarray]:
@@ -112,6 +121,10 @@ def _numbers(description: Description) -> dict[str, np.ndarray]:
 
 def _root(values: torch.Tensor) -> np.ndarray:
     return values.clamp_min(0).sqrt().numpy().astype(np.float16)
+
+
+def _signed_root(values: torch.Tensor) -> np.ndarray:
+    return (values.sign() * values.abs().sqrt()).numpy().astype(np.float16)
 
 
 def describe_pool(shells: Sequence[Description]) -> dict[RangeName, Range]:

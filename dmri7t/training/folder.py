@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from dmri7t.files import whole_file, write_whole
+from dmri7t.progress import Progress
 from dmri7t.training.data import Item, derive_seed
 from dmri7t.training.team import Team
 
@@ -74,14 +75,18 @@ class WorkFolder:
             Gives (1, 3, X, Y, Z); random numbers are seeded for each item.
         """
         paths = [self.folder / folder / f"{i:06d}.npy" for i in range(len(items))]
-        for i in self.team.share(range(len(items))):
+        mine = self.team.share(range(len(items)))
+        progress = Progress(folder, len(mine))
+        for number, i in enumerate(mine):
+            if self.team.leads:
+                progress.show(number, f"image {number} of {len(mine)}", passing=number % 100 > 0)
             if not paths[i].exists():
                 torch.manual_seed(derive_seed(self.seed, folder, i))
                 image = make(items[i])[0].cpu().numpy().astype(np.float16)
                 with whole_file(paths[i]) as part:
                     np.save(part, image)
-            if i % 100 == 0 and self.team.leads:
-                print(f"[{folder}] {i}/{len(items)}", flush=True)
+        if self.team.leads:
+            progress.show(len(mine), f"{len(mine)} images")
         self.team.wait()
         for item, path in zip(items, paths, strict=True):
             item.images[name] = path

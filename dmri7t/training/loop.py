@@ -7,17 +7,16 @@ number of steps done are all there is.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import attrs
 import torch
 from torch.utils.data import DataLoader, Subset
 
 from dmri7t.errors import ModelError
 from dmri7t.files import whole_file
+from dmri7t.progress import Progress
 from dmri7t.training.data import Batch, Patches, Positions, Stream, derive_seed
 from dmri7t.training.folder import WorkFolder
 from dmri7t.training.log import StageLog
@@ -55,6 +54,7 @@ class Learner:
         )
         # gradients are averaged over the processes by what stands around the stage here
         self.module, self.optimizer = self.fabric.setup(stage, optimizer)
+        self.average = _Average(learning, stage.settings.average)
         self.done = 0
 
     def learn(self, batch: Batch) -> dict[str, torch.Tensor]:
@@ -79,6 +79,7 @@ class Learner:
                 "extreme values in the data."
             )
         self.optimizer.step()
+        self.average.add()
         self.schedule.step()
         self.done += 1
         return {name: value.detach() for name, value in values.items()}
@@ -87,6 +88,7 @@ class Learner:
     def validate(self, batches: Iterable[Batch], seed: int) -> float:
         """Mean loss over the examples of all processes, with the same noise each time."""
         total = torch.zeros(2, dtype=torch.float64, device=self.fabric.device)
+        self.average.exchange()
         self.stage.eval()
         for index, batch in enumerate(batches):
             torch.manual_seed(derive_seed(seed, "validation", index, self.team.rank))
@@ -96,6 +98,7 @@ class Learner:
             n_examples = len(batch["stack"])
             total += torch.tensor([float(loss) * n_examples, n_examples]).to(total)
         self.stage.train()
+        self.average.exchange()
         loss_sum, count = self.team.sum(total).tolist()
         return loss_sum / count
 
@@ -111,6 +114,7 @@ class Learner:
             "stage": self.stage.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
+            "average": self.average.held,
         }
 
     def go_on_from(self, state: dict[str, Any]) -> None:
@@ -119,53 +123,46 @@ class Learner:
         self.stage.load_state_dict(state["stage"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
+        self.average.go_on_from(state["average"], self.done)
 
 
-@attrs.define
-class Progress:
-    """Lines for who waits: losses, steps a second, and how long it will take yet.
+class _Average:
+    """Moving average of weights over the steps, kept beside them.
 
     Parameters
     ----------
-    name : str
-        Of the stage.
-    steps : int
-        Of the whole stage.
-    first : int
-        Steps that were done before.
+    weights : list of Parameter
+    stays : float
+        Part of the average that stays at a step; 0: there is none.
     """
 
-    name: str
-    steps: int
-    first: int
-    begun: float = attrs.field(factory=time.monotonic)
+    def __init__(self, weights: list[torch.nn.Parameter], stays: float) -> None:
+        self.weights, self.stays = weights, stays
+        self.held = [weight.detach().clone() for weight in weights] if stays else []
+        self.added = 0
 
-    def line(self, done: int, values: dict[str, float]) -> str:
-        """What is printed after so many steps.
+    @torch.no_grad()
+    def add(self) -> None:
+        """Take the weights of a step in."""
+        self.added += 1
+        # the first steps count as much as they can: the weights that a stage began with fade soon
+        stays = min(self.stays, self.added / (self.added + 10))
+        for held, weight in zip(self.held, self.weights, strict=False):
+            held.lerp_(weight, 1 - stays)
 
-        Examples
-        --------
-        >>> progress = Progress("mean", 6000, 0, begun=time.monotonic() - 25)
-        >>> progress.line(50, {"loss": -1.25})
-        '[mean] step 50/6000  loss -1.25  2.0 steps/s  50 min left'
-        """
-        rate = (done - self.first) / max(time.monotonic() - self.begun, 1e-9)
-        losses = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
-        rest = readable((self.steps - done) / rate)
-        return f"[{self.name}] step {done}/{self.steps}  {losses}  {rate:.1f} steps/s  {rest} left"
+    @torch.no_grad()
+    def exchange(self) -> None:
+        """Put the average where the weights are, and the weights where it was."""
+        for held, weight in zip(self.held, self.weights, strict=False):
+            now = weight.clone()
+            weight.copy_(held)
+            held.copy_(now)
 
-
-def readable(seconds: float) -> str:
-    """Write a duration in its largest sensible unit.
-
-    Examples
-    --------
-    >>> readable(42), readable(600), readable(9000)
-    ('42 s', '10 min', '2.5 h')
-    """
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+    def go_on_from(self, held: list[torch.Tensor], added: int) -> None:
+        """Take over what another held after so many steps."""
+        self.added = added
+        for mine, kept in zip(self.held, held, strict=True):
+            mine.copy_(kept)
 
 
 def train_stage(
@@ -223,11 +220,20 @@ def train_stage(
             shown["validation_loss"] = learner.validate(held_out, seed)
             if team.leads:
                 log.write(done - 1, {"validation_loss": shown["validation_loss"]})
-        if team.leads and _is_due(done, PRINT_EVERY, steps):
-            print(progress.line(done, shown), flush=True)
+        if team.leads and _is_due(done, LOG_EVERY, steps):
+            passing = not _is_due(done, PRINT_EVERY, steps)
+            progress.show(done, _words(progress, done, shown), passing=passing)
         if team.leads and done % settings.save_every == 0:
             with whole_file(checkpoint) as part:
                 torch.save(learner.state(), part)
+    learner.average.exchange()
+
+
+def _words(progress: Progress, done: int, values: dict[str, float]) -> str:
+    """Steps, losses and speed, for who waits."""
+    rate = (done - progress.first) / max(progress.seconds, 1e-9)
+    losses = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
+    return f"step {done}/{progress.total:.0f}  {losses}  {rate:.1f} steps/s"
 
 
 def _is_due(done: int, every: int, steps: int) -> bool:

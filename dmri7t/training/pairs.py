@@ -24,6 +24,7 @@ from dmri7t.io.scan import Scan
 from dmri7t.io.source import open_dataset
 from dmri7t.models.fitted import SplitRecord
 from dmri7t.models.plain import to_plain
+from dmri7t.progress import Progress, note
 from dmri7t.signal.gradients import ShellVolumes
 from dmri7t.signal.grids import Grid
 from dmri7t.signal.resample import box_slices, extend, interpolate, resample_mask
@@ -75,10 +76,11 @@ def common_shells(
     for _, i, j in near:
         if i not in chosen and j not in chosen.values():
             chosen[i] = j
-    return [(low[i], high[j]) for i, j in sorted(chosen.items()) if _is_wanted(low[i], wanted)]
+    return [(low[i], high[j]) for i, j in sorted(chosen.items()) if is_wanted(low[i], wanted)]
 
 
-def _is_wanted(shell: ShellVolumes, wanted: Sequence[float]) -> bool:
+def is_wanted(shell: ShellVolumes, wanted: Sequence[float]) -> bool:
+    """Whether a shell is one of some b-values, within 100 s/mm2; without any, all are."""
     return not wanted or any(abs(shell.bval - b) <= SAME_SHELL for b in wanted)
 
 
@@ -159,7 +161,7 @@ def cut_single(scan: Scan, cutting: Cutting, rng: np.random.Generator) -> Iterat
     nothing, no_mask = torch.zeros(3, 0, 0, 0), np.zeros((0, 0, 0), bool)
     with open_checked(scan) as low:
         for volumes in low.shells:
-            if _is_wanted(volumes, cutting.shells):
+            if is_wanted(volumes, cutting.shells):
                 shell = Shell.from_signal(low.measured(volumes))
                 for box in cutting.boxes(shell.brain.mask, rng):
                     part = shell.crop(box)
@@ -215,7 +217,7 @@ def load_pairs(
         )
     skipped = [label for label in source.labels if label not in both]
     if skipped and team.leads:
-        print(f"[pairs] skipped, without both fields: {', '.join(skipped)}", flush=True)
+        note(f"[pairs] skipped, without both fields: {', '.join(skipped)}")
     split = split_subjects(both, cutting.seed, families, fold)
     wanted = [*split.training, *split.validation]
 
@@ -224,16 +226,12 @@ def load_pairs(
         return cut_pair(three, seven, cutting, rng)
 
     sources = {label: [scans[label][field] for field in FIELDS] for label in wanted}
-    cuts = _fill(pool, sources, cutting, cut, team)
-    training, validation = (
-        [p for label in part for p in cuts[label]] for part in (split.training, split.validation)
+    cuts = fill_by_subject(pool, sources, cutting, cut, team)
+    lacking = (
+        f"3T and 7T scans that share a b-value and are {cutting.patch} voxels wide; training "
+        "needs two subjects at least that do."
     )
-    for name, paths in (("training", training), ("validation", validation)):
-        if not paths:
-            raise InputError(
-                f"{root}: no subject for {name} has 3T and 7T scans that share a b-value and are "
-                f"{cutting.patch} voxels wide; training needs two subjects at least that do."
-            )
+    training, validation = both_parts(root, split, cuts, lacking)
     return TrainingData(training, validation, f"pairs of {root.resolve().name}", split)
 
 
@@ -275,7 +273,7 @@ def load_unpaired(
     labels = strangers(rest, [*split.validation, *split.test], families)
     skipped = sorted(set(source.labels) - set(labels))
     if skipped and team.leads:
-        print(f"[unpaired] skipped, among the pairs or related: {', '.join(skipped)}", flush=True)
+        note(f"[unpaired] skipped, among the pairs or related: {', '.join(skipped)}")
     scans = {
         label: [scan for name, scan in source.by_session(label).items() if name != "7T"]
         for label in labels
@@ -285,7 +283,7 @@ def load_unpaired(
         for scan in scans[label]:
             yield from cut_single(scan, cutting, rng)
 
-    cuts = _fill(pool, {label: s for label, s in scans.items() if s}, cutting, cut, team)
+    cuts = fill_by_subject(pool, {label: s for label, s in scans.items() if s}, cutting, cut, team)
     used = [label for label in labels if cuts.get(label)]
     if not used:
         raise InputError(
@@ -295,11 +293,56 @@ def load_unpaired(
     return [path for label in used for path in cuts[label]], used
 
 
-def _fill(
+def both_parts(
+    root: Path, split: SplitRecord, cuts: dict[str, list[Path]], lacking: str
+) -> tuple[list[Path], list[Path]]:
+    """Examples for training and for validation.
+
+    Parameters
+    ----------
+    root : Path
+        The data set, for messages.
+    split : SplitRecord
+    cuts : dict
+        Examples by subject.
+    lacking : str
+        What nobody has where a part is empty, and what to do.
+
+    Raises
+    ------
+    InputError
+        If a part has no examples.
+    """
+    parts = {"training": split.training, "validation": split.validation}
+    paths = {name: [p for label in part for p in cuts[label]] for name, part in parts.items()}
+    for name, found in paths.items():
+        if not found:
+            raise InputError(f"{root}: no subject for {name} has {lacking}")
+    return paths["training"], paths["validation"]
+
+
+def fill_by_subject(
     pool: Path, sources: dict[str, list[Scan]], cutting: Cutting, cut: Cut, team: Team
 ) -> dict[str, list[Path]]:
-    """Cut what the pool lacks, each process its share; return the examples of every subject."""
-    for label in team.share(list(sources)):
+    """Cut what a pool lacks, each process its share.
+
+    Parameters
+    ----------
+    pool : Path
+    sources : dict of list of Scan
+        By subject: when one of these files changed, the subject is cut anew.
+    cutting : Cutting
+    cut : callable
+    team : Team
+
+    Returns
+    -------
+    dict of list of Path
+        Examples of every subject.
+    """
+    mine = team.share(list(sources))
+    progress = Progress(pool.name, len(mine))
+    for number, label in enumerate(mine, start=1):
         folder = pool / label
         origin = _origin(sources[label], cutting)
         if _read_origin(folder) == origin:
@@ -312,7 +355,7 @@ def _fill(
             count += 1
         # written last: a pool that was cut short is cut again
         write_whole(folder / ORIGIN, json.dumps(origin, indent=2) + "\n")
-        print(f"[{pool.name}] {label}: {count} examples", flush=True)
+        progress.show(number, f"{label}: {count} examples ({number} of {len(mine)} subjects)")
     team.wait()
     return {label: sorted((pool / label).glob("[0-9]*.npz")) for label in sources}
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 import attrs
-from attrs.validators import ge, gt, optional
+from attrs.validators import and_, ge, gt, lt, optional
 
 from dmri7t.models.fitted import Scalar, StageRecord
 from dmri7t.models.plain import to_plain
@@ -20,6 +20,9 @@ PATCH = 32
 
 PATCHES = 24
 """Examples of each shell of own scans."""
+
+SIMULATED_PART = 0.5
+"""Part of simulated blocks beside single 3T scans: those alone do not cover other scanners."""
 
 
 @attrs.frozen(kw_only=True)
@@ -36,6 +39,9 @@ class DataSettings:
         Edge of an example of own scans, 3T voxels.
     patches : int
         Examples of each shell of own scans.
+    simulated_part : float, optional
+        Part of the examples that are simulated where single 3T scans are learned from; default:
+        :data:`SIMULATED_PART`.
     """
 
     seeds: int = attrs.field(validator=ge(1))
@@ -44,6 +50,7 @@ class DataSettings:
     first_validation_seed: int = attrs.field(validator=ge(0))
     patch: int = attrs.field(default=PATCH, validator=ge(8))
     patches: int = attrs.field(default=PATCHES, validator=ge(1))
+    simulated_part: float | None = attrs.field(default=None, validator=optional(and_(ge(0), lt(1))))
 
 
 @attrs.frozen(kw_only=True)
@@ -60,6 +67,11 @@ class StageSettings:
         The highest of one cycle.
     start_from : str, optional
         An earlier network of the same form whose weights this one starts from.
+    average : float
+        Of the weights over the steps: how much of it stays at each. What is validated, and kept in
+        the end, is the average. 0: the last weights.
+    stored : {"float32", "float16"}
+        Precision of the weights in the model's folder.
     save_every, validate_every : int
         Steps between checkpoints, and between validations.
     """
@@ -68,6 +80,8 @@ class StageSettings:
     batch: int = attrs.field(validator=ge(1))
     learning_rate: float = attrs.field(validator=gt(0))
     start_from: NetworkName | None = None
+    average: float = attrs.field(default=0.0, validator=[ge(0), lt(1)])
+    stored: Literal["float32", "float16"] = "float32"
     save_every: int = attrs.field(default=100, validator=ge(1))
     validate_every: int = attrs.field(default=200, validator=ge(1))
 
@@ -97,6 +111,23 @@ class RegressionSettings(StageSettings):
 
 
 @attrs.frozen(kw_only=True)
+class VqvaeSettings(StageSettings):
+    """What a VQ-VAE's stage is given.
+
+    Parameters
+    ----------
+    from_blocks : bool
+        Start as the principal components of the image's blocks instead of at random; for networks
+        of one level.
+    decoder_only : bool
+        Encoder and codebook stay as they are, so that 3T and 7T latents mean the same.
+    """
+
+    from_blocks: bool = False
+    decoder_only: bool = False
+
+
+@attrs.frozen(kw_only=True)
 class SuperResolutionSettings(StageSettings):
     """What the super-resolution's stage is given.
 
@@ -120,8 +151,8 @@ class Stages:
     """Settings of each network's stage, in the order of training."""
 
     mean: RegressionSettings | None = None
-    vqvae_3t: StageSettings | None = None
-    vqvae_7t: StageSettings | None = None
+    vqvae_3t: VqvaeSettings | None = None
+    vqvae_7t: VqvaeSettings | None = None
     diffusion: StageSettings | None = None
     super_resolution: SuperResolutionSettings | None = None
 

@@ -6,14 +6,15 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import attrs
 import torch
-from lightning.fabric import Fabric
-from lightning.fabric.strategies import DDPStrategy
 
 from dmri7t.errors import DeviceError
+
+if TYPE_CHECKING:  # seconds to load: only what trains waits for it
+    from lightning.fabric import Fabric
 
 PATIENCE = timedelta(hours=2)
 """Longest time that processes wait for each other, as when one cuts a larger share of scans."""
@@ -26,6 +27,8 @@ logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
 
 
 def _alone() -> Fabric:
+    from lightning.fabric import Fabric
+
     return Fabric(accelerator="cpu", devices=1)
 
 
@@ -101,6 +104,9 @@ def assemble(accelerator: str | None = None, devices: int = 1, nodes: int = 1) -
     DeviceError
         If there are fewer devices.
     """
+    from lightning.fabric import Fabric
+    from lightning.fabric.strategies import DDPStrategy
+
     seen = torch.cuda.device_count()
     accelerator = accelerator or ("cuda" if seen else "cpu")
     if accelerator == "cuda" and devices > seen:

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from dmri7t.errors import ModelError
 from dmri7t.files import whole_file
 from dmri7t.models.bundle import save_weights, write_bundle
-from dmri7t.models.fitted import SIMULATED, Codebook, TrainingRecord
+from dmri7t.models.fitted import SIMULATED, Codebook, StageRecord, TrainingRecord
 from dmri7t.models.plain import to_plain
 from dmri7t.models.translator import Translator, build_networks
 from dmri7t.simulation.acquisition import SNR_RANGE
@@ -27,6 +27,7 @@ from dmri7t.training.log import draw_curves, join_logs
 from dmri7t.training.loop import train_stage
 from dmri7t.training.recipe import Recipe
 from dmri7t.training.stages import STAGES, TrainingStage
+from dmri7t.training.start import TAUGHT, Start, check_taught
 from dmri7t.training.team import Team, assemble, default_threads
 
 
@@ -46,11 +47,15 @@ class Training:
         Of torch; None: what this process is allowed.
     workers : int, optional
         Processes that load examples; None: four where a GPU waits for them, else none.
+    start : Path, optional
+        Folder of a model of the same form and networks: its regression is where this training's
+        begins, and what the data cannot teach stays as it is there.
 
     Raises
     ------
     ModelError
-        If the folder holds a training with another recipe, seed or data.
+        If the folder holds a training with another recipe, seed or data, or the data cannot teach
+        what the recipe names.
     """
 
     def __init__(
@@ -63,6 +68,7 @@ class Training:
         team: Team | None = None,
         threads: int | None = None,
         workers: int | None = None,
+        start: Path | None = None,
     ) -> None:
         self.team = team or assemble()
         torch.set_num_threads(threads or default_threads(self.team))
@@ -70,16 +76,26 @@ class Training:
         self.recipe, self.out, self.data, self.seed = recipe, Path(out), data, seed
         on_gpu = self.team.device.type == "cuda"
         self.workers = (4 if on_gpu else 0) if workers is None else workers
+        self.start = Start.load(start, recipe.config) if start else None
+        check_taught(recipe, data, self.start)
         self.work = WorkFolder(self.out / "training", self.team, seed)
         self._check_same()
-        scale = self.work.once("scale.json", lambda: root_scale(data.training))
-        config = attrs.evolve(recipe.config, scale=tuple(scale))
+        if self.start:
+            config = self.start.passed_on(recipe.config)
+        else:
+            scale = self.work.once("scale.json", lambda: root_scale(data.training))
+            config = attrs.evolve(recipe.config, scale=tuple(scale))
         self.translator = Translator(config, build_networks(config), str(self.team.device))
         self.codebooks: dict[str, Codebook] = {}
+        if self.start:
+            self.start.give(self.translator)
+            self.codebooks |= self.start.config.training.codebooks
 
     def run(self) -> Path:
         """Train every stage that is not finished; write the bundle; return its folder."""
         for name in self.recipe.stages:
+            if self.data.scans and name != TAUGHT:
+                continue  # stays what it is in the model that this one starts from
             stage = self.stage(name)
             weights = self.work.folder / f"{name}.safetensors"
             # one process looks at the disk: another machine may see a new file late
@@ -117,6 +133,8 @@ class Training:
     def _check_same(self) -> None:
         """See that what lies in the folder was begun with the same recipe, seed and data."""
         begun = {"recipe": to_plain(self.recipe), "seed": self.seed, **self.data.identity()}
+        if self.start:
+            begun["start"] = self.start.checksum
         if self.work.once("begun.json", lambda: begun) != json.loads(json.dumps(begun)):
             raise ModelError(
                 f"{self.work.folder}: holds a training with another recipe, seed or data; give "
@@ -127,22 +145,33 @@ class Training:
         """Write the bundle: weights, config, card, and the log of the training."""
         for name, network in self.translator.networks.items():
             with whole_file(self.out / f"{name}.safetensors") as part:
-                save_weights(part, network.state_dict())
+                kind = getattr(torch, self.recipe.stages[name].stored)
+                state = network.state_dict()
+                save_weights(part, {key: value.to(kind) for key, value in state.items()})
         log = join_logs(self.work.folder, list(self.recipe.stages))
         with whole_file(self.out / "training_log.tsv") as part:
             log.to_csv(part, sep="\t", index=False, float_format="%.6g")
         draw_curves(log, self.out / "training_curves.png")
         ranges = describe_pool([item.example.description for item in self.data.training])
-        if self.data.source == SIMULATED:
+        if self.data.source == SIMULATED or (self.data.scans and self.data.scans.simulated_part):
             ranges["snr"] = SNR_RANGE
         training = TrainingRecord(
             source=self.data.source,
-            stages={name: self.recipe.stages[name].record() for name in self.recipe.stages},
+            stages=self._stage_records(),
             codebooks=self.codebooks,
             data=to_plain(self.recipe.data),
             subjects=self.data.subjects,
             split=self.data.split,
+            scans=self.data.scans,
+            start=self.start.record if self.start else None,
         )
         config = self.translator.config
         config = attrs.evolve(config, training=training, ranges=ranges | config.ranges)
         write_bundle(self.out, config)
+
+    def _stage_records(self) -> dict[str, StageRecord]:
+        """How every network was trained: here, or before in what this training started from."""
+        own = {name: self.recipe.stages[name].record() for name in self.recipe.stages}
+        if not (self.start and self.data.scans):
+            return own
+        return {TAUGHT: own.pop(TAUGHT), **{n: self.start.stages[n] for n in own}}

@@ -117,12 +117,12 @@ class CommandOptions(_FromText):
 
 
 def outputs_rows(named_by_qsiprep: bool = False) -> list[list[str]]:
-    """Ending and meaning of every result, or of those that QSIPrep's layout names."""
+    """Ending, meaning and unit of every result, or of those that QSIPrep's layout names."""
     from dmri7t.io.derivatives import OUTPUTS, outputs_of
 
     if named_by_qsiprep:
-        return [[o.qsiprep, o.text] for o in OUTPUTS.values() if o.qsiprep]
-    return [[o.suffix, o.text] for o in outputs_of("bids").values()]
+        return [[o.qsiprep, o.text, o.units] for o in OUTPUTS.values() if o.qsiprep]
+    return [[o.suffix, o.text, o.units] for o in outputs_of("bids").values()]
 
 
 class OutputsTable(_FromText):
@@ -132,8 +132,8 @@ class OutputsTable(_FromText):
 
     def text(self) -> Iterator[str]:
         rows = outputs_rows(self.arguments == ["qsiprep"])
-        cells = ([_code(ending), _plain(text)] for ending, text in rows)
-        yield from table(["after the source's entities", "what it is"], cells)
+        cells = ([_code(ending), _plain(text), _plain(unit)] for ending, text, unit in rows)
+        yield from table(["after the source's entities", "what it is", "unit"], cells)
 
 
 class InputKinds(_FromText):

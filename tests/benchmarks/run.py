@@ -1,235 +1,269 @@
-"""Time dmri7t against MRtrix on the same image and the same cores, in one run.
+"""Time dmri7t against MRtrix on the same image and the same processors, in one run.
 
-The image is as large as an HCP 3T scan: 145 x 174 x 145 voxels of 1.25 mm, 6 b0 and 90
-directions at b = 1000, with a brain of about a million voxels. Both sides do a step on the same
-voxels: harmonics on all (amp2sh knows no mask), from the same uncompressed NIfTI file, and for
-amp2sh also from the layout that it likes best, a .mif with the volumes of a voxel side by side;
-the tensor in the brain, MRtrix again from that .mif. Each pair of commands
-runs several times, now the one first, now the other; medians and the median ratio are written to
-docs/benchmarks when everything was measured at full size, and printed otherwise. Seconds of a
-single step are those of a program that is already imported, files read and written; seconds of
-the app and of MRtrix's commands are those of whole processes. Peak memory is the largest sum of
-proportional set sizes of a process and its children, looked at ten times a second; files that
-are mapped count as far as they are in memory.
+The usual image is as large as an HCP 3T scan: 145 x 174 x 145 voxels of 1.25 mm, 6 b0 and 90
+directions at b = 1000, with a brain of about a million voxels; ``--size`` has others. What is
+measured (``--only``):
 
-python tests/benchmarks/run.py [--runs N] [--only sh|sh-mif|tensor|whole] [--size full|small]
+sh, sh-mif, tensor
+    Single steps on the same voxels: harmonics on all (amp2sh knows no mask), from the same
+    uncompressed NIfTI file, and for amp2sh also from the layout that it likes best, a .mif with
+    the volumes of a voxel side by side; the tensor in the brain, MRtrix again from that .mif.
+    Seconds are those of a program that is already imported, files read and written.
+whole
+    The app with all defaults, as a user types it, beside ``mrgrid`` to its voxel sizes and
+    ``dwi2tensor``. Where the time goes, node by node. Seconds are those of whole processes, gzip
+    and report included.
+sampled
+    The same with samples drawn (``--estimate sample --sampler-steps 10``).
+denoised
+    The app with all defaults beside ``dwidenoise``, ``mrgrid`` and ``dwi2tensor``. Only where it
+    is named: ``dwidenoise`` takes a quarter of an hour of two processors for the usual image.
+cohort
+    Eight participants with the small scan in one run, and one participant alone.
+dry-run
+    Planning ten of 2,000 participants, and the memory that planning 200 takes more than ten.
+growth
+    Scans that differ by voxels, volumes and shells, and the line that processor seconds follow.
+
+Pairs of commands run several times (``--runs``), now the one first, now the other; medians of
+seconds and the median ratio count. Every table is printed, and written to docs/benchmarks (or
+another folder, ``--output``), a file a kind, with the command that made it, where ``--write`` says
+that the machine was quiet: figures of a loaded machine are none.
+
+``--size tiny`` makes all of it small, to try it.
+
+python tests/benchmarks/run.py [--only WHAT ...] [--size SIZE] [--runs N] [--write]
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import shutil
+import shlex
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import nibabel
 import numpy as np
-import psutil
+from app import Run, plan_app, run_app
+from measured import Measured, n_processors
+from scans import GROWTH, SIZES, Size, add_participants, make_image, prepare_mif, prepare_steps
+from steps import SH_PROGRAM, TENSOR_PROGRAM, mrtrix, program
 
 ROOT = Path(__file__).parents[2]
-SIZES = {"full": ((145, 174, 145), 90), "small": ((48, 58, 48), 30)}
-TABLE = ROOT / "docs" / "benchmarks" / "speed.tsv"
+TABLES = ROOT / "docs" / "benchmarks"
 
+SAMPLED = ("--estimate", "sample", "--sampler-steps", "10")
+"""Options of the run beside the default one."""
 
-def make_image(folder: Path, size: str) -> Path:
-    """Write a BIDS data set with one scan; returns the image's path without its ending."""
-    from dmri7t.signal.gradients import GradientTable
-    from dmri7t.simulation.acquisition import spread_directions
+STEPS = ("sh", "sh-mif", "tensor")
+WHOLE = ("whole", "sampled", "denoised")
+KINDS = (*STEPS, *WHOLE, "cohort", "dry-run", "growth")
+USUAL = tuple(kind for kind in KINDS if kind != "denoised")
+"""What is measured, and what of it unless something is named."""
 
-    shape, n_directions = SIZES[size]
-    rng = np.random.default_rng(0)
-    directions = np.concatenate([np.zeros((6, 3)), spread_directions(n_directions)])
-    bvals = np.array([0.0] * 6 + [1000.0] * n_directions)
-    axes = np.meshgrid(*[np.linspace(-1, 1, n, dtype=np.float32) for n in shape], indexing="ij")
-    radius = np.sqrt(sum((a / s) ** 2 for a, s in zip(axes, (0.78, 0.86, 0.82), strict=True)))
-    brain = np.clip((1 - radius) / 0.03, 0, 1)
-    angle = 2 * axes[0] + axes[2]
-    fibre = np.stack([np.cos(angle), np.sin(angle), 0 * angle])
-    affine = np.diag([-1.25, 1.25, 1.25, 1.0])
-    affine[:3, 3] = 90, -108, -90
-    stem = folder / "bids/sub-01/dwi/sub-01_dwi"
-    stem.parent.mkdir(parents=True)
-    data = np.empty((*shape, len(bvals)), np.int16, order="F")
-    for i, (bval, direction) in enumerate(zip(bvals, directions, strict=True)):
-        along = np.tensordot(direction, fibre, 1) ** 2
-        clean = 1000 * brain * np.exp(-bval * (0.4e-3 + 1.2e-3 * along))
-        real, imaginary = rng.normal(0, 40, (2, *shape)).astype(np.float32)
-        data[..., i] = np.hypot(clean + real, imaginary)
-    nibabel.save(nibabel.Nifti1Image(data, affine), f"{stem}.nii.gz")
-    table = GradientTable(bvals, directions)
-    np.savetxt(f"{stem}.bval", bvals[None], fmt="%g")
-    np.savetxt(f"{stem}.bvec", table.to_fsl(affine), fmt="%.8f")
-    description = {"Name": "benchmark", "BIDSVersion": "1.10.0", "DatasetType": "raw"}
-    (folder / "bids/dataset_description.json").write_text(json.dumps(description))
-    brain_file = folder / "mask.nii"
-    nibabel.save(nibabel.Nifti1Image((brain > 0.5).astype(np.uint8), affine), brain_file)
-    return stem
-
-
-def prepare(folder: Path, stem: Path) -> None:
-    """Lay out what the steps start from: NIfTI, .mif in memory order, rows of volumes in .npy."""
-    gradients = ["-fslgrad", f"{stem}.bvec", f"{stem}.bval"]
-    command = ["mrconvert", f"{stem}.nii.gz", folder / "dwi.mif", *gradients]
-    command += ["-datatype", "float32", "-strides", "2,3,4,1"]
-    subprocess.run([*map(str, command), "-quiet"], check=True)
-    command = ["mrconvert", folder / "dwi.mif", folder / "dwi.nii", "-strides", "1,2,3,4"]
-    command += ["-export_grad_fsl", folder / "dwi.bvec", folder / "dwi.bval"]
-    subprocess.run([*map(str, command), "-quiet"], check=True)
-    image = nibabel.load(f"{stem}.nii.gz")
-    mask = np.asarray(nibabel.load(folder / "mask.nii").dataobj) > 0
-    data = np.asarray(image.dataobj)
-    kind = {"mode": "w+", "dtype": np.float32}
-    n = image.shape[3]
-    brain = np.lib.format.open_memmap(folder / "brain.npy", shape=(n, int(mask.sum())), **kind)
-    for i in range(n):
-        brain[i] = data[..., i][mask]
-    np.save(folder / "bvals.npy", np.loadtxt(f"{stem}.bval"))
-    from dmri7t.signal.gradients import GradientTable
-
-    table = GradientTable.from_fsl(
-        np.loadtxt(f"{stem}.bval"), np.loadtxt(f"{stem}.bvec"), image.affine
-    )
-    np.save(folder / "directions.npy", table.directions)
-
-
-SH_PROGRAM = """
-import dipy.reconst.shm, nibabel, numpy as np, torch
-torch.set_num_threads({threads})
-from dmri7t.io.arrays import create_array
-from dmri7t.signal.harmonics import fit, plan_fit
-from dmri7t.signal.rish import rish
-import time; start = time.perf_counter()
-image = nibabel.load('dwi.nii')
-rows = image.shape[3], int(np.prod(image.shape[:3]))
-stored = np.memmap('dwi.nii', np.float32, 'c', image.dataobj.offset, rows)
-dwi = torch.from_numpy(stored)
-plan = plan_fit(np.load('directions.npy')[6:], 4)
-coefficients = create_array('sh.npy', (15, dwi.shape[1]))
-features = create_array('rish.npy', (3, dwi.shape[1]))
-for first in range(0, dwi.shape[1], 65536):
-    slab = slice(first, first + 65536)
-    # the fit is linear: dividing its result by b0 is dividing the signals, with less to divide
-    sh = fit(dwi[6:, slab], plan).div_(dwi[:6, slab].mean(0).clamp_min_(1))
-    coefficients[:, slab] = sh.numpy()
-    features[:, slab] = rish(sh).numpy()
-print(time.perf_counter() - start)
-"""
-
-TENSOR_PROGRAM = """
-import numpy as np, torch
-torch.set_num_threads({threads})
-from dmri7t.signal.tensor import fit_tensor
-import time; start = time.perf_counter()
-dwi = torch.from_numpy(np.load('brain.npy', mmap_mode='c'))
-tensor = fit_tensor(dwi, np.load('bvals.npy'), np.load('directions.npy'), 2)
-np.save('tensor.npy', tensor.numpy())
-print(time.perf_counter() - start)
-"""
-
-
-def watch(process: subprocess.Popen) -> float:
-    """Largest memory in GiB of a process and its children until it ends."""
-    peak, me = 0, psutil.Process(process.pid)
-    while process.poll() is None:
-        total = 0
-        for p in [me, *me.children(recursive=True)]:
-            try:
-                total += p.memory_full_info().pss
-            except psutil.Error:
-                continue
-        peak = max(peak, total)
-        time.sleep(0.1)
-    return peak / 2**30
-
-
-def timed(command: list[str], folder: Path) -> tuple[float, float]:
-    """Seconds and peak GiB of a command."""
-    start = time.perf_counter()
-    with open(folder / "log.txt", "a") as log:
-        process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
-        peak = watch(process)
-    seconds = time.perf_counter() - start
-    if process.returncode:
-        raise SystemExit(f"{command[0]} failed:\n" + (folder / "log.txt").read_text()[-3000:])
-    return seconds, peak
-
-
-def program(text: str, threads: int, folder: Path) -> tuple[float, float]:
-    """Seconds that a program prints of itself: imports are not what is compared."""
-    run = subprocess.run(
-        [sys.executable, "-c", text.format(threads=threads)],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return float(run.stdout), 0.0
-
-
-def mrtrix(folder: Path, *commands: str) -> tuple[float, float]:
-    """Seconds and peak GiB of MRtrix commands one after another."""
-    seconds, peaks = zip(
-        *(timed(f"{c} -force -quiet".split(), folder) for c in commands), strict=True
-    )
-    return sum(seconds), max(peaks)
-
-
-def whole(folder: Path, threads: int, model: str) -> tuple[float, float]:
-    """Run the app afresh."""
-    for name in ("out", "work"):
-        shutil.rmtree(folder / name, ignore_errors=True)
-    command = [
-        sys.executable,
-        "-m",
-        "dmri7t.cli.app",
-        "bids",
-        "out",
-        "participant",
-        "-w",
-        "work",
-        "--output-resolution",
-        "1.05",
-        "--sampler-steps",
-        "10",
-        "--model",
-        model,
-        "--nprocs",
-        str(threads),
-        "--skip-bids-validation",
-    ]
-    return timed(command, folder)
+Row = dict[str, str]
 
 
 def compare(
-    name: str, ours: Callable[[], tuple], theirs: Callable[[], tuple], runs: int
-) -> dict[str, object]:
+    name: str, ours: Callable[[], Measured], theirs: Callable[[], Measured], runs: int
+) -> Row:
     """Run both in turn, each first every other time; medians, ratio, peaks."""
-    mine: list[tuple] = []
-    peer: list[tuple] = []
+    mine: list[Measured] = []
+    peer: list[Measured] = []
     for run in range(runs):
         sides = [(peer, theirs), (mine, ours)]
-        for measurements, side in sides[:: 1 if run % 2 == 0 else -1]:
-            measurements.append(side())
-        print(f"{name}: dmri7t {mine[-1][0]:.2f} s, MRtrix {peer[-1][0]:.2f} s", flush=True)
-    medians = [statistics.median(s for s, _ in side) for side in (mine, peer)]
-    ratio = statistics.median(a / b for (a, _), (b, _) in zip(mine, peer, strict=True))
-    peaks = [max(p for _, p in side) for side in (mine, peer)]
+        for measured, side in sides[:: 1 if run % 2 == 0 else -1]:
+            measured.append(side())
+        print(f"{name}: {mine[-1].seconds:.2f} s, MRtrix {peer[-1].seconds:.2f} s", flush=True)
+    return comparison(name, mine, peer)
+
+
+def comparison(name: str, mine: Sequence[Measured], peer: Sequence[Measured]) -> Row:
+    """Row of a table: medians over runs, the median ratio, largest peaks."""
+
+    def median(values: Iterator[float]) -> str:
+        value = statistics.median(values)
+        return f"{value:.2f}" if value else ""
+
+    utilisation = statistics.median(m.utilisation for m in mine)
     return {
         "what": name,
-        "dmri7t s": f"{medians[0]:.2f}",
-        "MRtrix s": f"{medians[1]:.2f}",
-        "ratio": f"{ratio:.2f}",
-        "dmri7t peak GiB": f"{peaks[0]:.2f}" if peaks[0] else "",
-        "MRtrix peak GiB": f"{peaks[1]:.2f}",
-        "runs": runs,
+        "dmri7t s": median(m.seconds for m in mine),
+        "MRtrix s": median(m.seconds for m in peer),
+        "ratio": median(a.seconds / b.seconds for a, b in zip(mine, peer, strict=True)),
+        "dmri7t CPU s": median(m.cpu_seconds for m in mine),
+        "MRtrix CPU s": median(m.cpu_seconds for m in peer),
+        "utilisation": f"{utilisation:.2f}" if utilisation else "",
+        "dmri7t peak GiB": median(iter([max(m.peak_gb for m in mine)])),
+        "MRtrix peak GiB": median(iter([max(m.peak_gb for m in peer)])),
+        "runs": str(len(mine)),
     }
+
+
+def measure_steps(folder: Path, runs: int, wanted: Sequence[str]) -> list[Row]:
+    """Single steps beside MRtrix's."""
+    gradients = "-fslgrad dwi.bvec dwi.bval"
+    pairs = {
+        "sh": (
+            "SH of order 4 and RISH against amp2sh, both from a NIfTI file",
+            SH_PROGRAM,
+            f"amp2sh dwi.nii sh.nii -lmax 4 {gradients}",
+        ),
+        "sh-mif": (
+            "SH of order 4 and RISH from NIfTI against amp2sh from and to its own .mif",
+            SH_PROGRAM,
+            "amp2sh dwi.mif sh.mif -lmax 4",
+        ),
+        "tensor": (
+            "tensor, two reweightings, against dwi2tensor, in the brain",
+            TENSOR_PROGRAM,
+            "dwi2tensor dwi.mif dt.mif -mask mask.nii -ols -iter 2",
+        ),
+    }
+    return [
+        compare(
+            title,
+            lambda ours=ours: program(ours, folder),
+            lambda theirs=theirs: mrtrix(folder, theirs),
+            runs,
+        )
+        for key, (title, ours, theirs) in pairs.items()
+        if key in wanted
+    ]
+
+
+def measure_whole(
+    folder: Path, size: Size, runs: int, options: Sequence[str], wanted: set[str]
+) -> tuple[dict[str, list[Row]], list[Row]]:
+    """Whole runs beside what MRtrix needs for the same files: rows a table; and node by node."""
+    fine_mm = size.voxel_mm * 1.05 / 1.25
+    commands = {
+        "mrgrid": f"mrgrid dwi.mif regrid fine.mif -voxel {fine_mm:g} -interp cubic",
+        "dwi2tensor": "dwi2tensor fine.mif dt.mif",
+    }
+    if "denoised" in wanted:
+        commands = {"dwidenoise": "dwidenoise dwi.mif denoised.mif"} | commands
+    ways = {}
+    if wanted & {"whole", "denoised"}:
+        ways["default"] = tuple(options)
+    if "sampled" in wanted:
+        ways["10 steps, 2 samples"] = (*options, *SAMPLED)
+    peers: list[dict[str, Measured]] = []
+    ours: dict[str, list[Run]] = {name: [] for name in ways}
+    for run in range(runs):
+        for turn in ("peer", "ours")[:: 1 if run % 2 == 0 else -1]:
+            if turn == "peer":
+                peers.append({name: mrtrix(folder, each) for name, each in commands.items()})
+            else:
+                for name, way in ways.items():
+                    ours[name].append(run_app(folder, *way))
+        took = {name: made[-1].measured for name, made in ours.items()} | peers[-1]
+        words = ", ".join(f"{name} {measured.seconds:.1f} s" for name, measured in took.items())
+        print(words, flush=True)
+    # what mrgrid and dwi2tensor do does not depend on the values: they are timed once
+    plain = [peer["mrgrid"] + peer["dwi2tensor"] for peer in peers]
+    tables: dict[str, list[Row]] = {"whole": [], "denoised": []}
+    for name, made in ours.items():
+        mine = [r.measured for r in made]
+        if name != "default" or "whole" in wanted:
+            title = f"whole, {name}, against mrgrid and dwi2tensor"
+            tables["whole"].append(comparison(title, mine, plain))
+        if name == "default" and "denoised" in wanted:
+            denoised = [peer["dwidenoise"] + p for peer, p in zip(peers, plain, strict=True)]
+            title = f"whole, {name}, against dwidenoise, mrgrid and dwi2tensor"
+            tables["denoised"].append(comparison(title, mine, denoised))
+    nodes = [row for name, made in ours.items() for row in made[-1].rows(name)]
+    return tables, nodes
+
+
+def measure_cohort(size: Size, options: Sequence[str], n: int = 8) -> list[Row]:
+    """A cohort of scans, and one of them alone."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        stem = make_image(folder, size)
+        alone = run_app(folder, *options).measured
+        add_participants(stem, n)
+        together = run_app(folder, *options).measured
+    each = together.seconds / n
+    return [
+        {
+            "what": f"{n} participants, {size.describe()}",
+            "s a participant": f"{each:.2f}",
+            "s of one alone": f"{alone.seconds:.2f}",
+            "ratio": f"{each / alone.seconds:.2f}",
+            "CPU s a participant": f"{together.cpu_seconds / n:.2f}",
+            "utilisation": f"{together.utilisation:.2f}",
+            "peak GiB": f"{together.peak_gb:.2f}",
+        }
+    ]
+
+
+def measure_plans(n: int = 2000) -> list[Row]:
+    """Planning few of many participants, and more and more of them."""
+    rows = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        stem = make_image(folder, Size((24, 28, 20), 2.0, (1000.0,), 16, 2))
+        add_participants(stem, n)
+        labels = [f"{number:04}" for number in range(2, 202)]
+        for count in (10, 200):
+            took = plan_app(folder, labels[:count])
+            rows.append(
+                {
+                    "what": f"--dry-run of {count} among {n} participants",
+                    "s": f"{took.seconds:.1f}",
+                    "CPU s": f"{took.cpu_seconds:.1f}",
+                    "peak GiB": f"{took.peak_gb:.3f}",
+                }
+            )
+    return rows
+
+
+def measure_growth(sizes: Mapping[str, Size], options: Sequence[str]) -> tuple[list[Row], str]:
+    """Processor seconds of scans of many sizes, and the line that they follow."""
+    rows: list[Row] = []
+    terms, seconds = [], []
+    for what, size in sizes.items():
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            make_image(folder, size)
+            mask = np.asarray(nibabel.load(folder / "mask.nii").dataobj)
+            voxels = mask.sum(dtype=float) / 1e6
+            took = run_app(folder, *options).measured
+        terms.append([1, voxels * size.n_volumes, voxels * len(size.bvals)])
+        seconds.append(took.cpu_seconds)
+        rows.append(
+            {
+                "what": what,
+                "scan": size.describe(),
+                "s": f"{took.seconds:.1f}",
+                "CPU s": f"{took.cpu_seconds:.1f}",
+                "peak GiB": f"{took.peak_gb:.2f}",
+            }
+        )
+        print(rows[-1], flush=True)
+    (start, volume, shell), *_ = np.linalg.lstsq(np.array(terms), np.array(seconds), rcond=None)
+    line = (
+        f"CPU seconds = {start:.1f} + {volume:.3f} a million brain voxels and volume + "
+        f"{shell:.1f} a million brain voxels and shell, by least squares"
+    )
+    return rows, line
+
+
+def write_table(rows: Sequence[Row], path: Path | None, *notes: str) -> None:
+    """Print a table; with a path, write it too."""
+    command = "python tests/benchmarks/run.py " + shlex.join(sys.argv[1:])
+    heads = [f"# {line}" for line in (f"{command.strip()}; {n_processors()} processors", *notes)]
+    lines = ["\t".join(rows[0]), *("\t".join(row.values()) for row in rows)]
+    text = "\n".join([*heads, *lines]) + "\n"
+    print(text, flush=True)
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
 
 
 def main() -> None:
@@ -237,59 +271,49 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--only", choices=["sh", "sh-mif", "tensor", "whole"])
+    parser.add_argument("--only", choices=KINDS, nargs="+", default=USUAL, metavar="WHAT")
     parser.add_argument("--size", choices=list(SIZES), default="full")
-    parser.add_argument("--model", default="default")
-    parser.add_argument("--output", type=Path, help=f"default: {TABLE.relative_to(ROOT)}")
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--model", help="a model's folder instead of the default model")
+    parser.add_argument("--write", action="store_true", help="the machine is quiet: keep tables")
+    parser.add_argument("--output", type=Path, default=TABLES, help="folder of the tables")
     args = parser.parse_args()
-    threads = len(os.sched_getaffinity(0))
-    n = f"-nthreads {threads}"
-    tensor = f"dwi2tensor dwi.mif dt.mif -mask mask.nii -ols -iter 2 {n}"
-    voxel = "regrid fine.mif -voxel 1.05 -interp cubic"
-    rows = []
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        prepare(folder, make_image(folder, args.size))
-        pairs = {
-            "sh": (
-                "SH of order 4 and RISH against amp2sh, both from a NIfTI file",
-                lambda: program(SH_PROGRAM, threads, folder),
-                lambda: mrtrix(
-                    folder, f"amp2sh dwi.nii sh.nii -lmax 4 -fslgrad dwi.bvec dwi.bval {n}"
-                ),
-            ),
-            "sh-mif": (
-                "SH of order 4 and RISH from NIfTI against amp2sh from and to its own .mif",
-                lambda: program(SH_PROGRAM, threads, folder),
-                lambda: mrtrix(folder, f"amp2sh dwi.mif sh.mif -lmax 4 {n}"),
-            ),
-            "tensor": (
-                "tensor, two reweightings, against dwi2tensor, in the brain",
-                lambda: program(TENSOR_PROGRAM, threads, folder),
-                lambda: mrtrix(folder, tensor),
-            ),
-            "whole": (
-                "whole participant, 1.25 to 1.05 mm, 10 steps, against mrgrid and dwi2tensor",
-                lambda: whole(folder, threads, args.model),
-                lambda: mrtrix(
-                    folder, f"mrgrid dwi.mif {voxel} {n}", f"dwi2tensor fine.mif dt.mif {n}"
-                ),
-            ),
-        }
-        for key, (title, ours, theirs) in pairs.items():
-            if args.only in (None, key):
-                rows.append(compare(title, ours, theirs, args.runs))
-    lines = ["\t".join(rows[0]), *("\t".join(str(v) for v in row.values()) for row in rows)]
-    command = "python tests/benchmarks/run.py " + " ".join(sys.argv[1:])
-    head = f"# {command.strip()}; {threads} cores; image {SIZES[args.size][0]}\n"
-    table = head + "\n".join(lines) + "\n"
-    print(table)
-    published = args.size == "full" and args.only is None
-    output = args.output or (TABLE if published else None)
-    if output is not None:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text(table)
+    options = ["--model", args.model] if args.model else []
+    size = SIZES[args.size]
+    wanted = set(args.only)
+    before = os.getloadavg()[0]
+
+    def table(rows: Sequence[Row], name: str, *notes: str) -> None:
+        load = f"load when it began {before:.1f}"
+        write_table(rows, args.output / f"{name}.tsv" if args.write else None, load, *notes)
+
+    suffix = "" if args.size == "full" else f"_{args.size}"
+    if wanted & {*STEPS, *WHOLE}:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            stem = make_image(folder, size)
+            prepare_mif(folder, stem)
+            if wanted & {*STEPS}:
+                prepare_steps(folder, stem)
+                rows = measure_steps(folder, args.runs, args.only)
+                table(rows, f"steps{suffix}", size.describe())
+            if wanted & {*WHOLE}:
+                tables, nodes = measure_whole(folder, size, args.runs, options, wanted)
+                for kind, rows in tables.items():
+                    if rows:
+                        table(rows, f"{kind}{suffix}", size.describe())
+                if wanted & {"whole", "sampled"}:
+                    table(nodes, f"nodes{suffix}", size.describe(), "CPU seconds of the last run")
+    tried = "_tiny" if args.size == "tiny" else ""
+    if "cohort" in wanted:
+        cohort = size if tried else SIZES["small"]
+        table(measure_cohort(cohort, options), f"cohort{tried}")
+    if "dry-run" in wanted:
+        table(measure_plans(), "planning")
+    if "growth" in wanted:
+        sizes = {what: each.halved() if tried else each for what, each in GROWTH.items()}
+        grown, line = measure_growth(sizes, options)
+        table(grown, f"growth{tried}", line)
 
 
 if __name__ == "__main__":

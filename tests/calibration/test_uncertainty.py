@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import shutil
 
+import attrs
 import numpy as np
 import pytest
 import torch
 
-from dmri7t.calibration.uncertainty import Sample, coverage_table, fit_intervals, plot_coverage
+from dmri7t.calibration.uncertainty import (
+    Sample,
+    cone_coverage,
+    coverage_table,
+    fit_direction,
+    fit_intervals,
+    plot_coverage,
+)
 from dmri7t.cli.model import main
 from dmri7t.models.bundle import check_bundle
 from dmri7t.models.fitted import Intervals
 from dmri7t.models.translator import Translator
 from dmri7t.models.uncertainty import anisotropy_sd, rish_sd, root_sd, terms
 from dmri7t.signal.describe import Description
-from dmri7t.signal.harmonics import synthesize
+from dmri7t.signal.harmonics import basis_matrix, synthesize
 from dmri7t.signal.rish import rish
 from dmri7t.signal.tensor import fit_tensor, fractional_anisotropy
 
@@ -57,6 +65,35 @@ def test_too_narrow_intervals_are_seen():
     table = coverage_table(samples, narrow, SCALE)
     row = table[(table["map"] == "R2") & np.isclose(table["nominal"], 0.9)]
     assert float(row["observed"].iloc[0]) < 0.5
+
+
+def fibres(n: int, seed: int, weights: list[float]) -> list[Sample]:
+    """Subjects of single fibres, whose order 2 is off by what these weights of the terms give."""
+    rng = np.random.default_rng(seed)
+    out = []
+    for sample in known_samples(n, seed, weights):
+        directions_N3 = rng.normal(size=(len(sample.fa), 3))
+        directions_N3 /= np.linalg.norm(directions_N3, axis=1, keepdims=True)
+        # order 2 of a narrow fibre is that of a point, times its strength
+        point_5V = torch.from_numpy(-basis_matrix(directions_N3, 2)[:, 1:].T).float()
+        truth_5V = point_5V * sample.truth[1] / point_5V.norm(dim=0)
+        sd_V = (torch.tensor(weights) @ sample.terms[:, 1] / 5).sqrt()
+        error_5V = sd_V * torch.from_numpy(rng.normal(size=(5, len(sd_V)))).float()
+        out.append(attrs.evolve(sample, order2=truth_5V + error_5V, order2_truth=truth_5V))
+    return out
+
+
+def test_cones_hold_the_directions_of_other_subjects():
+    weights = [0.02, 0.3, 1.0, 0.0, 0.5]
+    direction = fit_direction(fibres(6, 0, weights))
+    assert sum(direction[1:]) == pytest.approx(sum(weights[1:]), rel=0.2)
+    assert cone_coverage(fibres(6, 1, weights), direction) == pytest.approx(0.95, abs=0.01)
+    twice = [4 * w for w in weights]
+    assert cone_coverage(fibres(6, 1, twice), direction) < 0.7
+
+
+def test_without_order_2_there_are_no_cones():
+    assert fit_direction(known_samples(2, 0, [0.001, 0.0, 0.0, 0.0, 0.0])) is None
 
 
 def test_the_plot_is_drawn(tmp_path):
@@ -122,8 +159,11 @@ def test_command_writes_into_the_model(tiny_model, tmp_path, capsys):
     assert np.shape(change.samples) == np.shape(change.super_resolution) == (2, 3)
     assert all(0 <= share <= 1 for share in shares.samples + shares.super_resolution)
     assert np.shape(config.calibration.intervals.weights) == (3, 5)
+    assert np.shape(config.calibration.intervals.direction) == (5,)
+    assert 0 <= config.calibration.check.cone_95 <= 1
     assert set(config.calibration.forecast) == {"R0", "R2", "R4", "FA"}
-    assert "## Uncertainty" in (model / "README.md").read_text()
+    card = (model / "README.md").read_text()
+    assert "## Uncertainty" in card and "lay within cones" in card
     assert (tmp_path / "out/coverage.png").exists()
     assert Translator.load(model).calibrated
     assert "nominal" in capsys.readouterr().out

@@ -30,7 +30,7 @@ def study(tmp_path_factory, tiny_model) -> SimpleNamespace:
     for path in (root / "in/sub-02/dwi").iterdir():
         (third / path.name.replace("sub-02", "sub-03")).write_bytes(path.read_bytes())
     options = ("--model", tiny_model, "-w", root / "work", "--samples", 1, "--nprocs", 2)
-    options = (*options, "--skip-bids-validation")
+    options = (*options, "--skip-bids-validation", "-v")
     asked = (root / "in", root / "out", "participant", "--participant-label", "01", "02")
     run = dmri7t(*asked, *options)
     assert run.returncode == 1, run.stdout + run.stderr
@@ -94,6 +94,18 @@ def test_reports_are_drawn_anew_without_computing(study):
     assert 'id="sub-02"' in text and "from an earlier run" in text
     # the command is that of the run that computed
     assert "--reports-only" not in text and "--samples 1" in text
+
+
+def test_results_of_other_options_are_told_of(study):
+    name = "sub-02_model-sh_param-rish0_desc-uncertainty_dwimap.nii.gz"
+    kept = study.out / "sub-02/dwi" / name
+    kept.write_bytes(b"of a run that drew samples")
+    asked = (study.bids, study.out, "participant", "--participant-label", "02")
+    told = dmri7t(*asked, *study.opts)
+    kept.unlink()
+    silent = dmri7t(*asked, *study.opts)
+    assert (told.returncode, silent.returncode, silent.stderr) == (0, 0, "")
+    assert f"warning: {kept}: of a run with other options, and not of this one" in told.stderr
 
 
 def test_reports_of_what_was_not_computed_are_refused(study):

@@ -41,7 +41,7 @@ def test_short_series_beside_a_scan_are_no_failure(dry_run):
     run = dry_run("good/short_series")
     assert run.code == 0 and not run.complained
     assert "skipped  sub-01/dwi/sub-01_dir-PA_dwi.nii.gz: " in run.said
-    assert "3 different directions in the largest shell" in run.said
+    assert "3 different directions; 6 are needed" in run.said
     assert "cannot be used" not in run.said
     assert "  sub-01_dir-AP: 2 b0, b1000 (16 directions)" in run.said
 
@@ -63,7 +63,7 @@ def test_above_there_is_something(dry_run, tmp_path):
     assert "sub-03: no diffusion scan to take: there is no image (.nii, .nii.gz)" in run.complained
 
 
-@pytest.mark.parametrize("ending", [".mif", ".mif.gz", ".img", ".NII", ".Nii.Gz", ".mgz"])
+@pytest.mark.parametrize("ending", [".mih", ".Mif", ".img", ".NII", ".Nii.Gz", ".mgz"])
 def test_images_of_other_formats_are_listed(dry_run, tmp_path, ending):
     (tmp_path / "in" / "sub-01" / "dwi").mkdir(parents=True)
     Path(tmp_path / "in" / "sub-01" / "dwi" / f"sub-01_x_dwi{ending}").touch()
@@ -129,6 +129,17 @@ def test_vectors_that_eddy_turned_go_first(tmp_path):
         check_scan(source.by_session("patient02")[""])
 
 
+@pytest.mark.parametrize("name", ["bvals", "bvecs"])
+def test_a_folder_of_fsl_without_one_of_its_gradients_is_told_which(dry_run, tmp_path, name):
+    make.make_dataset("good/fsl", tmp_path / "in")
+    for folder in ("patient_02", "patient_03", "1000001/dMRI/dMRI"):
+        for path in (tmp_path / "in" / folder).glob(f"*{name}"):
+            path.unlink()
+    run = dry_run("")
+    assert run.code == 1
+    assert f"patient_02/{name}: missing; add the {name[:-1]} file" in run.complained
+
+
 def test_interpolation_by_the_scanner_is_told(dry_run, tmp_path):
     make.make_dataset("broken/scanner_interpolation", tmp_path / "in")
     run = dry_run()
@@ -150,6 +161,19 @@ def test_files_of_hcp_that_are_not_used_are_told(dry_run, tmp_path):
 def test_parts_and_opposed_scans_are_told(dry_run):
     run = dry_run("good/opposed_parts")
     assert run.code == 0, run.complained
-    assert "sub-01_dir-AP_run-1, sub-01_dir-AP_run-2: parts of one acquisition" in run.said
-    opposed = "sub-01_dir-PA_run-1, sub-01_dir-AP_run-1, sub-01_dir-AP_run-2: acquired in opposite"
+    assert (
+        "  joined   sub-01/dwi/sub-01_dir-AP_run-2_dwi.nii.gz: with sub-01_dir-AP_run-1" in run.said
+    )
+    assert "sub-01_dir-AP: joined from sub-01_dir-AP_run-1_dwi.nii.gz and sub-01_dir-" in run.said
+    assert "  sub-01_dir-AP: 4 b0, b1000 (16 directions)" in run.said
+    opposed = "sub-01_dir-PA_run-1, sub-01_dir-AP: acquired in opposite directions (j and j-)"
     assert opposed in run.said
+
+
+def test_parts_stay_apart_where_it_is_asked_for(dry_run):
+    run = dry_run("good/shells_in_parts", "--separate-all-dwis")
+    # one of them has four directions alone
+    assert run.code == 0 and "  joined" not in run.said
+    assert "sub-01_acq-b1000, sub-01_acq-b2000: not joined (--separate-all-dwis)" in run.said
+    assert "  sub-01_acq-b2000: 2 b0, b2000 (20 directions)" in run.said
+    assert "sub-01_acq-few_dwi.nii.gz: " in run.said and "4 different directions" in run.said

@@ -249,7 +249,7 @@ def test_sidecar_and_page_say_which_shells_the_model_made(finished):
     }
     assert (interpolated[2500.0]["Volumes"], interpolated[2500.0]["Directions"]) == (8, 4)
     assert sidecar["ConsistencyFraction"] == 0.25
-    assert f"b4000 (interpolated only: {beyond})" in finished.said
+    assert f"b4000 ({beyond})" in finished.said
     page = (finished.out / "sub-01.html").read_text()
     for words in (f"b4000 ({beyond})", "b2500 (4 different directions", "below 0.25 of the input"):
         assert words in page, words

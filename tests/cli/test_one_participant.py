@@ -11,10 +11,12 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from examples import make
 
+from dmri7t.cli import lifecycle
 from dmri7t.cli.scans import why_nothing
 from dmri7t.execution.status import RunStatus
 
@@ -144,3 +146,14 @@ def test_a_folder_that_cannot_be_read_is_the_reason(tmp_path):
 def test_see_above_is_said_only_where_something_is_above(tmp_path):
     (tmp_path / "sub-01").mkdir()
     assert "see above" not in why_nothing(tmp_path / "sub-01", [])
+
+
+def test_a_file_in_the_way_of_results_stays_and_stops_nobody(tmp_path, monkeypatch):
+    name = "all_wf.sub_01_wf.dwi_wf.ds_fa"
+    writer = SimpleNamespace(interface=SimpleNamespace(targets=lambda: ["sub-01/dwi/fa.json"]))
+    monkeypatch.setattr(lifecycle, "all_nodes", lambda workflow: {name: writer})
+    status = RunStatus({"sub_01_wf": "01"}, echo=lambda line: None)
+    status.failed(name, "NotADirectoryError: [Errno 20] Not a directory: 'sub-01/dwi'")
+    (tmp_path / "sub-01").write_text("in the way")
+    (said,) = lifecycle.remove_unfinished(None, status, tmp_path)
+    assert said.startswith("sub-01 dwi_wf: one of its results") and (tmp_path / "sub-01").exists()

@@ -15,7 +15,7 @@ import attrs
 import pytest
 from examples import make
 
-from dmri7t.cli.app import make_settings
+from dmri7t.cli.app import make_settings, parse
 from dmri7t.cli.config import apply_config
 from dmri7t.cli.parser import build_parser
 from dmri7t.errors import InputError
@@ -24,7 +24,7 @@ from niflow.dmri7t import model_settings
 
 
 def command(single, out, work, model, *more):
-    words = [single, out, "participant", "--model", model, "-w", work, "--nprocs", 2, *more]
+    words = [single, out, "participant", "--model", model, "-w", work, "--nprocs", 2, "-v", *more]
     return [sys.executable, "-m", "dmri7t.cli.app", *map(str, words)]
 
 
@@ -79,8 +79,9 @@ def test_what_is_needed_is_said_before_and_what_was_used_after(undisturbed):
     names = {row["node"] for row in rows}
     assert {"report", "dwi_wf.outputs_wf.ds_dwi"} <= names
     assert all(float(row["seconds"]) >= 0 and float(row["peak_gb"]) > 0 for row in rows)
+    assert all(float(row["cpu_seconds"]) > 0 for row in rows)
     encode = next(row for row in rows if row["node"].endswith("encode"))
-    assert encode["participant"] == "sub-01" and encode["n_procs"] == "2"
+    assert encode["participant"] == "sub-01" and encode["n_procs"] == "1"
     assert float(encode["declared_gb"]) >= 1
     assert "resources.tsv" in after
 
@@ -219,6 +220,7 @@ def test_file_of_options_is_read_and_the_command_line_goes_first(tmp_path):
         ('device = "abacus"', "choose from"),
         ("nprocs = [1, 2]", "nprocs cannot be"),
         ("{", "not a readable TOML"),
+        ("mem = " + 3000 * "[", "not a readable TOML"),
     ],
 )
 def test_mistake_in_a_file_of_options_is_named(tmp_path, text, message):
@@ -227,6 +229,13 @@ def test_mistake_in_a_file_of_options_is_named(tmp_path, text, message):
     with pytest.raises(InputError, match=message) as raised:
         apply_config(build_parser(), path)
     assert str(path) in str(raised.value) and "\n" not in str(raised.value)
+
+
+def test_a_file_of_options_is_read_whatever_its_mark_and_however_short_its_option(tmp_path):
+    path = tmp_path / "o.toml"
+    path.write_bytes(b"\xef\xbb\xbfnprocs = 3\n")
+    words = ["in", "out", "participant", "--config-f", str(path)]
+    assert parse(words).nprocs == 3 and parse([*words, "--nprocs", "5"]).nprocs == 5
 
 
 def test_mistake_in_a_file_of_options_is_exit_2(tmp_path):
@@ -264,10 +273,12 @@ def test_every_option_of_a_settings_name_reaches_it(tiny_model):
     parser.add_argument("--ratio-upper", type=float)
     words = """--ratio-upper 3 --samples 7 --sampler-steps 9 --random-seed 5 --shells 1000 2000
         --b0-threshold 50 --consistency 0.5 --output-resolution native --output-layout qsiprep
-        --denoise --gibbs --upsampling bspline --low-mem --precision float32""".split()
+        --denoise --gibbs --upsampling bspline --low-mem --precision float32 --no-compare
+        --estimate sample --weigh-by model --energy 0.75""".split()
     args = parser.parse_args(["in", "out", "participant", "--model", str(tiny_model), *words])
     settings, _ = make_settings(args, "cuda")
     fields = {field.name: field for field in attrs.fields(Settings) if field.name in vars(args)}
+    # the model and the device besides; --no-compare is compare
     assert len(fields) == len([word for word in words if word.startswith("--")]) + 2
     for name in set(fields) - {"model", "device"}:
         asked, used = getattr(args, name), getattr(settings, name)

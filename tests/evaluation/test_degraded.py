@@ -10,8 +10,10 @@ from dmri7t.cli.model import main
 from dmri7t.errors import InputError
 from dmri7t.evaluation.case import metrics_of
 from dmri7t.evaluation.chain import Estimate, interpolate_shell
-from dmri7t.evaluation.degraded import Degradation, coarser, crop_kspace, degraded_cases
+from dmri7t.evaluation.degraded import degraded_cases
 from dmri7t.signal.grids import Grid
+from dmri7t.signal.kspace import coarser, crop_kspace
+from dmri7t.training.halves import Degradation
 
 
 @pytest.mark.parametrize("shape", [(16, 15, 12), (10, 9, 16)])
@@ -70,7 +72,7 @@ def test_halves_of_few_directions_keep_their_b0s_apart(tmp_path):
 
 
 def test_signals_of_directions_that_were_held_out(scans):
-    """Nothing at all has an error of one; what was measured, little more than its noise."""
+    """Nothing at all has an error of one; what was measured, that of its own noise alone."""
     errors = {}
     for name in ("quiet", "loud"):
         case = next(degraded_cases(scans / name, [Degradation(1.0)]))
@@ -78,7 +80,7 @@ def test_signals_of_directions_that_were_held_out(scans):
         nothing = Estimate(0 * answer.rish_3V, 0 * answer.sh_CV)
         assert case.signal_metrics(nothing)["NMSE DWI"] == pytest.approx(1, abs=1e-6)
         errors[name] = case.signal_metrics(answer)["NMSE DWI"]
-    assert errors["quiet"] < 1e-3 < 0.01 < errors["loud"] < 0.1
+    assert abs(errors["quiet"]) < 4e-3 and errors["quiet"] + 3e-3 < errors["loud"] < 0.1
 
 
 def test_the_truth_scores_better_than_what_is_measured(scans):

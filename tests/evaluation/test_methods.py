@@ -11,7 +11,7 @@ import torch
 
 from dmri7t.cli.model import main
 from dmri7t.errors import ModelError
-from dmri7t.evaluation import methods
+from dmri7t.evaluation import chain, methods
 from dmri7t.evaluation.chain import Estimate, interpolate_shell
 from dmri7t.evaluation.methods import (
     AVERAGED,
@@ -24,8 +24,11 @@ from dmri7t.evaluation.methods import (
     model_methods,
     plain_methods,
 )
+from dmri7t.evaluation.simulated import case_of, draw_blocks
 from dmri7t.models.bundle import check_bundle
 from dmri7t.models.translator import Translator, build_networks
+from dmri7t.models.weighing import estimate_shell
+from dmri7t.simulation.subjects import HELD_OUT
 from dmri7t.training.recipe import read_recipe
 
 
@@ -46,8 +49,8 @@ def direct(request) -> tuple[str, Translator]:
 
 def test_rows_of_the_defaults_form(residual):
     names = [method.name for method in all_methods([residual], torch.ones(3))]
-    own = ["tiny", "tiny, B-spline", "tiny, regression alone", "tiny, held"]
-    assert names == ["interpolation", "mppca", "filter", "linear", *own]
+    own = ["tiny", "tiny, B-spline", "tiny, weighed by the model", "tiny, held"]
+    assert names == ["interpolation", "interpolation, plain", "mppca", "filter", "linear", *own]
 
 
 def test_rows_of_the_papers_form(direct):
@@ -63,6 +66,30 @@ def test_steps_and_samples_are_compared_of_the_whole_model(direct):
     assert len(swept) == 2 * len(SWEEP) and len(set(swept)) == len(swept)
     assert swept[0] == f"{name}-sr, 1 steps, one sample"
     assert swept[-1] == f"{name}-sr, 50 steps, mean of {AVERAGED}"
+
+
+def test_rows_of_a_model_share_what_is_made_of_a_scan(residual, monkeypatch):
+    """The scan is asked once for all rows, and answers no other than one row alone would get."""
+    asked = []
+
+    def counted(translator, scan, shell, voxel_out, weighing):
+        asked.append(weighing)
+        return estimate_shell(translator, scan, shell, voxel_out, weighing)
+
+    monkeypatch.setattr(chain, "estimate_shell", counted)
+    scan = case_of(next(draw_blocks(HELD_OUT.take(1), "hcp", 16))).scan
+    rows, shell = model_methods(residual), scan.represent()
+    shared = [row.make(scan, shell, 0) for row in rows]
+    assert len(set(asked)) == len(asked) < len(rows)
+    for row, answer in zip(rows, shared, strict=True):
+        alone = attrs.evolve(scan)
+        own = row.make(alone, alone.represent(), 0)
+        assert torch.equal(answer.rish_3V, own.rish_3V), row.name
+        assert torch.equal(answer.sh_CV, own.sh_CV), row.name
+    before = len(asked)
+    scan.forget()
+    rows[0].make(scan, shell, 0)
+    assert len(asked) == before + 1
 
 
 def test_every_row_is_described():

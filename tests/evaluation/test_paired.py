@@ -65,6 +65,16 @@ def test_the_seven_tesla_scan_itself_has_no_error(pairs):
     assert 0 < plain["NMSE R0"] < 0.5 and plain["SSIM R0"] > 0.7
 
 
+def test_scans_of_one_field_are_no_pairs_and_no_time_is_spent_on_them(pairs, tmp_path, capsys):
+    shutil.copytree(pairs, tmp_path / "in", ignore=shutil.ignore_patterns("ses-7T"))
+    words = ["default", "--pairs", str(tmp_path / "in"), "--output", str(tmp_path / "out")]
+    with pytest.raises(SystemExit) as ended:
+        main(["evaluate", *words])
+    said = capsys.readouterr()
+    assert ended.value.code == 2 and not said.out
+    assert "in: no subject with both a 3T and a 7T scan" in said.err
+
+
 def test_recipes_are_trained_for_every_fold_and_tested_on_others(pairs, tmp_path):
     recipe = tmp_path / "little.toml"
     recipe.write_text(RECIPE)
@@ -77,7 +87,14 @@ def test_recipes_are_trained_for_every_fold_and_tested_on_others(pairs, tmp_path
     main([*command.split(), "--participants", str(families)])
     subjects = pd.read_csv(out / "subjects.tsv", sep="\t", dtype={"subject": str})
     assert sorted(subjects["subject"].unique()) == sorted(labels)
-    assert set(subjects["method"]) == {"interpolation", "mppca", "filter", "linear", "little"}
+    assert set(subjects["method"]) == {
+        "interpolation",
+        "interpolation, plain",
+        "mppca",
+        "filter",
+        "linear",
+        "little",
+    }
     splits = json.loads((out / "splits.json").read_text())["folds"]
     for number, split in enumerate(splits, start=1):
         model = check_bundle(out / "models" / f"fold-{number}" / "little")

@@ -20,9 +20,11 @@ from dmri7t.evaluation.reality.compare import (
     table_of,
 )
 from dmri7t.evaluation.reality.measure import (
+    APART,
     CROPS,
     band_shares,
     classify,
+    coherence_metrics,
     detail_metrics,
     frequencies,
     inside_window,
@@ -89,18 +91,20 @@ def test_a_sample_compared_with_itself_is_no_distance_away(scans):
     assert table["overlap"].min() == pytest.approx(1)
 
 
-def test_doubled_r2_is_found(scans, others):
+def test_doubled_r2_is_found(scans):
     def strengthen(scan: ShellScan) -> ShellScan:
         sh_CV = fit(scan.signal_NV, plan_fit(scan.directions_N3, 2, 0.0))
         sh_CV[0] = 0
         more = (2**0.5 - 1) * synthesize(sh_CV, scan.directions_N3)
         return attrs.evolve(scan, signal_NV=(scan.signal_NV + more).clamp_min(0))
 
-    plain, altered = rows(scans, others), rows([strengthen(scan) for scan in scans], others)
+    # the same heads on both sides: what is seen is what was altered
+    same = [measure(scan) for scan in scans]
+    plain, altered = rows(scans, same), rows([strengthen(scan) for scan in scans], same)
     for quantity in ("sqrt R2 smoothed", "sqrt(R2/R0) smoothed"):
         before, after = (t.loc[(quantity, "brain")] for t in (plain, altered))
         assert after["real_median"] == pytest.approx(2**0.5 * before["real_median"], rel=0.1)
-        assert after["distance"] > 2 * before["distance"]
+        assert before["distance"] == 0 and after["distance"] > 0.1
         assert after["overlap"] < before["overlap"]
 
 
@@ -321,3 +325,30 @@ def test_compare_shell_without_brain_has_no_simulations(scans):
     scan = attrs.evolve(scans[0], **values, brain=Brain(mask, scans[0].brain.grid))
     comparison = compare_shell(scan, {}, REALITY.take(2))
     assert comparison.real == comparison.simulated == []
+
+
+def test_coherence_falls_as_a_known_kernel_says_whatever_the_noise():
+    """White coefficients smoothed once along each axis: 1, 2/3, 1/6 and nothing further away."""
+    shape = (40, 40, 40)
+    generator = torch.Generator().manual_seed(0)
+    sh_CV = torch.zeros(6, *shape)
+    sh_CV[0] = 1.5
+    sh_CV[1:] = 0.3 * smooth(torch.randn(5, *shape, generator=generator))
+    directions_N3 = spread_directions(40)
+    clean_NV = synthesize(sh_CV.flatten(1), directions_N3)
+    brain = Brain(np.ones(shape, bool), Grid(shape, np.diag([2.0, 2.0, 2.0, 1.0])))
+    for sigma in (0.0, 0.2):
+        noise_NV = sigma * torch.randn(clean_NV.shape, generator=generator)
+        scan = ShellScan(
+            signal_NV=(clean_NV + noise_NV).clamp_min(0),
+            b0_V=torch.ones(brain.n_voxels),
+            directions_N3=directions_N3,
+            bval=1000.0,
+            n_b0=1,
+            brain=brain,
+            brain_out=brain,
+        )
+        found = list(coherence_metrics(scan).values())
+        # (1, 4, 6, 4, 1) / 16 is the kernel with itself
+        assert found == pytest.approx([4 / 6, 1 / 6, 0, 0, 0], abs=0.02)
+        assert len(found) == len(APART)

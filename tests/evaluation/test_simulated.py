@@ -60,19 +60,28 @@ def test_an_order_that_one_side_lacks_is_not_compared(case):
     assert "NMSE R4" not in metrics and "NMSE FA" in metrics
 
 
+PLAIN = ("interpolation", "interpolation, plain", "mppca", "filter", "linear")
+
+
 def test_command_writes_tables_and_records_them(tiny_model, tmp_path, capsys):
     model = shutil.copytree(tiny_model, tmp_path / "model")
     out = tmp_path / "out"
     command = f"evaluate {model} --output {out} --subjects 2 --size 20 --threads 1 --record"
+    command += " --protocol hcp"
     main(command.split())
     rows = (out / "table.tsv").read_text().splitlines()
     assert rows[0].split("\t")[:6] == ["method", "map", "metric", "mean", "sd", "n"]
-    forms = ("tiny", "tiny, B-spline", "tiny, regression alone", "tiny, held")
-    for method in ("interpolation", "mppca", "filter", "linear", *forms):
+    forms = ("tiny", "tiny, B-spline", "tiny, weighed by the model", "tiny, held")
+    for method in (*PLAIN, *forms):
         assert any(row.startswith(f"{method}\tR4\tNMSE") for row in rows), method
-    assert "| tiny |" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "| tiny |" in printed
+    # the paper's own, at its protocol
+    assert (
+        "| diffusion | 0.105 ± 0.026 | 0.102 ± 0.017 | 0.158 ± 0.031 | 0.044 ± 0.008 |" in printed
+    )
     subjects = pd.read_csv(out / "subjects.tsv", sep="\t")
-    assert len(subjects) == 2 * 8 and subjects["subject"].nunique() == 2
+    assert len(subjects) == 2 * 9 and subjects["subject"].nunique() == 2
     assert (out / "picture.png").stat().st_size > 20_000
     config = check_bundle(model)
     assert np.isfinite(config.metrics.nmse["tiny"]["FA"].mean)

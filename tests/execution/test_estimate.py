@@ -1,5 +1,6 @@
 """Estimates before a run, and the cleaning after it."""
 
+import os
 import shutil
 from collections import namedtuple
 from pathlib import Path
@@ -37,8 +38,8 @@ def test_estimate_follows_the_scan_and_names_the_largest_node():
     small, more, large = (estimate(nodes, plans) for plans in ([plan()], [plan()] * 2, [plan(20)]))
     assert small.memory_gb == 3 and small.node == "a_wf.y"
     assert more.work_gb == pytest.approx(2 * small.work_gb)
-    # ten volumes more, before and after
-    assert large.work_gb - small.work_gb == pytest.approx(0.45 * 20 * 8000 * 4 / 2**30)
+    # ten volumes more, before, after, and compressed
+    assert large.work_gb - small.work_gb == pytest.approx(0.45 * 29 * 8000 * 4 / 2**30)
     assert small.sure_work_gb < small.work_gb and small.sure_out_gb < small.out_gb
 
 
@@ -74,11 +75,14 @@ def test_cleaning_takes_its_own_and_nothing_else(tmp_path):
         (folder / "deep/array").write_bytes(np.zeros(1000).tobytes())
     outside = tmp_path / "outside"
     outside.mkdir()
+    # what a result is by another name stays, and frees nothing
+    (node / "placed").write_bytes(bytes(5000))
+    os.link(node / "placed", outside / "result")
     (work / "top/sub_wf/link").symlink_to(outside)
     (work / "top/sub_wf/status.json").write_text("{}")
     freed = clean(["top.sub_wf.node", "top.sub_wf.link", "top.sub_wf.never_ran"], work)
     assert freed == pytest.approx(8000 / 2**30)
-    assert not node.exists() and other.exists() and outside.exists()
+    assert not node.exists() and other.exists() and (outside / "result").exists()
     assert not (work / "top/sub_wf/status.json").exists() and (work / "top/sub_wf/link").exists()
     (work / "top/sub_wf/link").unlink()
     clean(["top.sub_wf.node"], work)

@@ -1,6 +1,7 @@
 """Runs that always end, and end truthfully: faults are injected into real worker processes."""
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -14,8 +15,10 @@ from nipype import Node, Workflow
 from nipype.interfaces.utility import Function
 
 from dmri7t.execution.limits import Resources
+from dmri7t.execution.pool import WorkerPool
 from dmri7t.execution.run import run_workflow
 from dmri7t.execution.status import RunStatus
+from dmri7t.execution.workers import Worker, warm_up
 
 LIGHT = ("nipype.pipeline.engine",)
 
@@ -96,14 +99,14 @@ def participants(**graphs):
     return top, {f"sub_{label}_wf": label for label in graphs}
 
 
-def run(top, labels, tmp_path, **options):
+def run(top, labels, tmp_path, n_procs=2, **options):
     lines = []
     status = RunStatus(echo=lines.append)
     start = time.monotonic()
     status = run_workflow(
         top,
         labels,
-        Resources(n_procs=2, memory_gb=4),
+        Resources(n_procs=n_procs, memory_gb=4),
         work_dir=tmp_path / "work",
         log_dir=tmp_path / "logs",
         status=status,
@@ -120,8 +123,34 @@ def test_chain_runs_and_times_itself(tmp_path):
     record = json.loads((tmp_path / "work/top_wf/sub_a_wf/status.json").read_text())
     assert [n["name"] for n in record["nodes"]] == ["first", "second"]
     assert all(n["state"] == "done" and n["peak_gb"] > 0 for n in record["nodes"])
+    assert all(n["cpu_seconds"] > 0 for n in record["nodes"])
     assert any("first started" in line for line in lines)
     assert any("second done in" in line for line in lines)
+
+
+def test_those_that_most_wait_for_go_first_one_participant_after_another(tmp_path):
+    """Though a lone node comes first in the graph."""
+    lone, other = (node(add_one, name, number=1) for name in ("lone", "b"))
+    top, labels = participants(a=[lone], b=[other])
+    part = top.get_node("sub_a_wf")
+    chain = [node(add_one, "first", number=1), node(add_one, "second")]
+    part.connect(chain[0], "out", chain[1], "number")
+    status, lines, _ = run(top, labels, tmp_path, n_procs=1)
+    assert status.exit_code == 0, status.summary()
+    started = [line.split()[-2] for line in lines if line.endswith(" started")]
+    assert started[0] == "first" and set(started[:3]) == {"first", "second", "lone"}
+    assert started[3] == "b"
+
+
+def test_the_next_node_starts_as_soon_as_one_ends(tmp_path, monkeypatch):
+    """Though nothing is looked at for a minute."""
+    from dmri7t.execution import local
+
+    monkeypatch.setattr(local, "POLL_SECONDS", 60.0)
+    chain = [node(add_one, "first", number=1), *(node(add_one, name) for name in "abc")]
+    top, labels = participants(a=chain)
+    status, _, seconds = run(top, labels, tmp_path)
+    assert status.exit_code == 0 and seconds < 50
 
 
 def test_killed_worker_becomes_a_failed_node(tmp_path):
@@ -149,6 +178,30 @@ def test_worker_killed_once_is_replaced(tmp_path):
     status, lines, _ = run(top, labels, tmp_path)
     assert status.exit_code == 0
     assert any("trying once more" in line for line in lines)
+
+
+def test_a_node_whose_worker_was_killed_gets_a_new_one_and_no_idle_one(tmp_path):
+    (tmp_path / "marker").mkdir()
+    warm_up(("nipype.pipeline.engine",))
+    pool = WorkerPool(RunStatus(echo=lambda line: None), logging.WARNING)
+    try:
+        first = node(add_one, "first", number=1)
+        first.base_dir = str(tmp_path)
+        pool.submit(1, first, False)
+        deadly = node(kill_self, "deadly", number=1, times=1, marker=str(tmp_path / "marker"))
+        deadly.base_dir = str(tmp_path)
+        taken = Worker(logging.WARNING)
+        while pool.result(1) is None:
+            pool.wait(1)
+        (idle,) = pool._idle
+        pool._idle.append(taken)
+        pool.submit(2, deadly, False)
+        while (result := pool.result(2)) is None:
+            pool.wait(1)
+        assert not result["traceback"] and len(os.listdir(tmp_path / "marker")) == 1
+        assert idle in pool._idle and taken not in pool._idle and len(pool._idle) == 2
+    finally:
+        pool.stop()
 
 
 def test_failure_stops_only_its_own_participant(tmp_path):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -56,3 +58,18 @@ def test_a_signal_whose_exception_is_swallowed_ends_the_run(number, raised, tmp_
     # a signal to one run does not stop the next, and the handlers are as before
     stop_if_signalled()
     assert signal.getsignal(number) is before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_a_command_that_is_ending_leaves_its_exit_code(number):
+    ending = (
+        "import os, signal, sys\n"
+        "from dmri7t.execution.stop import stop_on_signals\n"
+        "try:\n"
+        "    with stop_on_signals(last=True):\n"
+        f"        os.kill(os.getpid(), {int(signal.SIGINT)})\n"
+        "except KeyboardInterrupt:\n"
+        f"    os.kill(os.getpid(), {int(number)})\n"
+        "    sys.exit(130)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", ending]).returncode == 130

@@ -17,7 +17,7 @@ from dmri7t.models.bundle import model_checksum
 from dmri7t.models.config import read_config
 from dmri7t.settings import Settings
 from niflow.dmri7t import init_scan_wf, plan_scan
-from niflow.dmri7t.outputs import describe_result
+from niflow.dmri7t.sidecars import describe_result
 
 
 @pytest.fixture(scope="module")

@@ -44,6 +44,57 @@ def test_a_volume_that_is_mostly_lost_is_refused_too(make_scan, tmp_path):
         prepare(make_scan(tmp_path / "in"), tmp_path / "run", lose)
 
 
+@pytest.mark.parametrize(("row", "factor"), [(2, 10), (17, 4)])
+def test_a_volume_of_another_scale_is_refused_by_name(make_scan, tmp_path, row, factor):
+    def brighten(data):
+        data[..., row] *= factor
+
+    with pytest.raises(InputError, match=rf"is volume {row} \(b = 1000\), counted from 0"):
+        prepare(make_scan(tmp_path / "in"), tmp_path / "run", brighten)
+
+
+def test_b_values_in_another_order_than_the_volumes_are_refused(make_scan, tmp_path):
+    def turn_round(data):
+        data[:] = data[..., ::-1].copy()
+
+    with pytest.raises(InputError, match="another order than the volumes"):
+        prepare(make_scan(tmp_path / "in"), tmp_path / "run", turn_round)
+
+
+def test_what_is_no_magnitude_is_refused(make_scan, tmp_path):
+    def turn(data):
+        data[:] = data * np.sign(np.random.default_rng(0).uniform(-1, 1, data.shape))
+        data[..., :2] = np.abs(data[..., :2])
+
+    with pytest.raises(InputError, match="below zero as of a phase"):
+        prepare(make_scan(tmp_path / "in"), tmp_path / "run", turn)
+
+
+def test_integers_of_another_byte_order_are_refused(make_scan, tmp_path):
+    scan = make_scan(tmp_path / "in")
+    image = nibabel.load(scan.dwi)
+    values = np.round(np.asarray(image.dataobj)).astype(np.int16)
+    nibabel.save(nibabel.Nifti1Image(values, image.affine), scan.dwi)
+    prepare(scan, tmp_path / "right", lambda data: None)
+    nibabel.save(nibabel.Nifti1Image(values.byteswap(), image.affine), scan.dwi)
+    with pytest.raises(InputError, match=r"dwi\.nii\.gz: the bytes of its numbers"):
+        prepare(scan, tmp_path / "wrong", lambda data: None)
+
+
+def test_volumes_are_named_as_in_the_images_that_the_user_has(make_scan, tmp_path):
+    scan = make_scan(tmp_path / "in")
+    image = nibabel.load(scan.dwi)
+    data = np.asarray(image.dataobj).copy()
+    data[..., 5] = 0
+    nibabel.save(nibabel.Nifti1Image(data, image.affine), scan.dwi)
+    n = image.shape[3]
+    parts = [("/data/one_dwi.nii.gz", [0, 3]), ("/data/two_dwi.nii.gz", list(range(7, n + 5)))]
+    files = {"dwi": scan.dwi, "bval": scan.bval, "bvec": scan.bvec}
+    stage = PrepareScan(**files, b0_threshold=100.0, parts=parts)
+    with pytest.raises(InputError, match=r"^/data/one_dwi.nii.gz: .* 10 \(b = 1000\) of two_dwi"):
+        stage.run(cwd=str(tmp_path))
+
+
 @pytest.mark.parametrize("value", [1e20, 3e38, np.inf, np.nan])
 def test_a_voxel_that_would_overflow_is_repaired_and_counted(make_scan, tmp_path, value):
     def spoil(data):

@@ -30,6 +30,7 @@ def gathered(tmp_path):
             source="bids:raw:x",
             methods="m",
             workflow="dwi_wf",
+            groups={"b0": [0], "b1000": [1, 2]},
         )
         return stage.run(cwd=node).outputs.manifest
 
@@ -40,6 +41,8 @@ def test_manifest_finds_every_file(gathered):
     folder, gather = gathered
     manifest = Manifest.read(gather())
     assert manifest.stem == "sub-01" and manifest.file("mask") == folder / "mask.bin"
+    assert manifest.groups == {"b0": [0], "b1000": [1, 2]}
+    assert manifest.optional("anisotropy_sd") == folder / "anisotropy_sd.bin"
     assert manifest.files["generated"] == [folder / "generated.bin", folder / "generated2.bin"]
 
 
@@ -61,9 +64,14 @@ def test_page_without_one_of_its_pictures_is_written_again(tmp_path):
     picture = tmp_path / "sub-01/figures/sub-01_b0_before.png"
     picture.parent.mkdir(parents=True)
     picture.write_bytes(b"x")
-    name = picture.relative_to(tmp_path)
-    page = f'<a href="{name}"><img src="{name}" alt=""><img class="over" src="{name}"></a>'
+    viewer = picture.with_name("sub-01_viewer.html")
+    viewer.write_text("x")
+    name, other = picture.relative_to(tmp_path), viewer.relative_to(tmp_path)
+    page = f'<a href="#x"><img src="{name}" alt=""></a><a class="button" href="{other}">'
     (tmp_path / "sub-01.html").write_text(page)
     assert not stage.always_run
+    viewer.unlink()
+    assert stage.always_run
+    viewer.write_text("x")
     picture.unlink()
     assert stage.always_run

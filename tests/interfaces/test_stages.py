@@ -10,8 +10,9 @@ from dmri7t.interfaces.harmonize import Harmonize
 from dmri7t.interfaces.prepare import DefineGrid, PrepareScan
 from dmri7t.interfaces.represent import Represent
 from dmri7t.interfaces.translate import Decode, Diffuse, Encode, SuperResolve
-from dmri7t.interfaces.write import DIGEST, WriteDWI, WriteMaps, WriteMask
-from dmri7t.io.arrays import load_meta, load_tensors, open_array
+from dmri7t.interfaces.weigh import FilterShell, Weigh
+from dmri7t.interfaces.write import DIGEST, CompressDWI, WriteDWI, WriteMaps, WriteMask
+from dmri7t.io.arrays import load_estimate, load_meta, load_tensors, open_array
 from dmri7t.io.maps import load_map, load_mask
 from dmri7t.models.bundle import model_checksum
 from dmri7t.signal.grids import Grid, refine
@@ -79,9 +80,39 @@ def chain(make_scan, tiny_model, tmp_path_factory):
         mask=prepared.mask,
         **model,
     )
+    measured = {
+        "dwi": prepared.dwi,
+        "gradients": prepared.gradients,
+        "indices": SHELL,
+        "bval": 1000.0,
+        "n_b0": 2,
+        "b0": prepared.b0,
+        "mask": prepared.mask,
+    }
+    asked = run(
+        Weigh,
+        work / "weigh",
+        **measured,
+        voxel_out=load_map(defined.mask_out)[1].voxel_sizes.tolist(),
+        by_scan=True,
+        energy=0.5,
+        ratio_lower=0.25,
+        ratio_upper=4.0,
+        **model,
+    )
+    weighed = run(
+        FilterShell,
+        work / "filter",
+        **measured,
+        representation=made.representation,
+        evidence=asked.evidence,
+        by_scan=True,
+        energy=0.5,
+    )
     generated = run(
         SuperResolve,
         work / "super",
+        estimate=weighed.estimate,
         encoded=encoded.encoded,
         decoded=decoded.decoded,
         mask=prepared.mask,
@@ -97,6 +128,7 @@ def chain(make_scan, tiny_model, tmp_path_factory):
         mask=prepared.mask,
         mask_out=defined.mask_out,
         representations=[made.representation],
+        estimates=[weighed.estimate],
         generated=[generated.generated],
         shell_indices=[SHELL],
         interpolated=[0, 1],
@@ -110,6 +142,7 @@ def chain(make_scan, tiny_model, tmp_path_factory):
         "encoded": encoded,
         "diffused": diffused,
         "decoded": decoded,
+        "weighed": weighed,
         "generated": generated,
         "harmonized": harmonized,
     }
@@ -229,6 +262,24 @@ def test_harmonized_scan(chain):
     assert not np.allclose(dwi[0], dwi[1])
 
 
+def test_weighed_shell_has_shares_and_their_evidence(chain):
+    estimate = load_estimate(chain["weighed"].estimate)
+    assert len(estimate.evidence.shares) == 2 and not estimate.evidence.reason
+    assert {error.name for error in estimate.evidence.errors} == {"filter", "result"}
+    coarser = {error.name for error in estimate.evidence.coarser}
+    assert coarser == {"filter", "model", "result"} and estimate.evidence.factor > 1.05
+    assert all(0 <= share <= 1 for share in estimate.model_shares)
+    shell = load_tensors(chain["made"].representation)[0]
+    assert estimate.sh_CV.shape == shell["sh"].shape
+
+
+def test_fewer_directions_choose_an_order_of_their_own(chain):
+    """The 16 directions carry order 4, the 12 that are left of them order 2: 4 follows 2."""
+    assert load_meta(chain["made"].representation)["order"] == 4
+    for shares in load_estimate(chain["weighed"].estimate).evidence.shares:
+        assert shares[2] == shares[1]
+
+
 def test_writers(chain, tmp_path):
     data_set = tmp_path / "out"
     mask_out = chain["defined"].mask_out
@@ -237,8 +288,9 @@ def test_writers(chain, tmp_path):
     quality = tmp_path / "quality.json"
     found = {"compared": True, "flagged": True, "outside_training": ["b1000: a lesion."]}
     quality.write_text(json.dumps(found))
+    packed = run(CompressDWI, tmp_path / "compress", dwi=chain["harmonized"].dwi, mask=mask_out)
     writer = WriteDWI(
-        dwi=chain["harmonized"].dwi,
+        image=packed.image,
         mask=mask_out,
         gradients=chain["prepared"].gradients,
         representations=[chain["made"].representation],
@@ -294,20 +346,6 @@ def test_values_that_are_not_finite_are_never_written(chain, tmp_path):
     values = np.array(open_array(chain["harmonized"].dwi))
     values[4, 7] = np.nan
     np.save(broken, values)
-    quality = tmp_path / "quality.json"
-    quality.write_text('{"compared": true, "flagged": false, "outside_training": []}')
     with pytest.raises(Dmri7tError, match="finite"):
-        run(
-            WriteDWI,
-            tmp_path / "w",
-            dwi=str(broken),
-            mask=chain["defined"].mask_out,
-            gradients=chain["prepared"].gradients,
-            representations=[chain["made"].representation],
-            quality=str(quality),
-            out_file="a_dwi.nii.gz",
-            out_dir=str(tmp_path / "out"),
-            sidecar={},
-            wait_for=[str(broken)],
-        )
-    assert not list((tmp_path / "out").iterdir())
+        run(CompressDWI, tmp_path / "w", dwi=str(broken), mask=chain["defined"].mask_out)
+    assert not list((tmp_path / "w").glob("*.nii.gz"))

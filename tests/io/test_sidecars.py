@@ -9,19 +9,29 @@ import attrs
 import nibabel
 import numpy as np
 import pytest
+from examples import make
 
 from dmri7t.errors import InputError
 from dmri7t.files import strict_json
 from dmri7t.io.checks import check_lengths, check_scan
 from dmri7t.io.images import frames_remark, load_image
 from dmri7t.io.sidecars import valid_fields
-from dmri7t.io.source import scan_remarks
+from dmri7t.io.source import open_dataset, scan_remarks
+from dmri7t.io.texts import read_json
+from niflow.dmri7t import model_settings, plan_scan
+from niflow.dmri7t.sidecars import describe_result
 
 
 @pytest.mark.parametrize("value", ["y+", "AP", "j+", "", None, 2, ["j"]])
 def test_a_direction_that_is_no_axis_is_dropped(value):
     kept, dropped = valid_fields({"PhaseEncodingDirection": value, "EchoTime": 0.09})
     assert kept == {"EchoTime": 0.09} and len(dropped) == 1
+
+
+def test_a_whole_number_that_no_float_holds_is_no_number(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text(f'{{"EchoTime": {5000 * "9"}, "MagneticFieldStrength": 3}}')
+    assert valid_fields(read_json(path))[0] == {"MagneticFieldStrength": 3}
 
 
 @pytest.mark.parametrize("text", ["NaN", "Infinity", "-Infinity", "[0.1, NaN]", '{"a": [NaN]}'])
@@ -59,6 +69,51 @@ def test_frames_on_opposite_sides_are_remarked(make_scan, tmp_path):
     rewrite(scan.dwi, flip)
     assert "mirror each other" in frames_remark(scan.dwi)
     assert "the sform was used" in scan_remarks(scan)[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("sub-01_desc-noise_dwimap.nii.gz", True),
+        ("sub-01_stat-sigma_dwimap.nii", True),
+        ("sub-01_noise.mif", True),
+        ("sub-01_run-2_desc-noise_dwimap.nii.gz", False),
+        ("sub-01_desc-denoised_dwi.nii.gz", False),
+        ("sub-01_desc-noise_dwimap.json", False),
+    ],
+)
+def test_a_noise_map_beside_a_scan_is_said_to_be_ignored(make_scan, tmp_path, name, told):
+    scan = make_scan(tmp_path)
+    (tmp_path / name).touch()
+    remarks = scan_remarks(scan)
+    assert [remark.startswith(f"{name} is not used: ") for remark in remarks] == [True] * told
+
+
+def test_remarks_stand_in_every_sidecar(make_scan, tmp_path, tiny_model):
+    scan = make_scan(tmp_path)
+
+    def flip(image):
+        image.set_qform(np.diag([-1, 1, 1, 1]) @ image.affine, code=1)
+        image.set_sform(image.affine, code=1)
+
+    rewrite(scan.dwi, flip)
+    sidecar = {
+        "MagneticFieldStrength": 1.5,
+        "PhaseEncodingDirection": "AP",
+        "Interpolation2D": True,
+    }
+    (tmp_path / "sub-01_desc-noise_dwimap.nii.gz").touch()
+    settings, model = model_settings(str(tiny_model))
+    plan = plan_scan(attrs.evolve(scan, sidecar=sidecar, kind="raw"), settings)
+    said = describe_result(plan, model)["Remarks"]
+    assert list(plan.remarks) == said and len(said) == 5
+    for words in ("1.5 T", "sform", "no axis", "interpolated it (Interpolation2D", "noise"):
+        assert sum(words in remark for remark in said) == 1
+    make.make_dataset("good/hcp", tmp_path / "hcp")
+    (tmp_path / "hcp/100307/T1w/Diffusion/grad_dev.nii.gz").touch()
+    scan = open_dataset(tmp_path / "hcp").by_session("100307")["3T"]
+    (said,) = describe_result(plan_scan(scan, settings), model)["Remarks"]
+    assert said.startswith("grad_dev.nii.gz is not used")
 
 
 @pytest.mark.parametrize(("unit", "factor"), [("micron", 1e3), ("meter", 1e-3)])

@@ -59,9 +59,10 @@ def test_the_assembled_scan_has_the_volumes_and_gradients_that_are_used(make_sca
     scan = make_scan(tmp_path / "in")
     kept = [0, 2, 3, *range(5, 17)]
     (tmp_path / "node").mkdir()
-    done = AssembleScan(dwi=scan.dwi, bval=scan.bval, bvec=scan.bvec, volumes=kept).run(
-        cwd=tmp_path / "node"
+    assemble = AssembleScan(
+        dwi=scan.dwi, bval=scan.bval, bvec=scan.bvec, volumes=[kept], b0_threshold=100
     )
+    done = assemble.run(cwd=tmp_path / "node")
     before, after = nibabel.load(scan.dwi), nibabel.load(done.outputs.dwi)
     assert np.array_equal(after.get_fdata(), before.get_fdata()[..., kept].astype(np.float32))
     assert np.array_equal(after.affine, before.affine)

@@ -151,6 +151,8 @@ WRONG = [
     ("networks.vqvae_3t.channels", [], "networks.vqvae_3t"),
     ("networks.vqvae_3t.channels", [8, 8], "networks: vqvae_3t and vqvae_7t have not as many"),
     ("networks.vqvae_7t.channels", 8, "networks.vqvae_7t.channels is 8, should be a list"),
+    ("networks.vqvae_3t.groups", 3, "networks.vqvae_3t: 'groups' is 3, which does not divide"),
+    ("networks.diffusion.features", 8, "networks: a guess .features. is for the direct form"),
     ("form", "regression", "networks: the form regression has no vqvae_3t, vqvae_7t, diffusion"),
     ("form", "direct", "networks: the form direct has no mean"),
     ("form", "adversarial", "form is 'adversarial', should be one of residual, direct, regression"),

@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from attrs import evolve
 from shells import shell_with
 
 from dmri7t.errors import ModelError
 from dmri7t.models.bundle import check_bundle, write_bundle
 from dmri7t.models.novelty import (
+    ALARM_ML,
     RESEMBLES,
     Cells,
     Novelty,
@@ -143,7 +145,14 @@ def test_a_strange_place_is_flagged_where_it_is(mask):
     assert found.map_V[at].mean() > 1.5 * found.map_V[~at].median()
     highest = np.argwhere(mask)[int(found.map_V.argmax())]
     assert strange[tuple(highest)]
-    assert set(found.record()) == {"score", "volume_ml", "flagged", "resembles"}
+    record = found.record()
+    assert set(record) == {*("score", "volume_ml", "flagged", "resembles"), "alarm_ml", "spots"}
+    first = found.spots[0]
+    assert first.score == pytest.approx(found.score) and first.volume_ml >= ALARM_ML
+    place = np.linalg.solve(shell.brain.grid.affine, [*first.place_mm, 1])[:3]
+    assert strange[tuple(place.round().astype(int))]
+    small = evolve(found, spots=(evolve(first, volume_ml=0.9 * ALARM_ML),))
+    assert not small.flagged and small.record()["spots"]
     assert found.resembles == ""
 
 

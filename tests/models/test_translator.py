@@ -150,6 +150,14 @@ def test_box_places_and_picks():
     assert torch.equal(box.pick(volume), values)
 
 
+def test_without_samples_nothing_is_made_that_they_alone_need(translator, scan):
+    whole, spared = translator.encode(scan), translator.encode(scan, sampled=False)
+    assert spared.latent is None and set(spared.tensors) == {"noise", "mean"}
+    assert torch.equal(spared.mean, whole.mean)
+    assert torch.equal(spared.code_distance, whole.latent.distance)
+    assert torch.equal(whole.code_distance, whole.latent.distance)
+
+
 def test_what_was_encoded_goes_through_a_file_and_comes_back(translator, scan):
     encoded = translator.encode(scan)
     again = Encoded.from_tensors(encoded.tensors, encoded.brain, encoded.description)

@@ -74,8 +74,11 @@ def write_side(folder: Path, tag: str, size: float, kind: str, samples: int = 4)
     b0 = np.where(mask, 900 + 10 * places[..., 0] + 5 * places[..., 2], 0).astype(np.float32)
     nibabel.save(nibabel.Nifti1Image(b0, affine), paths["b0.nii"])
     rish = np.stack([3 + at[:, k] / 40 for k in range(3)]).astype(np.float32)
-    features = {"rish": rish, "sh": rish} if tag == "in" else {"mean": rish, "sd": rish / 9}
-    meta = {} if tag == "in" else {"meta": json.dumps({"samples": samples})}
+    # noise raises what is measured, by a half
+    before = {"rish": rish + 0.5, "noise": np.full_like(rish, 0.5)}
+    cone = (45 + at[:, 0]).astype(np.float32)
+    features = before if tag == "in" else {"mean": rish, "sd": rish / 9, "cone": cone}
+    meta = {} if tag == "in" else {"meta": json.dumps({"samples": samples, "cones": True})}
     save_file(features, paths["features"].with_suffix(".safetensors"), metadata=meta)
     ring = np.stack([-at[:, 1], at[:, 0], 0 * at[:, 0]], 1)
     ring /= np.maximum(np.linalg.norm(ring, axis=1, keepdims=True), 1e-6)
@@ -119,7 +122,7 @@ def good_quality() -> QualityRecord:
         nmse={"b0": 0.00123, "b1000": 0.0213, "b3000": 0.0345, "all": 0.0177},
         snr=23.4,
         shells=shells,
-        repaired={"input_nonfinite": 0, "input_negative": 7, "output_negative": 12345},
+        repaired={"input_nonfinite": 0, "input_negative": 7, "output_outside": 12345},
         mask_volume_ml=1234.5,
     )
 

@@ -41,6 +41,12 @@ def write_results(
         "novelty": {"score": 0.5, "volume_ml": 0.0, "flagged": False},
         "consistency": {"difference": [0.01, 0.1], "noise": [0.01, 0.1], "beyond": [0.02, 0.1]},
         "bounded": [0.001, 0.02, 0.3],
+        "evidence": {
+            "errors": [
+                {"name": "filter", "ratio": 0.85, "standard_error": 0.01},
+                {"name": "result", "ratio": 0.8, "standard_error": 0.01},
+            ]
+        },
     }
     record = {
         "SoftwareVersion": "1.0",
@@ -52,7 +58,7 @@ def write_results(
         "shells": [shell, {"name": "b5000", "n_volumes": 6, "translated": False}],
         "snr": 20.0,
         "nmse": {"b0": 0.001, "all": 0.02},
-        "repaired": {"input_nonfinite": 0, "input_negative": 3, "output_negative": 40},
+        "repaired": {"input_nonfinite": 0, "input_negative": 3, "output_outside": 40},
         "mask_volume_ml": 1400.0,
         "compared": True,
         "flagged": False,
@@ -75,6 +81,10 @@ def write_results(
     save("mask", mask, voxel * 0.84)
     save("fa", spread, voxel * 0.84)
     save("md", spread * 1e-3, voxel * 0.84)
+    # of the input on its own grid, zero outside
+    inside = np.pad(np.full((4, 4, 4), middle + 0.05), 1)
+    save("fa_native", inside, voxel)
+    save("md_native", inside * 1e-3, voxel)
     save("rish0_native", np.zeros((5, 5, 5, 1)), voxel)
     path("dwi").write_bytes(b"")
     path("quality_json").write_text(json.dumps(record))

@@ -57,6 +57,8 @@ def test_row_holds_what_the_files_say(many):
         "voxel_size_in": 2.0,
         "voxel_size_out": 1.68,
         "snr": 20,
+        "error": 0.8,
+        "error_filter": 0.85,
         "nmse": 0.02,
         "beyond_r2": 0.1,
         "bounded_r4": 0.3,
@@ -68,6 +70,8 @@ def test_row_holds_what_the_files_say(many):
         "fa_iqr": 0.2,
         "md_median": 0.303e-3,
         "md_iqr": 0.2e-3,
+        "fa_median_native": 0.353,
+        "md_median_native": 0.353e-3,
     }
     for name, value in numbers.items():
         assert float(row[name]) == pytest.approx(value, rel=1e-4), name
@@ -81,11 +85,25 @@ def test_several_shells_give_the_value_that_calls_for_a_look(tmp_path):
     worse = json.loads(json.dumps(content["shells"][0])) | {"name": "b2000", "bval": 2000.0}
     worse |= {"n_directions": 12, "bounded": [0.0, 0.5, 0.1]}
     worse["novelty"] |= {"score": 2.5}
+    worse["evidence"] = {"reason": "too few directions"}
     content["shells"].append(worse)
     record.write_text(json.dumps(content))
     values = read_scan(record).values
     assert values["bounded_r2"] == 0.5 and values["bounded_r4"] == 0.3
     assert values["novelty"] == 2.5 and values["n_directions"] == 12
+    assert values["error"] == 0.8
+
+
+def test_results_of_a_version_without_maps_of_the_input_have_a_row(tmp_path):
+    record = write_results(tmp_path, "sub-01")
+    for path in record.parent.glob("*model-tensor*desc-native*"):
+        path.unlink()
+    content = json.loads(record.read_text())
+    del content["shells"][0]["evidence"]
+    record.write_text(json.dumps(content))
+    values = read_scan(record).values
+    assert values["fa_median_native"] is None and values["error"] is None
+    assert values["fa_median"] == pytest.approx(0.3, rel=1e-3)
 
 
 def test_dictionary_describes_every_column(many):
@@ -108,8 +126,34 @@ def test_page_names_outliers_failures_and_missing(many):
     # FA rises evenly: nothing of it stands out; the scan of another protocol is not judged
     assert "FA" not in stand_out and "sub-00_ses-b" not in stand_out
     assert "too few scans (1; the rule needs 10)" in text
-    assert "voxel size 4 mm lies outside" in text
+    assert "Voxel size 4 mm lies outside" in text
     assert "not the whole data set" not in text
+
+
+def test_pictures_of_all_who_have_them(tmp_path):
+    """Before and after side by side, with a link; who has none, or half, is named without."""
+    for label in ("01", "02", "03"):
+        write_results(tmp_path, f"sub-{label}", flagged=label == "02")
+    for label, sides in (
+        ("01", ("before", "after")),
+        ("02", ("before", "after")),
+        ("03", ("after",)),
+    ):
+        folder = tmp_path / f"sub-{label}/figures"
+        folder.mkdir()
+        for side in sides:
+            (folder / f"sub-{label}_thumbnail_{side}.jpg").write_bytes(b"x")
+    group = gather_group(tmp_path, ["01", "02", "03"])
+    page = write_group(group, tmp_path)[2]
+    text, reader = read_page(page)
+    pictures = [t for t in reader.targets if t.endswith(".jpg")]
+    assert pictures == [
+        f"sub-{label}/figures/sub-{label}_thumbnail_{side}.jpg"
+        for label in ("01", "02")
+        for side in ("before", "after")
+    ]
+    assert text.count("no picture of FA") == 1
+    assert page.read_text().count('class="odd">') == 1
 
 
 def test_page_links_to_scans_and_needs_nothing_from_elsewhere(many):
@@ -182,6 +226,29 @@ def test_broken_results_are_named_and_stop_nobody(tmp_path):
     assert group.unreported == ("04",) and group.missing == ()
     text, _ = read_page(write_group(group, tmp_path)[2])
     assert "sub-02: its results cannot be read" in text and "sub-04: has results, but no" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("desc-quality_dwi.json", b"{}", "quality_dwi.json: KeyError: 'shells'"),
+        ("desc-quality_dwi.json", b'{"shells": 3}', "quality_dwi.json: TypeError"),
+        ("desc-7Tlike_settings.toml", b"x = = 1", "settings.toml: not readable as TOML"),
+        (
+            "model-tensor_param-fa_desc-7Tlike_dwimap.nii.gz",
+            b"\x1f\x8b\x08" + bytes(7) + b"\xff" * 60,
+            "fa_desc-7Tlike_dwimap.nii.gz",
+        ),
+    ],
+)
+def test_the_file_is_named_that_is_not_as_it_was_written(tmp_path, name, content, said):
+    for label in ("01", "02"):
+        write_results(tmp_path, f"sub-{label}")
+    (tmp_path / f"sub-02/dwi/sub-02_{name}").write_bytes(content)
+    group = gather_group(tmp_path, ["01", "02"])
+    assert [scan.label for scan in group.scans] == ["01"]
+    (sentence,) = group.broken
+    assert sentence.startswith("sub-02: its results cannot be read") and said in sentence
 
 
 def test_scan_that_was_not_finished_is_no_result(tmp_path):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 
 import numpy as np
 import pytest
@@ -23,7 +21,7 @@ from dmri7t.reports import (
     write_report,
 )
 from dmri7t.reports.boilerplate import methods_text
-from dmri7t.reports.quality import ErrorForecast, NoveltyScore
+from dmri7t.reports.quality import ErrorForecast
 from dmri7t.reports.times import run_times
 
 
@@ -41,37 +39,37 @@ def test_files_are_whole_and_named(page, tmp_path):
     assert on_disk == set(files)  # nothing temporary is left
     names = {p.name for p in files[1:]}
     for stem in ("b0", "b1000_r0", "b1000_r2", "b1000_r4", "fa", "colour-fa"):
-        assert {f"sub-01_{stem}_{c}.png" for c in ("before", "after", "difference")} <= names
-    assert {f"sub-01_directions_{c}.png" for c in ("before", "after")} <= names
-    assert {f"sub-01_b1000_uncertainty_r{order}.png" for order in (0, 2, 4)} <= names
-    assert {f"sub-01_b1000_departure_r{order}.png" for order in (0, 2, 4)} <= names
+        assert {f"sub-01_{stem}_{c}.jpg" for c in ("before", "after", "difference")} <= names
+    assert {f"sub-01_directions_{c}.jpg" for c in ("before", "after")} <= names
+    assert {f"sub-01_b1000_uncertainty_r{order}.jpg" for order in (0, 2, 4)} <= names
+    assert "sub-01_b1000_cone_cone.jpg" in names
+    assert {f"sub-01_b1000_departure_r{order}.jpg" for order in (0, 2, 4)} <= names
     assert all(p.parent == tmp_path / "sub-01" / "figures" for p in files[1:])
 
 
 def test_no_figure_is_blank(page):
-    for path in page[1][1:]:
+    for path in (p for p in page[1][1:] if p.suffix == ".jpg" and "thumbnail" not in p.name):
         picture = np.asarray(Image.open(path).convert("RGB"))
-        assert picture.shape[1] == 540
-        # the rows of the three planes, without title and colour bar
-        planes = picture[60 : int(picture.shape[0] * 0.9)].max(-1)
+        assert picture.shape[1] >= 1400
+        # the slices, without title and colour bar
+        planes = picture[60:].max(-1)
         assert 0.001 < (planes > 40).mean() < 0.95, path.name
-        corner = picture[-4:, :4]
-        assert (corner == 0).all()  # black ground
+        assert (picture[-4:, :4] < 8).all()  # black ground
 
 
 def test_before_and_after_lie_on_each_other(page, tmp_path):
     folder = tmp_path / "sub-01" / "figures"
     for stem in ("b0", "b1000_r2", "fa", "colour-fa"):
-        pair = [Image.open(folder / f"sub-01_{stem}_{c}.png") for c in ("before", "after")]
+        pair = [Image.open(folder / f"sub-01_{stem}_{c}.jpg") for c in ("before", "after")]
         assert pair[0].size == pair[1].size
-        grey = [np.asarray(p.convert("L"), float)[60:-90] for p in pair]
+        grey = [np.asarray(p.convert("L"), float)[60:] for p in pair]
         assert np.corrcoef(grey[0].ravel(), grey[1].ravel())[0, 1] > 0.9
 
 
 def test_same_field_leaves_no_difference(page, tmp_path):
     """R2 is a linear field here, so the difference is 0, and black, but at the mask's rim."""
-    picture = Image.open(tmp_path / "sub-01" / "figures" / "sub-01_b1000_r2_difference.png")
-    bright = np.asarray(picture.convert("L"))[60:-90]
+    picture = Image.open(tmp_path / "sub-01" / "figures" / "sub-01_b1000_r2_difference.jpg")
+    bright = np.asarray(picture.convert("L"))[60:]
     assert (bright > 60).mean() < 0.06
 
 
@@ -89,7 +87,7 @@ def test_nothing_is_loaded_from_elsewhere(page, tmp_path):
             assert (tmp_path / target).is_file()
     assert len(reader.ids) == len(set(reader.ids))
     assert page[0].stat().st_size < 200_000
-    assert sum(p.stat().st_size for p in page[1]) < 6e6
+    assert sum(p.stat().st_size for p in page[1] if p.suffix == ".jpg") < 6e6
 
 
 def test_numbers_and_words_appear(page):
@@ -99,7 +97,7 @@ def test_numbers_and_words_appear(page):
         "23.4",  # SNR
         "0.00123",
         "31 %",  # bounded R4
-        "12,345 negative values of the output",
+        "12,345 values of the output above the b0, or below what free water leaves of it",
         "7 negative values of the input",
         "1234 ml",
         "through the model",
@@ -109,12 +107,16 @@ def test_numbers_and_words_appear(page):
         "more than its noise explains in 0.4 % (R0), 12 % (R2) and 0 % (R4) of the brain.",
         "0.00171 0.0272 0.473 0.00161 0.0262 0.463 0.4 % 12 % 0 %",
         "Departure from the input, b1000",
+        "Nothing unusual was found, but the model cannot compare scans with its training data",
+        "R0, R2 and R4 are how strong each is",
+        "how far water moves on average",
+        "Open the viewer",
+        "pause all flickering",
         "In 31 % of the voxels of b1000 the change of order 4 was held at its bound",
-        "2.5 → 2.1",
+        "2.5 mm → 2.1 mm",
         "ab12" * 16,
         "SIMULATED PAIRS",
-        "It is synthetic.",
-        "It is not for diagnosis",
+        "The result is synthetic and not for diagnosis.",
         "dmri7t does not correct motion, eddy currents or susceptibility distortion",
         "It was used as it is. dmri7t does not correct motion, eddy currents",
         "Radiological convention",
@@ -141,33 +143,8 @@ def test_warning_where_the_model_was_not_trained(participant, make_scan_report, 
     sentence = "b-value 3000 s/mm2 lies outside the range of training (700 to 2000)."
     scan = make_scan_report(quality=evolve(quality, outside_training=(sentence,)))
     text, _ = read_page(write_report(evolve(participant, scans=(scan,)), tmp_path)[0])
-    assert text.count("Outside what the model was trained on") == 2  # on top, and at the scan
-    assert text.count(sentence) == 2
-
-
-def test_comparison_with_training_is_described_and_drawn(participant, make_scan_report, tmp_path):
-    scan = make_scan_report()
-    text, _ = read_page(write_report(participant, tmp_path / "none")[0])
-    assert "b1000 was not compared with the training data" in text
-    strange = NoveltyScore(score=1.64, volume_ml=7.25, flagged=True)
-    like = evolve(strange, score=0.5, flagged=False)
-    n_voxels = load_file(scan.before.departure[0][0].path)["0"].shape[1]
-    values = np.linspace(0, 2, n_voxels, dtype=np.float32)
-    save_file({"map": values}, tmp_path / "novelty.safetensors")
-    for novelty, words in (
-        (strange, "b1000 reaches 1.64 times the threshold; 7.2 ml of the brain lie above it."),
-        (like, "stays below the threshold everywhere (0.50"),
-    ):
-        shells = (evolve(scan.quality.shells[0], novelty=novelty), scan.quality.shells[1])
-        changed = evolve(
-            scan,
-            quality=evolve(scan.quality, shells=shells),
-            before=evolve(scan.before, novelty=(MapFile(tmp_path / "novelty.safetensors", "map"),)),
-        )
-        files = write_report(evolve(participant, scans=(changed,)), tmp_path / str(novelty.score))
-        assert words in read_page(files[0])[0]
-        (picture,) = (p for p in files if p.name == "sub-01_b1000_novelty_map.png")
-        assert np.asarray(Image.open(picture).convert("L")).max() > 200
+    assert "Look here first: outside what the model was trained on." in text
+    assert text.count(sentence) == 1
 
 
 def test_scan_within_its_noise_is_said_to_agree(participant, make_scan_report, tmp_path):
@@ -190,7 +167,7 @@ def test_warning_where_gradients_do_not_fit(participant, make_scan_report, tmp_p
     direction = MapFile(tmp_path / "flipped.safetensors", "direction")
     scan = evolve(scan, before=evolve(scan.before, direction=direction))
     text, _ = read_page(write_report(evolve(participant, scans=(scan,)), tmp_path / "out")[0])
-    assert "The gradient table may not fit the image" in text
+    assert "Look here first: the gradient table may not fit the image." in text
     assert "the table may be wrong" in text
 
 
@@ -256,15 +233,22 @@ def test_two_shells_have_their_own_maps(participant, make_scan_report, tmp_path)
     scan = evolve(
         scan,
         before=evolve(scan.before, rish=scan.before.rish * 2),
-        after=evolve(scan.after, rish=scan.after.rish * 2, spread=((), *scan.after.spread)),
+        after=evolve(
+            scan.after,
+            rish=scan.after.rish * 2,
+            spread=((), *scan.after.spread),
+            cones=(None, *scan.after.cones),
+        ),
         quality=evolve(scan.quality, shells=shells),
     )
     files = write_report(evolve(participant, scans=(scan,)), tmp_path)
     names = {p.name for p in files}
-    assert {f"sub-01_{b}_r4_after.png" for b in ("b1000", "b2000")} <= names
+    assert {f"sub-01_{b}_r4_after.jpg" for b in ("b1000", "b2000")} <= names
     # the first shell has no samples
-    assert "sub-01_b2000_uncertainty_r0.png" in names
-    assert "sub-01_b1000_uncertainty_r0.png" not in names
+    assert "sub-01_b2000_uncertainty_r0.jpg" in names
+    assert "sub-01_b1000_uncertainty_r0.jpg" not in names
+    # its model was not calibrated for directions
+    assert "sub-01_b2000_cone_cone.jpg" in names and "sub-01_b1000_cone_cone.jpg" not in names
     text, reader = read_page(files[0])
     assert "R2, b1000" in text and "R2, b2000" in text
     assert len(reader.ids) == len(set(reader.ids))
@@ -278,8 +262,8 @@ def test_what_was_not_measured_is_left_out(participant, make_scan_report, tmp_pa
     scan = evolve(scan, before=evolve(scan.before, rish=(rows,), fa=None, direction=None))
     files = write_report(evolve(participant, scans=(scan,)), tmp_path / "out")
     names = {p.name for p in files}
-    assert "sub-01_b1000_r4_after.png" in names
-    assert not names & {"sub-01_b1000_r4_before.png", "sub-01_b1000_r4_difference.png"}
+    assert "sub-01_b1000_r4_after.jpg" in names
+    assert not names & {"sub-01_b1000_r4_before.jpg", "sub-01_b1000_r4_difference.jpg"}
     assert not [n for n in names if "fa_" in n or "directions" in n]
     text, _ = read_page(files[0])
     assert "too few directions to measure it" in text
@@ -299,6 +283,7 @@ def test_text_is_escaped(participant, make_scan_report, tmp_path):
 def test_little_is_enough(participant, make_scan_report, tmp_path):
     """Nothing is made up for what is not known."""
     scan = make_scan_report(methods="", source="")
+    scan = evolve(scan, after=evolve(scan.after, cones=()))
     card = ModelCard("other", "0", "ff")
     report = evolve(
         participant, scans=(scan,), model=card, command="", settings="", nodes=(), versions={}
@@ -335,55 +320,15 @@ def test_records_that_cannot_be_read(tmp_path):
             read(path)
 
 
-PROBE = """
-<script>addEventListener("load", () => {
-  const images = [...document.images];
-  document.title = JSON.stringify({
-    images: images.length,
-    loaded: images.filter(i => i.complete && i.naturalWidth > 0).length,
-    wide: document.documentElement.scrollWidth - document.documentElement.clientWidth,
-    height: document.documentElement.scrollHeight,
-  });
-});</script>
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("width", [1280, 600])
-def test_in_a_browser(page, tmp_path, width):
-    """Every picture loads from the disk without network, and nothing sticks out."""
-    import json
-
-    browser = shutil.which("chromium") or shutil.which("chromium-browser")
-    if browser is None:
-        pytest.skip("no chromium: the page was not looked at in a browser")
-    probe = tmp_path / "probe.html"
-    probe.write_text(page[0].read_text("utf-8").replace("</body>", PROBE + "</body>"), "utf-8")
-    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", f"--window-size={width},900"]
-    offline = ["--disable-background-networking", "--host-resolver-rules=MAP * ~NOTFOUND"]
-    profile = f"--user-data-dir={tmp_path / 'profile'}"
-    dom = subprocess.run(
-        [*command, *offline, profile, "--dump-dom", probe.as_uri()],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    ).stdout
-    seen = json.loads(re.search(r"<title>(.*?)</title>", dom).group(1).replace("&quot;", '"'))
-    assert seen["images"] == seen["loaded"] >= 23
-    assert seen["wide"] <= 0
-    assert seen["height"] > 3000
-
-
-def test_what_could_not_be_compared_or_gains_nothing_is_said(participant, tmp_path):
-    """No warning must not read as no cause for one; a forecast above 1 speaks against the model."""
+def test_forecast_that_speaks_against_the_model_stands_out(participant, tmp_path):
     scan = participant.scans[0]
     shell, other = scan.quality.shells
     expected = {"R0": ErrorForecast(0.8, 0.5, 1.2), "FA": ErrorForecast(1.2, 0.5, 1.9)}
-    for novelty in (None, NoveltyScore(score=0.4, volume_ml=0.0, flagged=False)):
-        shells = (evolve(shell, novelty=novelty, expected=expected), other)
-        changed = evolve(scan, quality=evolve(scan.quality, shells=shells))
-        page = write_report(evolve(participant, scans=(changed,)), tmp_path)[0]
-        text, _ = read_page(page)
-        assert ("Not compared with the training data: sub-01 (b1000)." in text) == (not novelty)
-        assert page.read_text().count('class="n odd"') == 1
+    changed = evolve(
+        scan, quality=evolve(scan.quality, shells=(evolve(shell, expected=expected), other))
+    )
+    page = write_report(evolve(participant, scans=(changed,)), tmp_path)[0]
+    text, _ = read_page(page)
+    assert "the error of FA was 20 % above that of interpolation" in text
+    assert "8 of 10: 50 % below to 90 % above" in text
+    assert page.read_text().count('class="n odd"') == 1

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from dmri7t.errors import InputError
-from dmri7t.reports.quality import Cleaning, ErrorForecast, NoveltyScore, QualityRecord
+from dmri7t.reports.quality import Cleaning, ErrorForecast, NoveltyScore, QualityRecord, Spot
 from dmri7t.reports.sentences import comparison, remarks
 
 RECORD = {
@@ -25,7 +25,14 @@ RECORD = {
             "sigma": 0.05,
             "snr": 20.0,
             "consistency": {"difference": [0.1], "noise": [0.2], "beyond": [0.3]},
-            "novelty": {"score": 2, "volume_ml": 3.0, "flagged": True, "resembles": "lost slices"},
+            "novelty": {
+                **{"score": 2, "volume_ml": 3.0, "flagged": True, "resembles": "lost slices"},
+                "alarm_ml": 0.5,
+                "spots": [
+                    {"volume_ml": 2.7, "score": 2, "place_mm": [1.0, 2.0, 3.0]},
+                    {"volume_ml": 0.3, "score": 1.1, "place_mm": [4.0, 5.0, 6.0]},
+                ],
+            },
             "expected": {"R2": {"ratio": 0.5, "low": 0.4, "high": 0.6}},
             "bounded": [0.1, 0.15, 0.3],
             "nmse": 0.02,
@@ -48,7 +55,9 @@ def test_record_is_read_whole(tmp_path):
     path.write_text(json.dumps(RECORD))
     quality = QualityRecord.read(path)
     shell, other = quality.shells
-    assert shell.novelty == NoveltyScore(2, 3.0, True, "lost slices")
+    spots = (Spot(2.7, 2, (1.0, 2.0, 3.0)), Spot(0.3, 1.1, (4.0, 5.0, 6.0)))
+    assert shell.novelty == NoveltyScore(2, 3.0, True, "lost slices", 0.5, spots)
+    assert shell.novelty.alarming == spots[:1]
     assert shell.expected == {"R2": ErrorForecast(0.5, 0.4, 0.6)}
     assert (shell.difference, shell.noise, shell.beyond) == ((0.1,), (0.2,), (0.3,))
     assert (shell.bval, shell.order, shell.snr, shell.gain) == (1000.0, 4, 20.0, (1, 0.9, 0.4))
@@ -60,8 +69,8 @@ def test_record_is_read_whole(tmp_path):
     assert "standard deviation of 12.3 in" in first and second.startswith("Gibbs ringing")
     assert third == "Interpolated only, without the model: b9 (few)." and "order 4" in fourth
     assert comparison(quality.shells) == [
-        "b1000 reaches 2.00 times the threshold; 3.0 ml of the brain lie above it, most like lost "
-        "slices."
+        "b1000 reaches 2.00 times the threshold of what is like the training data; 3.0 ml of the "
+        "brain lie above it, most like lost slices."
     ]
 
 

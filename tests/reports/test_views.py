@@ -102,8 +102,13 @@ def test_every_kind_of_file_reads_the_same(phantom_side, tmp_path):
     ):
         assert (read_values(file, view) == values).all()
     assert read_values(MapFile(side.tensor, "direction"), view).shape == (len(values), 3)
-    rish = read_values(MapFile(side.features, "rish", 2), view)
-    assert rish == pytest.approx(3 + side.places_V3[:, 2] / 40)
+    clean = 3 + side.places_V3[:, 2] / 40
+    raised = read_values(MapFile(side.features, "rish", 2), view)
+    assert raised == pytest.approx(clean + 0.5, rel=1e-5)
+    rish = read_values(MapFile(side.features, "rish", 2, "noise"), view)
+    assert rish == pytest.approx(clean, rel=1e-5)
+    mean = read_values(MapFile(tmp_path / "rows.npy", row=(0, 1, 1)), view)
+    assert mean == pytest.approx(values * 2 / 3, rel=1e-5)
 
 
 def test_maps_that_do_not_fit(phantom_side, tmp_path):

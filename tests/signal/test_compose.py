@@ -6,8 +6,9 @@ import pytest
 import torch
 from conftest import fibonacci_directions
 from scipy.ndimage import map_coordinates
+from shells import translated_shell
 
-from dmri7t.signal.compose import Composer, TranslatedShell, interpolate_volumes
+from dmri7t.signal.compose import Composer, interpolate_volumes
 from dmri7t.signal.consistency import BeforeAfter, LowPass
 from dmri7t.signal.grids import Grid, refine, voxel_coordinates
 from dmri7t.signal.prepare import find_brain, mask_volumes, mean_volume
@@ -70,7 +71,7 @@ def scan(n=30):
     rng = np.random.default_rng(2)
     weights = torch.as_tensor(rng.random((2, int(MASK.sum()))), dtype=torch.float32)
     b0 = 800 + 200 * weights[0]
-    signal = b0 * (0.5 - 0.3 * torch.as_tensor(directions[:, :1] ** 2, dtype=torch.float32))
+    signal = b0 * (0.125 - 0.075 * torch.as_tensor(directions[:, :1] ** 2, dtype=torch.float32))
     dwi = torch.cat([b0[None] * 1.1, b0[None] * 0.9, signal])
     return dwi, b0, directions
 
@@ -79,11 +80,11 @@ def test_factor_one_gives_the_fitted_signal_back():
     dwi, b0, directions = scan()
     shell = Shell.from_signal(ShellSignal(dwi[2:], b0, directions, 1000.0, 2, BRAIN))
     out = np.zeros((32, int(MASK.sum())), np.float32)
-    translated = TranslatedShell(shell, rish(shell.sh_CV)[:3], list(range(2, 32)))
+    translated = translated_shell(shell, rish(shell.sh_CV)[:3], list(range(2, 32)))
     result = SAME.compose(dwi, b0, [translated], [0, 1], out)
     np.testing.assert_allclose(out, dwi, rtol=2e-4)
     np.testing.assert_allclose(result.b0_V, b0, rtol=1e-5)
-    assert result.negative == 0 and max(result.bounded[0]) < 0.5
+    assert result.outside == 0 and max(result.bounded[0]) < 0.5
 
 
 def test_twice_the_root_doubles_the_signal_and_bounds_hold():
@@ -92,7 +93,7 @@ def test_twice_the_root_doubles_the_signal_and_bounds_hold():
     out = np.zeros((32, int(MASK.sum())), np.float32)
     for factor, expected, bounded in ((2.0, 2.0, 0.0), (9.0, 4.0, 1.0)):
         target = rish(shell.sh_CV)[:3] * factor**2
-        translated = TranslatedShell(shell, target, list(range(2, 32)))
+        translated = translated_shell(shell, target, list(range(2, 32)))
         result = SAME.compose(dwi, b0, [translated], [0, 1], out)
         np.testing.assert_allclose(out[2:].mean(0), expected * dwi[2:].mean(0), rtol=1e-3)
         assert result.bounded[0][0] == bounded
@@ -108,7 +109,7 @@ def test_scan_is_held_to_what_was_measured_at_low_frequencies():
     alternating = torch.as_tensor((1.3 * 1.1 ** ((-1.0) ** places)) ** 2, dtype=torch.float32)
     out = np.zeros((32, int(MASK.sum())), np.float32)
     target = rish(shell.sh_CV)[:3] * alternating
-    translated = TranslatedShell(shell, target, list(range(2, 32)))
+    translated = translated_shell(shell, target, list(range(2, 32)))
     composer.compose(dwi, b0, [translated], [0, 1], out)
     wanted, got = lowpass(dwi), lowpass(torch.from_numpy(out))
     torch.testing.assert_close(got, wanted, rtol=3e-3, atol=0.5)
@@ -117,16 +118,22 @@ def test_scan_is_held_to_what_was_measured_at_low_frequencies():
     assert change[:, even].mean() > 1.05 and change[:, ~even].mean() < 0.95
 
 
-def test_negative_signal_is_cut_and_counted():
+def test_signal_is_held_to_what_water_diffuses_to_and_counted():
     dwi, b0, directions = scan()
     shell = Shell.from_signal(ShellSignal(dwi[2:], b0, directions, 1000.0, 2, BRAIN))
     sh = shell.sh_CV.clone()
     sh[0] = -sh[0]
     out = np.zeros((32, int(MASK.sum())), np.float32)
     negative = attrs.evolve(shell, sh_CV=sh)
-    translated = TranslatedShell(negative, rish(sh)[:3], list(range(2, 32)))
+    translated = translated_shell(negative, rish(sh)[:3], list(range(2, 32)))
     result = SAME.compose(dwi, b0, [translated], [0, 1], out)
-    assert out.min() == 0 and result.negative == 30 * MASK.sum()
+    # all is below what free water leaves
+    np.testing.assert_allclose(out[2:], np.exp(-3.2) * np.tile(b0, (30, 1)), rtol=1e-5)
+    assert result.outside == 30 * MASK.sum()
+    # and above the b0 there is nothing
+    large = translated_shell(shell, 1e4 * rish(shell.sh_CV)[:3], list(range(2, 32)))
+    attrs.evolve(SAME, bounds=(0.25, 50.0)).compose(dwi, b0, [large], [0, 1], out)
+    np.testing.assert_allclose(out[2:], np.tile(b0, (30, 1)), rtol=1e-5)
 
 
 def test_floor_is_used_on_both_sides():
@@ -134,7 +141,7 @@ def test_floor_is_used_on_both_sides():
     b0[5] = 1.0
     shell = Shell.from_signal(ShellSignal(dwi[2:], b0, directions, 1000.0, 2, BRAIN))
     out = np.zeros((32, int(MASK.sum())), np.float32)
-    translated = TranslatedShell(shell, rish(shell.sh_CV)[:3], list(range(2, 32)))
+    translated = translated_shell(shell, rish(shell.sh_CV)[:3], list(range(2, 32)))
     SAME.compose(dwi, b0, [translated], [0, 1], out)
     assert floor_b0(b0)[5] > 100
     np.testing.assert_allclose(out[2:, 5], dwi[2:, 5], rtol=5e-2)
@@ -204,11 +211,11 @@ def test_quality_record_and_table():
     record = quality_record(
         [Group("b0", 2), Group("b1000", 30, SHELL), Group("b3000", 6)],
         nmse=NMSE,
-        checks={"nonfinite": 1, "negative": 2, "output_negative": 3, "mask_volume_ml": 1400.0},
+        checks={"nonfinite": 1, "negative": 2, "output_outside": 3, "mask_volume_ml": 1400.0},
         voxel_sizes=[2.0, 2.0, 6.0],
         ranges={"voxel_size_mm": [1, 3], "snr": [10, 40]},
     )
-    assert record["repaired"] == {"input_nonfinite": 1, "input_negative": 2, "output_negative": 3}
+    assert record["repaired"] == {"input_nonfinite": 1, "input_negative": 2, "output_outside": 3}
     assert record["snr"] == pytest.approx(20)
     assert len(record["outside_training"]) == 1 and "6 mm" in record["outside_training"][0]
     lines = [line.split("\t") for line in quality_table(record).splitlines()]
@@ -227,7 +234,7 @@ def small_record(novelty: dict, reason: str = "", extent: tuple[str, ...] = ()) 
     return quality_record(
         [Group("b0", 2), shell, Group("b3000", 6, reason=reason)],
         nmse=NMSE,
-        checks={"nonfinite": 0, "negative": 0, "output_negative": 0, "mask_volume_ml": 1400.0},
+        checks={"nonfinite": 0, "negative": 0, "output_outside": 0, "mask_volume_ml": 1400.0},
         voxel_sizes=[2.0] * 3,
         ranges={},
         extent=extent,

@@ -10,6 +10,7 @@ from conftest import fibonacci_directions
 from dmri7t.signal.filter import (
     BandNoise,
     Neighbourhood,
+    Smoothed,
     apply_filter,
     filter_shell,
     side_weights,
@@ -42,7 +43,8 @@ def fibres(directions_N3: np.ndarray, turn: np.ndarray | None = None) -> torch.T
 def filtered(signal_NV, plan, space, noise=None):
     sh_CV = fit(signal_NV, plan)
     noise = BandNoise.measured(signal_NV, plan, space) if noise is None else noise
-    return apply_filter(sh_CV, wiener_weights(sh_CV, plan, noise, space), space)
+    smoothed = Smoothed(sh_CV, space)
+    return apply_filter(smoothed, wiener_weights(smoothed, plan, noise))
 
 
 def noisy(signal_NV: torch.Tensor, sigma: float, seed: int = 0) -> torch.Tensor:
@@ -161,10 +163,11 @@ def test_orders_above_four_take_its_weights():
     space = space_of(MASK, (2, 2, 2))
     signal_NV = noisy(torch.zeros(90, MASK.size), 1.0)
     sh_CV = fit(signal_NV, plan)
-    weights = wiener_weights(sh_CV, plan, BandNoise.measured(signal_NV, plan, space), space)
+    smoothed = Smoothed(sh_CV, space)
+    weights = wiener_weights(smoothed, plan, BandNoise.measured(signal_NV, plan, space))
     assert weights.shape == (3, 2, MASK.size)
-    made = apply_filter(sh_CV, weights, space)
-    alone = apply_filter(sh_CV[:15], weights, space)
+    made = apply_filter(smoothed, weights)
+    alone = apply_filter(Smoothed(sh_CV[:15], space), weights)
     torch.testing.assert_close(made[:15], alone)
     assert (rish(made)[3:].mean(1) < 0.1 * rish(sh_CV)[3:].mean(1)).all()
 

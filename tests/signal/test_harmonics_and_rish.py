@@ -137,7 +137,7 @@ def test_sigma_is_read_from_the_residuals(n, tolerance):
     clean = 800 * tensor_signal(directions, np.diag([1.2e-3, 0.8e-3, 0.7e-3]))
     noise = 25 * torch.randn(n, 30000, generator=generator, dtype=torch.float64)
     plan = plan_fit(directions)
-    assert residual_sigma((clean + noise) / b0, b0, plan) == pytest.approx(25, rel=tolerance)
+    assert residual_sigma(clean + noise, b0, plan) == pytest.approx(25, rel=tolerance)
 
 
 def test_representation_without_order_four_says_so():

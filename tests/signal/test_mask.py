@@ -35,6 +35,28 @@ def test_finds_the_brain(voxel):
     assert mask[eye].mean() < 0.2
 
 
+def test_bone_and_the_rim_of_the_scalp_are_taken_off(monkeypatch):
+    voxel = 2.5
+    image, brain, _ = head(voxel)
+    shape = image.shape
+    mm = np.stack(np.meshgrid(*[np.arange(n) for n in shape], indexing="ij"), -1) * voxel
+    mm = mm - np.array([190, 230, 170]) / 2
+    radius = np.sqrt((mm**2 / np.array([70, 85, 60]) ** 2).sum(-1))
+    # bone of 2 mm, and a scalp that is half as bright as the brain close behind it
+    scalp = (radius > 1.03) & (radius < 1.12)
+    image[(radius > 1) & ~scalp] = np.minimum(image[(radius > 1) & ~scalp], 60)
+    image[scalp] = 400
+    # a dark lesion that brain encloses
+    lesion = ((mm - np.array([0, 79, 0])) ** 2).sum(-1) < 3**2
+    image[lesion] = 100
+    mask = brain_mask(image, [voxel] * 3)
+    assert dice(mask, brain) > 0.97 and mask[lesion].all()
+    assert mask[scalp].mean() < 0.02
+    monkeypatch.setattr("dmri7t.signal.mask._peel", lambda mask, *rest: mask)
+    before = brain_mask(image, [voxel] * 3)
+    assert before[scalp].mean() > 0.2
+
+
 def test_dark_centre_is_kept():
     image, brain, _ = head(3.0, profile=0.7)
     mask = brain_mask(image, [3.0] * 3)
@@ -65,5 +87,5 @@ def test_not_a_number_does_no_harm():
 
 
 def test_empty_image_is_refused():
-    with pytest.raises(InputError, match="empty"):
+    with pytest.raises(InputError, match="the b0 is zero or no number"):
         brain_mask(np.zeros((20, 20, 20)), [2, 2, 2])

@@ -68,15 +68,14 @@ def test_averages_of_six_directions_tell_the_noise_by_themselves():
 def test_many_directions_are_told_by_residuals_as_ever():
     """From 23 directions on nothing has changed: residuals of the fit in use."""
     from dmri7t.signal.harmonics import plan_fit
-    from dmri7t.signal.represent import normalize, residual_sigma
+    from dmri7t.signal.represent import residual_sigma
 
     directions = fibonacci_directions(30)
     clean = turning_fibres(0.5, directions, 1000.0, 1)
     volumes = add_noise(clean, 20.0, torch.Generator().manual_seed(3)).flatten(1)
     signal = ShellSignal(volumes[1:], volumes[0], directions, 1000.0, 1, BRAIN)
-    normalized = normalize(signal.signal_NV, signal.b0_V)
-    sigma = signal.noise(normalized, plan_fit(directions))
-    assert sigma == residual_sigma(normalized, signal.b0_V, plan_fit(directions))
+    sigma = signal.noise(plan_fit(directions))
+    assert sigma == residual_sigma(signal.signal_NV, signal.b0_V, plan_fit(directions))
     assert sigma == pytest.approx(20, rel=0.03)
 
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 from conftest import fibonacci_directions
+from shells import translated_shell
 
-from dmri7t.signal.compose import Composer, TranslatedShell
+from dmri7t.signal.compose import Composer
 from dmri7t.signal.grids import Grid, refine, voxel_coordinates
 from dmri7t.signal.regrid import Regrid
 from dmri7t.signal.resample import interpolate, linear_matrix, resample_mask
@@ -56,7 +57,7 @@ def upsampled(left: str, right: str) -> tuple[torch.Tensor, torch.Tensor]:
     brain, brain_out = (Brain(np.ones(g.shape, bool), g) for g in (grid, fine))
     regrid = Regrid(brain, brain_out)
     shell = Shell.from_signal(ShellSignal(dwi_NV[1:], dwi_NV[0], DIRECTIONS[1:], 1000.0, 1, brain))
-    same = TranslatedShell(shell, rish(regrid(shell.sh_CV))[:3], list(range(1, 61)))
+    same = translated_shell(shell, rish(regrid(shell.sh_CV))[:3], list(range(1, 61)))
     out_NV = np.empty((61, regrid.n_out))
     Composer(regrid, (0.25, 4.0)).compose(dwi_NV, dwi_NV[0], [same], [0], out_NV)
     tensor_6V = fit_tensor(torch.as_tensor(out_NV), BVALS, DIRECTIONS)

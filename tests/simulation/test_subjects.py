@@ -59,7 +59,7 @@ def test_every_seed_of_data_sets_gives_heads_of_its_own():
     "command",
     [
         "evaluate default --subjects 1000001 --output OUT",
-        "evaluate default --seed -1 --output OUT",
+        "evaluate default --seed 1000000 --output OUT",
         "calibrate default --subjects 50001",
         "calibrate default --check-subjects 60001",
         "calibrate default --share-subjects 50001",

@@ -170,4 +170,4 @@ def test_options_of_own_scans_without_them(tmp_path, capsys):
     recipe = write_recipe(tmp_path / "tiny.toml")
     with pytest.raises(SystemExit, match="2"):
         main(["train", str(recipe), str(tmp_path / "out"), "--fold", "1/10"])
-    assert "--fold: goes with --pairs" in capsys.readouterr().err
+    assert "--fold: goes with --pairs or --scans" in capsys.readouterr().err

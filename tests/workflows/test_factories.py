@@ -88,10 +88,13 @@ def test_every_connected_input_is_mandatory(plan, model):
 def test_nodes_declare_memory_and_threads(plan, model):
     workflow = package.init_scan_wf(plan, model, omp_nthreads=2)
     nodes = [workflow.get_node(name) for name in workflow.list_node_names()]
-    heavy = [n for n in nodes if n.name in ("represent", "encode", "diffuse", "harmonize")]
-    assert len(heavy) == 7
-    assert all(node.n_procs == 2 and node.mem_gb > 0.25 for node in heavy)
-    assert all(node.inputs.num_threads == 2 for node in heavy)
+    alone = [n for n in nodes if n.name in ("diffuse", "harmonize")]
+    paired = ("represent", "weigh", "filter", "encode", "quality", "tensor_generated", "compress")
+    paired = [n for n in nodes if n.name in paired]
+    assert len(alone) == 3 and len(paired) == 11
+    for heavy, threads in ((alone, 2), (paired, 1)):
+        assert all(node.n_procs == threads and node.mem_gb > 0.25 for node in heavy)
+        assert all(node.inputs.num_threads == threads for node in heavy)
 
 
 def test_gpu_nodes_count_as_one_processor(plan):

@@ -37,7 +37,13 @@ def run(scans, settings, folder):
     lines = []
     plans = [plan_scan(scan, settings) for scan in scans]
     model = read_config(Path(settings.model))
-    workflow = init_dmri7t_wf(plans, model, folder / "out", command="dmri7t in out participant")
+    workflow = init_dmri7t_wf(
+        plans,
+        model,
+        folder / "out",
+        command="dmri7t in out participant",
+        tractography=True,
+    )
     labels = {scan.entities["sub"] for scan in scans}
     status = run_workflow(
         workflow,
@@ -64,7 +70,8 @@ def test_one_report_a_participant_and_it_comes_last(scans, settings, tmp_path):
     names = {node["name"].split(".")[0] for node in record["nodes"]}
     assert {"dir_AP_wf", "dir_PA_wf", "gather_dir_AP", "report"} <= names
     page = (tmp_path / "out/sub-01.html").read_text()
-    for words in ("sub-01_dir-AP", "sub-01_dir-PA", "dmri7t in out participant", "Run time"):
+    told = ("sub-01_dir-AP", "sub-01_dir-PA", "dmri7t in out participant", "Run time")
+    for words in (*told, "Tractography before and after"):
         assert words in page, words
     assert "http://" not in page.split("</head>")[0]
 

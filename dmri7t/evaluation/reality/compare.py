@@ -19,6 +19,7 @@ from dmri7t.evaluation.chain import ShellScan
 from dmri7t.evaluation.reality.blocks import block_size, cut, read_shells, simulate
 from dmri7t.evaluation.reality.measure import Measured, measure
 from dmri7t.io.scan import Scan
+from dmri7t.progress import track
 
 FAR = 1.0
 """Distance from which a quantity counts as lying far apart."""
@@ -83,8 +84,10 @@ def compare_shell(shell: ShellScan, sidecar: dict[str, Any], seeds: range) -> Co
     """Compare one shell; without simulations where no block of it can be measured."""
     size = block_size(shell)
     real = [measure(block) for block in cut(shell, size)]
+    name = f"b{round(shell.bval)}"
     blocks = simulate(shell, sidecar, seeds, size) if real else ()
-    return Comparison("", f"b{round(shell.bval)}", real, [measure(block) for block in blocks])
+    simulated = track(blocks, f"compare: {name}", len(seeds), "simulated block")
+    return Comparison("", name, real, [measure(block) for block in simulated])
 
 
 def pool(blocks: list[Measured], kind: str) -> dict[tuple[str, str], np.ndarray]:

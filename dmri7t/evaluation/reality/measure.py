@@ -42,6 +42,9 @@ ENOUGH = 50
 BANDS = {"low": (0, 0.17), "middle": (0.17, 0.34), "high": (0.34, 0.51)}
 """Bands whose share of the power is compared, cycles a voxel."""
 
+APART = (1, 2, 3, 4, 5)
+"""Distances in voxels over which coherence is measured."""
+
 CROPS = (1.5, 2.0)
 """How much larger the voxels are in which little detail is left."""
 
@@ -95,7 +98,46 @@ def measure(scan: ShellScan) -> Measured:
                     metrics[f"{name}: log10 of power, {band} frequencies, {axis}", ""] = value
     if window.any():
         metrics |= detail_metrics(scan, window)
+    metrics |= coherence_metrics(scan)
     return Measured(voxels, metrics, spectra)
+
+
+def coherence_metrics(scan: ShellScan) -> dict[tuple[str, str], float]:
+    """How alike the coefficients of order 2 are so many voxels apart: the length of bundles.
+
+    The correlation is between coefficients that two halves of the directions give, each by
+    itself, and over that of a voxel with itself: their noise is independent, so it cancels.
+    Means over the three axes; nothing where a half would have too few directions.
+
+    Parameters
+    ----------
+    scan : ShellScan
+    """
+    halves = split_directions(scan.directions_N3)
+    if min(len(half) for half in halves) < n_coefficients(2):
+        return {}
+    normalized_NV = normalize(scan.signal_NV, scan.b0_V)
+    first, second = (
+        scan.brain.place(fit(normalized_NV[half], plan_fit(scan.directions_N3[half], 2, 0.0))[1:6])
+        for half in halves
+    )
+    inside = torch.as_tensor(scan.brain.mask)
+    own = float((first * second).sum(0)[inside].mean())
+    metrics = {}
+    for apart in APART:
+        products = []
+        for axis in (-3, -2, -1):
+            length = inside.shape[axis] - apart
+            if length < 1:
+                continue
+            both = inside.narrow(axis, 0, length) & inside.narrow(axis, apart, length)
+            product = first.narrow(axis, 0, length) * second.narrow(axis, apart, length)
+            products.append(product.sum(0)[both])
+        values = torch.cat(products) if products else torch.zeros(0)
+        if own > 0 and len(values) >= ENOUGH:
+            name = f"coherence of order 2, {apart} voxel{'s' * (apart > 1)} apart"
+            metrics[name, ""] = float(values.mean()) / own
+    return metrics
 
 
 def detail_metrics(scan: ShellScan, window: np.ndarray) -> dict[tuple[str, str], float]:

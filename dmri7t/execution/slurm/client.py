@@ -28,6 +28,9 @@ TEMPORARY = re.compile(
 """Messages of sbatch after which the same command may succeed later: the controller is away, or a
 limit on jobs that are queued at the same time is reached."""
 
+NOWHERE = "establish a configuration source|process configuration file"
+"""What SLURM's commands say where they are installed, but belong to no cluster."""
+
 KEPT = ("SLURM_CONF", "SLURM_JWT")
 """Of the variables SLURM_*: those that lead to the cluster, not those of an allocation."""
 
@@ -180,28 +183,47 @@ class Slurm:
         return Ending()
 
     def _call(self, command: list[str]) -> subprocess.CompletedProcess[str]:
-        try:
-            return subprocess.run(
-                command,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=self._seconds,
-                env=clean_environment(),
-                stdin=subprocess.DEVNULL,
-                # Ctrl-C reaches the driver only, which then cancels in good order
-                start_new_session=True,
-            )
-        except subprocess.TimeoutExpired:
-            message = f"{command[0]} did not answer within {self._seconds:g} s"
-            raise Unreachable(message) from None
-        except OSError as error:
-            raise Unreachable(f"{command[0]}: {error}") from error
+        return _call(command, self._seconds)
+
+
+def _call(command: list[str], seconds: float) -> subprocess.CompletedProcess[str]:
+    """Run a command of SLURM; :class:`Unreachable` if it cannot be, or gives no answer in time."""
+    try:
+        return subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=seconds,
+            env=clean_environment(),
+            stdin=subprocess.DEVNULL,
+            # Ctrl-C reaches the driver only, which then cancels in good order
+            start_new_session=True,
+        )
+    except subprocess.TimeoutExpired:
+        raise Unreachable(f"{command[0]} did not answer within {seconds:g} s") from None
+    except OSError as error:
+        raise Unreachable(f"{command[0]}: {error}") from error
 
 
 def has_slurm() -> bool:
     """Whether SLURM's commands are here."""
     return all(shutil.which(name) for name in ("sbatch", "squeue", "scancel", "scontrol"))
+
+
+def is_configured(seconds: float = 10.0) -> bool:
+    """Whether SLURM's commands know a cluster; where none answers, they may all the same.
+
+    Parameters
+    ----------
+    seconds : float
+        Longest time to wait for an answer.
+    """
+    try:
+        asked = _call(["scontrol", "ping"], seconds)
+    except Unreachable:
+        return True
+    return not re.search(NOWHERE, asked.stderr + asked.stdout)
 
 
 def clean_environment() -> dict[str, str]:

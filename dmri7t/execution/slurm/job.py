@@ -15,6 +15,7 @@ from typing import Any
 
 import attrs
 
+from dmri7t.execution.memory import keep_freed
 from dmri7t.execution.result import NodeResult
 from dmri7t.execution.workers import THREAD_VARIABLES, peak_gb, pin_threads
 from dmri7t.files import write_whole
@@ -35,8 +36,8 @@ class Outcome:
         Machine on which it ran.
     traceback : list of str, optional
         None where all went well.
-    seconds, peak_gb : float
-        Run time, and largest resident memory in GiB.
+    seconds, peak_gb, cpu_seconds : float
+        Run time, largest resident memory in GiB, and seconds of processors.
     """
 
     job: str
@@ -44,6 +45,7 @@ class Outcome:
     traceback: list[str] | None
     seconds: float
     peak_gb: float
+    cpu_seconds: float = 0.0
 
     def result(self) -> NodeResult:
         """The same in Nipype's form."""
@@ -52,6 +54,7 @@ class Outcome:
             "traceback": self.traceback,
             "seconds": self.seconds,
             "peak_gb": self.peak_gb,
+            "cpu_seconds": self.cpu_seconds,
         }
 
 
@@ -155,6 +158,7 @@ def _run(pickled: Path) -> Outcome:
         os.environ.setdefault("NIPYPE_NO_ET", "1")
         node, updatehash = pickle.loads(pickled.read_bytes())
         pin_threads(node.n_procs)
+        keep_freed()
         from nipype.pipeline.plugins.multiproc import run_node
 
         lines = run_node(node, updatehash, 0)["traceback"]
@@ -168,6 +172,7 @@ def _run(pickled: Path) -> Outcome:
         traceback=lines,
         seconds=time.perf_counter() - start,
         peak_gb=peak_gb(),
+        cpu_seconds=time.process_time(),
     )
 
 

@@ -68,7 +68,7 @@ class SlurmPlugin(Recorded):
         super().__init__({"max_jobs": settings.max_jobs, "status_callback": self._note})
         self._settings = settings
         self._status = status
-        self._measured: dict[str, tuple[float, float]] = {}
+        self._measured: dict[str, tuple[float, float, float]] = {}
         self._slurm = Slurm(settings.command_seconds)
         self._queue = Queue(self._slurm, settings.poll_seconds, self._echo)
         self._workers = WorkerPool(status, log_level, DRIVER_WORKERS)
@@ -116,6 +116,7 @@ class SlurmPlugin(Recorded):
     def _get_result(self, taskid: int) -> NodeResult | None:
         """Result of a node, or nothing yet; never an exception, which Nipype would mishandle."""
         stop_if_signalled()
+        self._status.show()
         task = self._tasks[taskid]
         try:
             if task.node.fullname in self._cheap:
@@ -124,8 +125,7 @@ class SlurmPlugin(Recorded):
                 result = self._check(task)
         except Exception:
             result = failure(traceback.format_exc())
-        if result is not None and "seconds" in result:
-            self._measured[task.node.fullname] = (result["seconds"], result["peak_gb"])
+        self._measure(task.node, result)
         return result
 
     def _check(self, task: _Task) -> NodeResult | None:

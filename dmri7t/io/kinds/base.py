@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import attrs
@@ -206,3 +207,24 @@ class SubjectFolders(Kind):
     def label(self, name: str) -> str:
         """Folders can have more letters than BIDS allows."""
         return bids_label(name)
+
+    def by_label(self, folders: Iterable[Path]) -> dict[str, Path]:
+        """Folders by their labels.
+
+        Raises
+        ------
+        InputError
+            If results of two would have one name, or those of one none.
+        """
+        found: dict[str, Path] = {}
+        for folder in sorted(folders):
+            label = self.label(folder.name)
+            if not label:
+                raise InputError(f"{folder}: has no letter or digit in its name; rename it.")
+            if label in found:
+                raise InputError(
+                    f"{folder}: its results would have the names of those of {found[label].name} "
+                    f"(sub-{label}); rename one of the two."
+                )
+            found[label] = folder
+        return found

@@ -67,12 +67,12 @@ of the folder.
             )
 
     def folders(self, root: Path) -> dict[str, Path]:
-        """Those that have a scan with b-values beside it."""
-        return {
-            self.label(folder.name): folder
-            for folder in sorted(root.iterdir())
+        """Those that have a scan with gradients beside it."""
+        return self.by_label(
+            folder
+            for folder in root.iterdir()
             if folder.is_dir() and _scan_folder(folder) is not None
-        }
+        )
 
     def find(self, root: Path, query: Query) -> list[Candidate]:
         """One scan of each subject is taken; UK Biobank's before its last correction is skipped."""
@@ -137,9 +137,16 @@ def _images(folder: Path | None) -> list[Path]:
 
 
 def _scan_folder(subject: Path) -> Path | None:
-    """Folder of a subject's scan; none where no b-values lie beside an image."""
+    """Folder of a subject's scan; none where no gradients lie beside an image.
+
+    Of b-values and vectors one will do: what is missing is said when the scan is checked.
+    """
     folders = [subject / below for below in BELOW]
-    return next((f for f in folders if (f / BVAL).is_file() and _images(f)), None)
+    return next((f for f in folders if _has_gradients(f) and _images(f)), None)
+
+
+def _has_gradients(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in (BVAL, BVEC))
 
 
 KIND = Fsl()

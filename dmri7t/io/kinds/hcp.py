@@ -65,11 +65,11 @@ is asked for. The correction for gradient nonlinearity (``grad_dev``) is not use
 
     def folders(self, root: Path) -> dict[str, Path]:
         """Those that have a diffusion scan of either field."""
-        return {
-            self.label(folder.name): folder
-            for folder in sorted(root.iterdir())
+        return self.by_label(
+            folder
+            for folder in root.iterdir()
             if folder.is_dir() and any((folder / below).is_dir() for below in FOLDERS.values())
-        }
+        )
 
     def find(self, root: Path, query: Query) -> list[Candidate]:
         """Scans of 3T are taken, those of 7T skipped."""

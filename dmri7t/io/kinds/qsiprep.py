@@ -46,7 +46,9 @@ participants; its own scans are listed as skipped. QSIPrep's brain mask is used.
 ``.b`` file, the gradients are read from it: it has them in the scanner's frame. It must agree with
 ``bval`` and ``bvec``, to 5 degrees and 5 % (or 20 s/mm2): where it does not, one of the files was
 changed after it was written, nothing in them tells which, and a wrong guess would turn every fibre;
-so the scan is skipped and the line says what to do. Names of results keep ``space-ACPC``.
+so the scan is skipped and the line says what to do. Names of results keep ``space-ACPC``. A noise
+map beside the scan is named and not used: it tells the noise that was taken out, and the noise that
+is left is measured in the scan.
 """
 
     def recognises(self, root: Path) -> bool:

@@ -31,6 +31,17 @@ COLUMNS = (
         "Signal-to-noise of the b0",
     ),
     Column(
+        "error",
+        "Error of the signal along directions that were left out, over that of interpolation: 1 is "
+        "no gain; highest of the shells, n/a where it could not be measured.",
+        "",
+        "Signal error over interpolation's",
+    ),
+    Column(
+        "error_filter",
+        "The same of the filter taken whole, without the model.",
+    ),
+    Column(
         "nmse",
         "Output, back on the input's grid, against the input: sum of squared differences over sum "
         "of squares, all volumes.",
@@ -79,7 +90,11 @@ COLUMNS = (
     Column("mask_volume", "Volume of the brain mask.", "mL", "Brain mask, ml"),
     Column("input_nonfinite", "Values of the input that were not finite and were set to zero."),
     Column("input_negative", "Values of the input that were negative and were set to zero."),
-    Column("output_negative", "Values of the output that were negative and were set to zero."),
+    Column(
+        "output_outside",
+        "Values of the output that no water diffuses to (above the b0, below what free water "
+        "leaves of it, or negative) and were set to the nearest that it does.",
+    ),
     Column(
         "fa_median",
         "Median fractional anisotropy of the output in its brain mask.",
@@ -105,6 +120,18 @@ COLUMNS = (
         "mm^2/s",
         "MD of the output, interquartile range, 10⁻³ mm²/s",
         factor=1e3,
+    ),
+    *(
+        Column(
+            f"{name}_median_native",
+            f"Median {words} of the input in its own brain mask, as it was measured: noise raises "
+            "that of FA.",
+            units,
+        )
+        for name, words, units in (
+            ("fa", "fractional anisotropy", ""),
+            ("md", "mean diffusivity", "mm^2/s"),
+        )
     ),
     Column("software_version", "Version of dmri7t that made the result."),
     Column("model_name", "Name of the model."),

@@ -97,6 +97,8 @@ def find_mixtures(scans: Sequence[GroupScan]) -> list[str]:
     for word, columns in MAKERS.items():
         counts: Counter[str] = Counter()
         for scan in scans:
+            if scan.values[columns[0]] is None:
+                continue
             name, *rest = (str(scan.values[column]) for column in columns)
             counts[" ".join([name, *rest[:1], *(f"({r[:12]})" for r in rest[1:])])] += 1
         if len(counts) > 1:

@@ -50,6 +50,8 @@ class GroupScan:
         Of the run that made it, by name.
     outside : tuple of str
         Sentences that say where the scan lies outside what the model was trained on.
+    thumbnails : tuple of str
+        Links to its pictures of FA before and after; empty where its report has none.
     """
 
     stem: str
@@ -57,6 +59,7 @@ class GroupScan:
     values: dict[str, Any]
     settings: dict[str, Any] = attrs.field(factory=dict)
     outside: tuple[str, ...] = ()
+    thumbnails: tuple[str, ...] = ()
 
     @property
     def href(self) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import tomllib
-from collections.abc import Iterable
+import zlib
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,14 +16,16 @@ from dmri7t.errors import InputError
 from dmri7t.io.derivatives import OUTPUTS, QSIPREP_SPACES
 from dmri7t.io.images import load_image
 from dmri7t.io.maps import load_map, load_mask
+from dmri7t.io.texts import read_json, read_text
 from dmri7t.reports.group.columns import COLUMNS
 from dmri7t.reports.group.records import GroupScan
+from dmri7t.reports.records import THUMBNAIL
 from dmri7t.signal.orders import ORDERS
 
 LAST = "dwi"
 """Output that is written last: where it is, the scan's others are."""
 
-REPAIRED = ("input_nonfinite", "input_negative", "output_negative")
+REPAIRED = ("input_nonfinite", "input_negative", "output_outside")
 
 
 def scan_records(out_dir: Path, label: str, sessions: Iterable[str] = ()) -> list[Path]:
@@ -76,29 +78,40 @@ def read_scan(path: Path) -> GroupScan:
     if _find(prefix, LAST) is None:
         raise InputError(f"{stem}: the 7T-like scan is missing; run the participant again.")
     try:
-        record = json.loads(path.read_text())
-        settings = tomllib.loads(_present(prefix, "settings").read_text())
+        record, settings = read_json(path), _settings(_present(prefix, "settings"))
         values = {
             "bids_name": f"{stem}_dwi",
             "participant_id": f"sub-{entities['sub']}",
             "session_id": f"ses-{entities['ses']}" if "ses" in entities else None,
             **_metrics(record),
-            **_map_metrics(prefix),
+            "voxel_size_in": _edge(_voxel_sizes(record, prefix)),
+            **_map_metrics(prefix, any(shell["translated"] for shell in record["shells"])),
             "software_version": record["SoftwareVersion"],
-            "model_name": record["ModelName"],
-            "model_version": record["ModelVersion"],
-            "model_sha256": record["ModelSHA256"],
+            # in a scan that was only interpolated the model has no part
+            "model_name": record.get("ModelName"),
+            "model_version": record.get("ModelVersion"),
+            "model_sha256": record.get("ModelSHA256"),
             "settings_sha256": record["SettingsSHA256"],
         }
         values["protocol"] = _protocol(record, values["voxel_size_in"])
         outside = tuple(record["outside_training"])
-    except (InputError, OSError, EOFError, ValueError, KeyError, TypeError) as error:
+    except Exception as error:
+        # whatever a damaged or edited file raises, the others' rows do not depend on it
+        named = isinstance(error, InputError | OSError)
+        reason = error if named else f"{path.name}: {type(error).__name__}: {error}"
         raise InputError(
-            f"{stem}: its results cannot be read ({type(error).__name__}: {error}); run the "
-            "participant again."
+            f"{stem}: its results cannot be read ({reason}); run the participant again."
         ) from error
     ordered = {column.name: values[column.name] for column in COLUMNS}
-    return GroupScan(stem, entities["sub"], ordered, settings, outside)
+    label = entities["sub"]
+    return GroupScan(stem, label, ordered, settings, outside, _thumbnails(path, stem, label))
+
+
+def _thumbnails(record: Path, stem: str, label: str) -> tuple[str, ...]:
+    """Links to the pictures of FA before and after that the report of a scan left."""
+    root = next(folder for folder in record.parents if folder.name == f"sub-{label}").parent
+    links = [f"sub-{label}/figures/{stem}_{THUMBNAIL}_{side}.jpg" for side in ("before", "after")]
+    return tuple(links) if all((root / link).is_file() for link in links) else ()
 
 
 def _metrics(record: dict[str, Any]) -> dict[str, Any]:
@@ -108,10 +121,12 @@ def _metrics(record: dict[str, Any]) -> dict[str, Any]:
     novelty = [shell["novelty"] for shell in shells if shell.get("novelty")]
     values = {
         "n_b0": record["b0"]["n_volumes"],
-        "n_directions": min(shell["n_directions"] for shell in shells),
+        "n_directions": min((shell["n_directions"] for shell in shells), default=None),
         "n_translated": len(shells),
         "n_interpolated": len(record["shells"]) - len(shells),
         "snr": record["snr"],
+        "error": _highest(_held_out(shell, "result") for shell in shells),
+        "error_filter": _highest(_held_out(shell, "filter") for shell in shells),
         "nmse": record["nmse"]["all"],
         "nmse_b0": record["nmse"].get("b0"),
         "novelty": _highest(n.get("score") for n in novelty),
@@ -126,6 +141,12 @@ def _metrics(record: dict[str, Any]) -> dict[str, Any]:
             values[f"{name}_r{order}"] = _highest(_at(a.get(name), row) for a in agreement)
         values[f"bounded_r{order}"] = _highest(_at(s.get("bounded"), row) for s in shells)
     return values
+
+
+def _held_out(shell: dict[str, Any], name: str) -> float | None:
+    """Error along directions that were left out, over interpolation's; None if not measured."""
+    errors = (shell.get("evidence") or {}).get("errors", [])
+    return next((error["ratio"] for error in errors if error["name"] == name), None)
 
 
 def _at(values: list[float] | None, row: int) -> float | None:
@@ -168,16 +189,54 @@ def _present(prefix: Path, key: str) -> Path:
     return path
 
 
-def _map_metrics(prefix: Path) -> dict[str, float]:
-    """Voxel sizes, and FA and MD in the brain mask."""
+def _map_metrics(prefix: Path, translated: bool) -> dict[str, float | None]:
+    """Voxel size of the output, and FA and MD in the brain mask, where there are any."""
     mask_XYZ, grid = load_mask(_present(prefix, "mask"))
-    sizes = voxel_sizes(load_image(_present(prefix, "rish0_native")).affine)
-    values = {
-        "voxel_size_in": round(float(np.prod(sizes) ** (1 / 3)), 4),
-        "voxel_size_out": round(float(np.prod(grid.voxel_sizes) ** (1 / 3)), 4),
-    }
+    values: dict[str, float | None] = {"voxel_size_out": _edge(grid.voxel_sizes)}
     for name in ("fa", "md"):
-        map_XYZ, _ = load_map(_present(prefix, name))
-        low, middle, high = np.percentile(map_XYZ[mask_XYZ], (25, 50, 75))
-        values |= {f"{name}_median": float(middle), f"{name}_iqr": float(high - low)}
+        # directions of a scan that was only interpolated may determine no tensor
+        path = _present(prefix, name) if translated else _find(prefix, name)
+        quartiles = _quartiles(path, mask_XYZ) if path else None
+        values[f"{name}_median"] = quartiles[1] if quartiles else None
+        values[f"{name}_iqr"] = quartiles[2] - quartiles[0] if quartiles else None
+        # results of version 0.2.0 have no maps of the input
+        native = _find(prefix, f"{name}_native")
+        values[f"{name}_median_native"] = _median_inside(native) if native else None
     return values
+
+
+def _settings(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(read_text(path))
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{path}: not readable as TOML ({error})") from error
+
+
+def _quartiles(path: Path, mask_XYZ: np.ndarray) -> list[float]:
+    values = _values(path, lambda map_XYZ: map_XYZ[mask_XYZ])
+    return [float(value) for value in np.percentile(values, (25, 50, 75))]
+
+
+def _median_inside(path: Path) -> float | None:
+    """Median of a map that is zero outside the brain; None where it is so everywhere."""
+    values = _values(path, lambda map_XYZ: map_XYZ[map_XYZ != 0])
+    return float(np.median(values)) if values.size else None
+
+
+def _values(path: Path, pick: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    try:
+        return pick(load_map(path)[0])
+    except (OSError, EOFError, IndexError, zlib.error) as error:
+        raise InputError(f"{path}: cannot be read ({error})") from error
+
+
+def _voxel_sizes(record: dict[str, Any], prefix: Path) -> Iterable[float]:
+    """Of the input, mm; records of version 0.2.0 leave them to its maps."""
+    if sizes := record.get("voxel_size_mm"):
+        return sizes
+    return voxel_sizes(load_image(_present(prefix, "rish0_native")).affine)
+
+
+def _edge(sizes: Iterable[float]) -> float:
+    """Cube root of the volume of a voxel, mm."""
+    return round(float(np.prod(np.array([*sizes])) ** (1 / 3)), 4)

@@ -89,12 +89,14 @@ def _ticks(low: float, high: float, most: int = 6) -> list[float]:
     --------
     >>> _ticks(0.13, 0.52)
     [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
+    >>> _ticks(0, 0)  # no part of a brain is below zero
+    [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
     >>> _ticks(7.0, 7.0)
     [6.0, 6.5, 7.0, 7.5, 8.0]
     """
     if high - low <= SAME * max(abs(low), abs(high)):
         pad = abs(low) / 7 or 1.0
-        low, high = low - pad, high + pad
+        low, high = low - pad if low else 0.0, high + pad
     rough = (high - low) / (most - 1)
     power = 10.0 ** np.floor(np.log10(rough))
     step = next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= rough * 0.999)

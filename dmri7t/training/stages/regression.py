@@ -29,12 +29,12 @@ class RegressionStage(TrainingStage):
 
     def forward(self, batch: Batch, step: int) -> dict[str, torch.Tensor]:
         """Error of the estimate."""
-        mask = inputs.inside(batch["stack"])
-        return {"loss": masked_error(self.estimate(batch), batch["target"], mask)}
+        return {"loss": error_of(self.estimate(batch), batch)}
 
     def conclude(self, work: WorkFolder, data: TrainingData) -> Codebook | None:
         """Keep the regression's answers for stages that learn what they lack."""
-        if self.translator.samples_drawn:
+        # from single scans this network alone learns
+        if self.translator.samples_drawn and data.scans is None:
             for part, items in (("training", data.training), ("validation", data.validation)):
                 work.add_images(f"{self.name}/{CONCLUDED}/{part}", "mean", items, self._mean)
         return None
@@ -72,7 +72,7 @@ class AdversarialStage(RegressionStage):
         stack = batch["stack"]
         mask = inputs.inside(stack)
         estimate = self.estimate(batch)
-        error = masked_error(estimate, batch["target"], mask)
+        error = error_of(estimate, batch)
         if not self.training:
             return {"loss": error}
         condition = inputs.plain(stack)
@@ -91,6 +91,12 @@ class AdversarialStage(RegressionStage):
         game = (judged[0] - 1).square().mean() + judged[1].square().mean()
         deceit = self.adversarial * (fooled - 1).square().mean()
         return {"loss": error + deceit + game, "discriminator_loss": game.detach()}
+
+
+def error_of(estimate: torch.Tensor, batch: Batch) -> torch.Tensor:
+    """Loss of an estimate (B, 3, X, Y, Z) by what a batch's targets show and are."""
+    mask = inputs.inside(batch["stack"])
+    return masked_error(estimate, batch["target"], mask, batch["shown"], batch["measured"])
 
 
 def regression_stage(

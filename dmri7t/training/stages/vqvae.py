@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import attrs
 import torch
@@ -16,9 +16,10 @@ from dmri7t.models.layers import codebook, quantize
 from dmri7t.models.plain import from_plain, to_plain
 from dmri7t.models.translator import Translator
 from dmri7t.training.data import Batch, Item, TrainingData
-from dmri7t.training.folder import CONCLUDED, WorkFolder
-from dmri7t.training.settings import StageSettings
+from dmri7t.training.folder import CONCLUDED, PREPARED, WorkFolder
+from dmri7t.training.settings import VqvaeSettings
 from dmri7t.training.stages.base import TrainingStage, channels_last
+from dmri7t.training.stages.blocks import Components, block_components, start_from_blocks
 
 RESTART_EVERY = 50
 """Steps between restarts of dead codes."""
@@ -29,8 +30,11 @@ RESTARTS = 0.8
 DEAD = 0.02
 """Part of an even share of the latents below which a code is dead."""
 
-COUNTED = 200
+COUNTED = 24
 """Examples that the statistics of latents are taken over."""
+
+BLOCKED = 30
+"""Examples that the components of blocks are taken over."""
 
 
 @attrs.frozen(kw_only=True)
@@ -47,12 +51,14 @@ class VqvaeStage(TrainingStage):
     Under several processes the codebook counts the latents of all.
     """
 
+    settings: VqvaeSettings
+
     field: ClassVar[LatentName]
     """Its name in the model."""
 
     may_mix = False  # a codebook's distances need more digits than bfloat16 has
 
-    def __init__(self, translator: Translator, name: str, settings: StageSettings) -> None:
+    def __init__(self, translator: Translator, name: str, settings: VqvaeSettings) -> None:
         super().__init__(translator, name, settings)
         # counted in the checkpoint too
         self.register_buffer("restarted", torch.zeros(()))
@@ -68,13 +74,33 @@ class VqvaeStage(TrainingStage):
         """What this VQ-VAE carries, (B, 3, X, Y, Z)."""
         raise NotImplementedError
 
+    def prepare(self, work: WorkFolder, data: TrainingData) -> None:
+        """Start from another network, or from the principal components of blocks."""
+        super().prepare(work, data)
+        if self.settings.from_blocks:
+            kept = f"{self.name}/{PREPARED}/blocks.json"
+            some = some_of(self.examples(data), BLOCKED)
+            numbers = work.once(
+                kept, lambda: to_plain(block_components(map(self.image, self.batches(some))))
+            )
+            start_from_blocks(self.network, from_plain(Components, numbers))
+        if self.settings.decoder_only:
+            self.network.get_submodule("encoder").requires_grad_(False)
+
+    def train(self, mode: bool = True) -> Self:
+        """Codes move in training, unless they are to stay."""
+        super().train(mode)
+        if self.settings.decoder_only:
+            self.network.get_submodule("quantizer").eval()
+        return self
+
     def forward(self, batch: Batch, step: int) -> dict[str, torch.Tensor]:
         """Squared error of the reconstruction plus the commitment."""
         image = self.image(batch)
         latent = self.network.encode(channels_last(image))
         codes, commitment = self.network.quantize(latent)
         loss = functional.mse_loss(self.network.decode(codes).float(), image) + commitment
-        if not self.training:
+        if not self.training or self.settings.decoder_only:
             return {"loss": loss}
         share = self._shares()
         if step % RESTART_EVERY == 0 and step < RESTARTS * self.settings.steps:
@@ -92,7 +118,7 @@ class VqvaeStage(TrainingStage):
         n_dead = int(dead.sum())
         if not n_dead:
             return
-        flat = latent.movedim(1, -1).reshape(-1, latent.shape[1]).float()
+        flat = latent.movedim(1, -1).reshape(-1, self.codes.embedding_dim).float()
         chosen = flat[torch.randint(len(flat), (n_dead,), device=flat.device)]
         if torch.distributed.is_initialized():
             # all processes keep one codebook
@@ -117,10 +143,11 @@ class VqvaeStage(TrainingStage):
     @torch.no_grad()
     def _statistics(self, items: Sequence[Item]) -> Statistics:
         """Mean and spread of each latent channel, and how many codes are in use."""
-        some = items[:: max(1, len(items) // COUNTED)]
+        some = some_of(items, COUNTED)
         parts = [encode(self.network, self.image(batch)) for batch in self.batches(some)]
         latent = torch.cat(parts).movedim(1, -1).reshape(-1, parts[0].shape[1])
-        _, counts = torch.unique(latent, dim=0, return_counts=True)
+        taken = latent.reshape(-1, self.codes.embedding_dim)
+        _, counts = torch.unique(taken, dim=0, return_counts=True)
         share = perplexity(counts.double() / counts.sum())
         return Statistics(
             latents=Latents(
@@ -161,6 +188,11 @@ def image_7t(translator: Translator, batch: Batch) -> torch.Tensor:
     if translator.config.form == "residual":
         return (batch["target"] - batch["mean"]) * inputs.inside(batch["stack"])
     return batch["target"]
+
+
+def some_of(items: Sequence[Item], n: int) -> Sequence[Item]:
+    """About so many items, spread over all."""
+    return items[:: max(1, len(items) // n)]
 
 
 def encode(vqvae: Any, image: torch.Tensor) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,9 @@ from dmri7t.cli.app import main
 from dmri7t.errors import InputError, Terminated
 from dmri7t.execution import plugin_file
 from dmri7t.execution.plugin_file import LocalSettings, read_plugin_file
-from dmri7t.execution.slurm.client import Job, Slurm, Unreachable
+from dmri7t.execution.slurm.client import Job, Slurm, Unreachable, is_configured
 from dmri7t.execution.slurm.options import replace_by_name, split_options
+from dmri7t.execution.slurm.settings import SlurmSettings
 
 PLUGINS = Path(__file__).parents[3] / "workflows" / "plugins"
 
@@ -19,6 +21,7 @@ PLUGINS = Path(__file__).parents[3] / "workflows" / "plugins"
 @pytest.fixture
 def installed(monkeypatch):
     monkeypatch.setattr(plugin_file, "has_slurm", lambda: True)
+    monkeypatch.setattr(plugin_file, "is_configured", lambda: True)
 
 
 def written(folder: Path, text: str) -> Path:
@@ -131,3 +134,26 @@ def test_ended_jobs_are_looked_up_where_they_may_still_be_known(tmp_path, monkey
     fake(tmp_path, monkeypatch, "sacct", 'echo "CANCELLED by 0|0:9"')
     ending = Slurm().ending("7")
     assert (ending.state, ending.signal) == ("CANCELLED", 9)
+
+
+@pytest.mark.parametrize(
+    ("said", "configured"),
+    [
+        ("scontrol: fatal: Could not establish a configuration source", False),
+        ("Slurmctld(primary) at login1 is DOWN", True),
+    ],
+)
+def test_slurm_that_belongs_to_no_cluster_is_told_at_once(tmp_path, monkeypatch, said, configured):
+    scontrol = tmp_path / "scontrol"
+    scontrol.write_text(f"#!/bin/sh\necho '{said}' >&2\nexit 1\n")
+    scontrol.chmod(0o755)
+    monkeypatch.setattr(plugin_file, "has_slurm", lambda: True)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert is_configured() is configured
+    file = tmp_path / "plugin.yml"
+    file.write_text("plugin: SLURM\n")
+    if configured:
+        assert isinstance(read_plugin_file(file), SlurmSettings)
+    else:
+        with pytest.raises(InputError, match=r"plugin\.yml: asks for SLURM, which has no config"):
+            read_plugin_file(file)

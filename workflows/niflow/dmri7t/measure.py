@@ -7,20 +7,30 @@ from nipype.interfaces.utility import IdentityInterface
 
 from dmri7t.interfaces.measure import FitTensor, MeasureQuality, SpreadAnisotropy
 from dmri7t.interfaces.tissues import MeasureTissues
+from dmri7t.interfaces.untranslated import MeasureInterpolated
 from dmri7t.io.anatomy import Anatomy
 from dmri7t.models.config import ModelConfig
 from dmri7t.models.plain import to_plain
 from dmri7t.signal.gradients import TENSOR_BVAL_USUAL
 from dmri7t.signal.spaces import MIN_DICE, MIN_DICE_NAMED
 from niflow.dmri7t.plan import ScanPlan
+from niflow.dmri7t.threads import beside
 
 MEASUREMENT = (
     "The result, brought back to the input's grid, was compared with the input order by order, in "
     "units of what the input's noise leaves after smoothing by a Gaussian of one voxel's standard "
-    "deviation. "
+    "deviation."
+)
+
+TENSOR_FIT = (
     "Diffusion tensors were fitted by weighted least squares with one reweighting "
     "[Salvador et al. 2005], before and after; FA and MD follow from them."
 )
+
+
+def spreads_anisotropy(plan: ScanPlan, model: ModelConfig) -> bool:
+    """Whether the errors of RISH are carried over to FA: the model must know them."""
+    return bool(model.calibration and plan.translated and plan.tensor_volumes)
 
 
 def init_measure_wf(
@@ -67,6 +77,8 @@ def init_measure_wf(
         Of harmonization.
     representations
         Of the translated shells.
+    estimates
+        Of their coefficients, with what the scan says of them.
     novelty
         How unlike training the same shells are.
     generated
@@ -77,11 +89,11 @@ def init_measure_wf(
     Outputs
     -------
     tensor_native
-        FA, MD and direction of the input.
+        FA, MD and direction of the input, where its directions determine a tensor.
     tensor_generated
-        FA, MD and direction of the output.
+        The same of the output.
     anisotropy_sd
-        Standard deviation of the error of FA.
+        Standard deviation of the error of FA, of calibrated models.
     quality
         Quality metrics as JSON.
     table
@@ -92,28 +104,14 @@ def init_measure_wf(
     workflow = Workflow(name)
     calibration = model.calibration
     compared = ["dwi", "dwi_out", "b0", "mask", "mask_out", "checks", "metrics"]
-    compared += ["representations", "novelty"]
+    compared += ["representations", "estimates", "novelty"]
     fields = ["gradients", "generated", *compared, "segmentation", "anatomy_mask"]
     inputnode = Node(IdentityInterface(fields=fields), name="inputnode")
     metrics = ["quality", "table", "departures"]
     outputs = ["tensor_native", "tensor_generated", "anisotropy_sd", *metrics]
     outputnode = Node(IdentityInterface(fields=outputs), name="outputnode")
-    volumes = plan.tensor_volumes
-    memory = 0.6 + len(volumes) * 2.5e-3
-    tensor_native = Node(
-        FitTensor(indices=volumes),
-        name="tensor_native",
-        n_procs=omp_nthreads,
-        mem_gb=memory + plan.gigabytes(12),
-    )
-    tensor_generated = Node(
-        FitTensor(indices=volumes),
-        name="tensor_generated",
-        n_procs=omp_nthreads,
-        mem_gb=memory + plan.gigabytes(12, out=True),
-    )
     quality = Node(
-        MeasureQuality(
+        (MeasureQuality if plan.translated else MeasureInterpolated)(
             groups=plan.groups,
             translated=[shell.name for shell in plan.translated],
             reasons=plan.reasons,
@@ -121,23 +119,24 @@ def init_measure_wf(
             forecast=to_plain(calibration.forecast) if calibration else {},
         ),
         name="quality",
-        n_procs=omp_nthreads,
+        n_procs=beside(omp_nthreads),
         mem_gb=0.6 + 24 * plan.image_gigabytes + plan.gigabytes(50) + plan.gigabytes(15, out=True),
     )
+    if not plan.translated:
+        compared = [field for field in compared if field not in plan.absent]
     workflow.connect(
         [
-            (inputnode, tensor_native, [("dwi", "dwi"), ("gradients", "gradients")]),
-            (inputnode, tensor_generated, [("dwi_out", "dwi"), ("gradients", "gradients")]),
             (inputnode, quality, [(field, field) for field in compared]),
-            (tensor_native, outputnode, [("tensor", "tensor_native")]),
-            (tensor_generated, outputnode, [("tensor", "tensor_generated")]),
             (quality, outputnode, [("departures", "departures")]),
         ]
     )
-    anatomy = plan.scan.anatomy
-    last = _connect_tissues(workflow, plan, anatomy, omp_nthreads) if anatomy else quality
+    anatomy, last = plan.scan.anatomy, quality
+    if plan.tensor_volumes:
+        _connect_tensors(workflow, plan, omp_nthreads)
+        if anatomy:
+            last = _connect_tissues(workflow, plan, anatomy, omp_nthreads)
     workflow.connect([(last, outputnode, [("quality", "quality"), ("table", "table")])])
-    if calibration:
+    if calibration and spreads_anisotropy(plan, model):
         bvals = [shell.bval for shell in plan.translated]
         # FA is mostly of the shell nearest to the tensor's usual b-value
         nearest = min(range(len(bvals)), key=lambda i: abs(bvals[i] - TENSOR_BVAL_USUAL))
@@ -151,11 +150,30 @@ def init_measure_wf(
         workflow.connect(
             [
                 (inputnode, anisotropy_sd, [("generated", "generated")]),
-                (tensor_generated, anisotropy_sd, [("tensor", "tensor")]),
+                (workflow.get_node("tensor_generated"), anisotropy_sd, [("tensor", "tensor")]),
                 (anisotropy_sd, outputnode, [("anisotropy_sd", "anisotropy_sd")]),
             ]
         )
     return workflow
+
+
+def _connect_tensors(workflow: Workflow, plan: ScanPlan, omp_nthreads: int) -> None:
+    """Add the nodes that fit tensors to input and output."""
+    inputnode, outputnode = workflow.get_node("inputnode"), workflow.get_node("outputnode")
+    memory = 0.6 + len(plan.tensor_volumes) * 2.5e-3
+    for name, scan in (("tensor_native", "dwi"), ("tensor_generated", "dwi_out")):
+        fit = Node(
+            FitTensor(indices=plan.tensor_volumes),
+            name=name,
+            n_procs=beside(omp_nthreads),
+            mem_gb=memory + plan.gigabytes(12, out=scan == "dwi_out"),
+        )
+        workflow.connect(
+            [
+                (inputnode, fit, [(scan, "dwi"), ("gradients", "gradients")]),
+                (fit, outputnode, [("tensor", name)]),
+            ]
+        )
 
 
 def _connect_tissues(

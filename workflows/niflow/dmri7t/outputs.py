@@ -8,26 +8,32 @@ import attrs
 from nipype import Node, Workflow
 from nipype.interfaces.utility import IdentityInterface
 
-from dmri7t import __version__
 from dmri7t.interfaces.collect import Collect
+from dmri7t.interfaces.untranslated import WriteInterpolated
 from dmri7t.interfaces.write import (
-    DIGEST,
+    CompressDWI,
     WriteDWI,
     WriteMaps,
     WriteMask,
     WriteQuality,
     WriteReference,
 )
-from dmri7t.io.derivatives import OUTPUTS, Output, describe_space
-from dmri7t.io.orientation import turn_to
-from dmri7t.io.sidecars import DIRECTIONS, valid_fields
+from dmri7t.io.derivatives import OUTPUTS, Output
 from dmri7t.models.config import ModelConfig
-from dmri7t.models.plain import to_plain
 from dmri7t.signal.orders import ORDERS
+from niflow.dmri7t.measure import spreads_anisotropy
 from niflow.dmri7t.plan import ScanPlan
+from niflow.dmri7t.sidecars import (
+    HARMONICS,
+    describe_acquisition,
+    describe_output,
+    describe_result,
+    describe_source,
+)
+from niflow.dmri7t.threads import beside
 
-MEASURED = {"Synthetic": False}
-"""What sidecars of results say in which the model has no part."""
+OF_SAMPLES = "Of the model's samples alone, which is less than its error: it is not calibrated."
+OF_ERROR = "Of its error, as the model's calibration expects it."
 
 
 @attrs.frozen
@@ -45,17 +51,25 @@ class MapMaker:
         (-1: it has no rows). All are on one grid and have the same number of volumes.
     sidecar : dict
         What their sidecars say beside what all do.
+    remark : str
+        One more sentence of their descriptions.
     """
 
     name: str
     source: str
     maps: dict[str, tuple[str, int]]
     sidecar: dict[str, Any]
+    remark: str = ""
+
+    @property
+    def of_input(self) -> bool:
+        """Whether they are of the input, on its grid: the model has no part in them."""
+        return self._row.grid == "input"
 
     @property
     def mask(self) -> str:
         """Field of ``inputnode`` that holds the mask of their grid."""
-        return "mask" if self._row.grid == "input" else "mask_out"
+        return "mask" if self.of_input else "mask_out"
 
     @property
     def _row(self) -> Output:
@@ -66,7 +80,8 @@ class MapMaker:
         return Node(
             WriteMaps(
                 maps={plan.names[key]: list(values) for key, values in self.maps.items()},
-                sidecar={**sidecar, **self.sidecar},
+                sidecar={**sidecar, "SkullStripped": True, **self.sidecar},
+                own={plan.names[key]: describe_output(key, plan, self.remark) for key in self.maps},
                 stacked=self._row.volumes == "shells",
             ),
             name=self.name,
@@ -81,20 +96,35 @@ def map_makers(plan: ScanPlan, model: ModelConfig) -> list[MapMaker]:
     of a maker that is here.
     """
     calibrated = model.calibration is not None
-    of_shells = {"Shells": [shell.bval for shell in plan.translated], "Model": "sh"}
-    of_tensor = {"Model": "tensor"}
-    makers = [
+    of_tensor = {"Model": "tensor", "Volumes": plan.tensor_volumes}
+    tensors = [
         MapMaker(
-            "ds_rish_native", "representations", _rish("native", "rish"), {**of_shells, **MEASURED}
+            "ds_tensor_native",
+            "tensor_native",
+            {"fa_native": ("fa", -1), "md_native": ("md", -1)},
+            of_tensor,
         ),
-        MapMaker("ds_rish_7tlike", "generated", _rish("7tlike", "mean"), of_shells),
-        MapMaker(
-            "ds_tensor",
-            "tensor_generated",
-            {"fa": ("fa", -1), "md": ("md", -1)},
-            {**of_tensor, "Volumes": plan.tensor_volumes},
-        ),
+        MapMaker("ds_tensor", "tensor_generated", {"fa": ("fa", -1), "md": ("md", -1)}, of_tensor),
     ]
+    tensors = tensors if plan.tensor_volumes else []
+    if not plan.translated:
+        return tensors
+    of_shells = {"Shells": [shell.bval for shell in plan.translated], "Model": "sh", **HARMONICS}
+    makers = [
+        MapMaker("ds_rish_native", "representations", _rish("native", "rish"), of_shells),
+        MapMaker("ds_rish_7tlike", "generated", _rish("7tlike", "mean"), of_shells),
+        *tensors,
+    ]
+    cones = model.calibration is not None and model.calibration.intervals.direction is not None
+    if cones:
+        makers.append(
+            MapMaker(
+                "ds_cone",
+                "generated",
+                {"cone_uncertainty": ("cone", -1)},
+                {**of_shells, "Calibrated": True},
+            )
+        )
     if calibrated or plan.settings.samples > 1:
         makers.append(
             MapMaker(
@@ -102,15 +132,17 @@ def map_makers(plan: ScanPlan, model: ModelConfig) -> list[MapMaker]:
                 "generated",
                 _rish("uncertainty", "sd"),
                 {**of_shells, "Calibrated": calibrated},
+                OF_ERROR if calibrated else OF_SAMPLES,
             )
         )
-    if calibrated:
+    if spreads_anisotropy(plan, model):
         makers.append(
             MapMaker(
                 "ds_uncertainty_fa",
                 "anisotropy_sd",
                 {"fa_uncertainty": ("fa_sd", -1)},
                 {**of_tensor, "Calibrated": True},
+                OF_ERROR,
             )
         )
     return makers
@@ -133,11 +165,14 @@ def init_outputs_wf(
     .. code-block:: text
 
         inputnode -> collect_computed, for which every ds_ node waits
+        inputnode -> compress -> ds_dwi
         inputnode -> ds_mask -> collect_others -> ds_dwi
         inputnode -> ds_rish_native -> collect_others
         inputnode -> ds_rish_7tlike -> collect_others
         inputnode -> ds_uncertainty -> collect_others  (calibrated, or more than one sample)
+        inputnode -> ds_cone -> collect_others  (calibrated)
         inputnode -> ds_uncertainty_fa -> collect_others  (calibrated)
+        inputnode -> ds_tensor_native -> collect_others
         inputnode -> ds_tensor -> collect_others
         inputnode -> ds_quality -> collect_others
         inputnode -> ds_dwiref -> collect_others  (QSIPrep's layout)
@@ -171,7 +206,7 @@ def init_outputs_wf(
     generated
         Generated RISH of the same shells.
     tensor_native, tensor_generated
-        FA and MD of the input and of the output.
+        FA and MD of the input and of the output, where there are any.
     anisotropy_sd
         Standard deviation of the error of FA, of calibrated models.
     quality
@@ -190,22 +225,40 @@ def init_outputs_wf(
     computed = ["quality", "table", "tensor_native", "tensor_generated", "anisotropy_sd"]
     inputnode = Node(IdentityInterface(fields=["out_dir", *fields, *computed]), name="inputnode")
     outputnode = Node(IdentityInterface(fields=["out_files"]), name="outputnode")
-    sidecar = describe_result(plan, model)
-    in_brain = {**sidecar, "SkullStripped": True}
+    # of the input, and of the result: only there has the model a part
+    measured, sidecar = describe_source(plan), describe_result(plan, model)
     as_qsiprep = settings.output_layout == "qsiprep"
     ds_dwi = Node(
-        WriteDWI(
+        (WriteDWI if plan.translated else WriteInterpolated)(
             out_file=plan.names["dwi"],
-            sidecar={**_still_true(plan, as_qsiprep), **in_brain},
-            repetition_time=plan.repetition_time,
+            sidecar={
+                **describe_acquisition(plan, as_qsiprep),
+                **sidecar,
+                "SkullStripped": True,
+                **describe_output("dwi", plan),
+            },
             mrtrix_table=as_qsiprep,
         ),
         name="ds_dwi",
-        n_procs=omp_nthreads,
+    )
+    compress = Node(
+        CompressDWI(repetition_time=plan.repetition_time, lps=as_qsiprep),
+        name="compress",
+        # metrics are measured beside it
+        n_procs=beside(omp_nthreads),
         mem_gb=0.4 + 6 * plan.image_gigabytes,
     )
+    workflow.connect(
+        [
+            (inputnode, compress, [("dwi", "dwi"), ("mask_out", "mask")]),
+            (compress, ds_dwi, [("image", "image")]),
+        ]
+    )
     ds_mask = Node(
-        WriteMask(out_file=plan.names["mask"], sidecar={**sidecar, "Type": "Brain", **MEASURED}),
+        WriteMask(
+            out_file=plan.names["mask"],
+            sidecar={**measured, "Type": "Brain", **describe_output("mask", plan)},
+        ),
         name="ds_mask",
         mem_gb=0.3 + 3 * plan.image_gigabytes,
     )
@@ -215,7 +268,7 @@ def init_outputs_wf(
             out_tsv=plan.names["quality_tsv"],
             out_toml=plan.names["settings"],
             settings=settings.to_toml(),
-            sidecar=sidecar,
+            sidecar={**sidecar, **describe_output("quality_json", plan)},
         ),
         name="ds_quality",
     )
@@ -225,24 +278,31 @@ def init_outputs_wf(
         ds_quality: [("quality", "quality"), ("table", "table")],
     }
     for maker in map_makers(plan, model):
-        taken[maker.node(plan, sidecar)] = [(maker.source, "sources"), (maker.mask, "mask")]
+        node = maker.node(plan, measured if maker.of_input else sidecar)
+        taken[node] = [(maker.source, "sources"), (maker.mask, "mask")]
     if as_qsiprep:
         ds_dwiref = Node(
-            WriteReference(out_file=plan.names["dwiref"], sidecar={**in_brain, **MEASURED}),
+            WriteReference(
+                out_file=plan.names["dwiref"],
+                sidecar={**measured, "SkullStripped": True, **describe_output("dwiref", plan)},
+            ),
             name="ds_dwiref",
             mem_gb=0.3 + 3 * plan.image_gigabytes,
         )
         taken[ds_dwiref] = [("b0", "volume")]
     others = list(taken)
-    same = [(field, field) for field in ("dwi", "gradients", "representations", "quality")]
+    same = [(field, field) for field in ("gradients", "quality")]
+    if plan.translated:
+        same.append(("representations", "representations"))
     taken[ds_dwi] = [*same, ("mask_out", "mask")]
     for node, pairs in taken.items():
         workflow.connect([(inputnode, node, [*pairs, ("out_dir", "out_dir")])])
         if as_qsiprep:
             # QSIPrep's images have their axes so, and QSIRecon counts on it; ours all do as well
             node.inputs.lps = True
-    if model.calibration is None:
+    if not spreads_anisotropy(plan, model):
         computed.remove("anisotropy_sd")
+    computed = [field for field in computed if field not in plan.absent]
     collect_files = _order(workflow, computed, others, ds_dwi)
     workflow.connect(collect_files, "out", outputnode, "out_files")
     return workflow
@@ -269,75 +329,3 @@ def _order(workflow: Workflow, computed: list[str], writers: list[Node], last: N
         ]
     )
     return collect_files
-
-
-def describe_result(plan: ScanPlan, model: ModelConfig) -> dict[str, Any]:
-    """What every sidecar says: that the result is synthetic, and how it came about."""
-    settings = plan.settings
-    return {
-        "Synthetic": True,
-        "Sources": [plan.scan.uri],
-        **({"SourceVolumesUsed": plan.used_volumes} if plan.used_volumes else {}),
-        "SoftwareName": "dmri7t",
-        "SoftwareVersion": __version__,
-        "ModelName": settings.model_name,
-        "ModelVersion": settings.model_version,
-        "ModelSHA256": settings.model_sha256,
-        "ModelTraining": to_plain(model.training),
-        "RandomSeed": settings.random_seed,
-        **describe_sampling(plan, model),
-        "SphericalHarmonicBasis": "MRtrix",
-        "SphericalHarmonicNormalization": "orthonormal",
-        "RatioBounds": [settings.ratio_lower, settings.ratio_upper],
-        "ConsistencyFraction": settings.consistency,
-        **({"Denoised": "MP-PCA"} if settings.denoise else {}),
-        **({"GibbsCorrected": True} if settings.gibbs else {}),
-        **describe_space(plan.scan, settings.output_layout),
-        DIGEST: settings.digest(),
-        **describe_shells(plan),
-    }
-
-
-def describe_sampling(plan: ScanPlan, model: ModelConfig) -> dict[str, Any]:
-    """What went into the result of that which was drawn: a calibrated model may take nothing."""
-    settings, shares = plan.settings, model.shares
-    entered = model.sampler is not None and (model.form == "direct" or any(shares.samples))
-    made = {"SamplerSteps": settings.sampler_steps, "Samples": settings.samples}
-    nothing = dict.fromkeys(made, 0)
-    network = model.networks.super_resolution is not None and any(shares.super_resolution)
-    drawn = {"UncertaintySamples": settings.samples} if model.sampler and not entered else {}
-    return {
-        **(made if entered else nothing),
-        **drawn,
-        "Upsampling": settings.upsampling if network else "bspline",
-    }
-
-
-def describe_shells(plan: ScanPlan) -> dict[str, Any]:
-    """What sidecars say of shells: which the model translated, and why it did not the others."""
-    return {
-        "TranslatedShells": [shell.bval for shell in plan.translated],
-        "InterpolatedShells": [
-            {
-                "BValue": shell.bval,
-                "Volumes": len(shell),
-                "Directions": plan.directions[shell.name],
-                "Reason": plan.reasons[shell.name],
-            }
-            for shell in plan.passed
-        ],
-    }
-
-
-def _still_true(plan: ScanPlan, turned: bool) -> dict[str, Any]:
-    """Fields of the source that hold on another grid too: slices are no longer what they were."""
-    valid = valid_fields(plan.scan.sidecar)[0]
-    kept = {key: value for key, value in valid.items() if not key.startswith("Slice")}
-    if turned:
-        turn = turn_to(plan.grid)
-        for key, text in kept.items():
-            if key.startswith("PhaseEncoding") and str(text) in DIRECTIONS:
-                new = turn.axis(text)
-                # an axis without a direction stays one
-                kept[key] = new if key == "PhaseEncodingDirection" else new[0]
-    return kept

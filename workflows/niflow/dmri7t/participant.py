@@ -11,6 +11,7 @@ from nipype import Node, Workflow
 from dmri7t.interfaces.collect import Collect
 from dmri7t.interfaces.report import FILES, GatherScan, WriteReport
 from dmri7t.models.config import ModelConfig
+from niflow.dmri7t.measure import spreads_anisotropy
 from niflow.dmri7t.plan import ScanPlan, node_name
 from niflow.dmri7t.scan import init_scan_wf
 
@@ -34,6 +35,7 @@ def init_participant_wf(
     omp_nthreads: int = 1,
     command: str = "",
     skipped: Sequence[str] = (),
+    tractography: bool = False,
 ) -> Workflow:
     """All scans of one participant, and their report.
 
@@ -59,6 +61,8 @@ def init_participant_wf(
         Command line of the run, for the report.
     skipped : sequence of str
         Why other scans of the participant could not be used, for the report.
+    tractography : bool
+        Whether the report counts peaks and streamlines.
     """
     workflow = Workflow(participant_wf_name(label))
     settings = plans[0].settings
@@ -74,9 +78,11 @@ def init_participant_wf(
             out_dir=str(out_dir),
             command=command,
             skipped=list(skipped),
+            tractography=tractography,
         ),
         name="report",
-        mem_gb=1.0,
+        # coefficients of a whole box, as DIPY takes them
+        mem_gb=1.0 + (3.0 if tractography else 0.0),
     )
     workflow.connect(collect_scans, "out", report, "manifests")
     for number, plan in enumerate(plans, start=1):
@@ -84,20 +90,26 @@ def init_participant_wf(
         scan_wf = init_scan_wf(plan, model, omp_nthreads)
         inputnode = scan_wf.get_node("inputnode")
         inputnode.inputs.trait_set(**plan.files, out_dir=str(out_dir))
+        absent = list(plan.absent)
+        if not spreads_anisotropy(plan, model):
+            absent.append("anisotropy_sd")
         gather = Node(
             GatherScan(
                 stem=scan.stem,
-                source=scan.uri,
+                source=", ".join(scan.uris),
                 methods=scan_wf.__desc__,
                 workflow=plan.name,
                 kind=scan.kind,
+                absent=list(absent),
+                remarks=list(plan.remarks),
+                groups={name: list(rows) for name, rows in plan.groups.items()},
             ),
             name=f"gather_{plan.name.removesuffix('_wf')}",
             run_without_submitting=True,
         )
         workflow.connect(
             [
-                (scan_wf, gather, [(f"outputnode.{field}", field) for field in FILES]),
+                (scan_wf, gather, [(f"outputnode.{f}", f) for f in FILES if f not in absent]),
                 (scan_wf, gather, [("outputnode.out_files", "written")]),
                 (gather, collect_scans, [("manifest", f"in{number}")]),
             ]
@@ -113,6 +125,7 @@ def init_dmri7t_wf(
     command: str = "",
     skipped: Mapping[str, Sequence[str]] | None = None,
     name: str = "dmri7t_wf",
+    tractography: bool = False,
 ) -> Workflow:
     """All participants, side by side.
 
@@ -137,6 +150,8 @@ def init_dmri7t_wf(
     skipped : dict, optional
         Why scans could not be used, for the reports, by participant.
     name : str
+    tractography : bool
+        Whether the reports count peaks and streamlines.
     """
     by_label: dict[str, list[ScanPlan]] = defaultdict(list)
     for plan in plans:
@@ -144,6 +159,8 @@ def init_dmri7t_wf(
     workflow = Workflow(name)
     for label, own in sorted(by_label.items()):
         reasons = (skipped or {}).get(label, ())
-        part = init_participant_wf(label, own, model, out_dir, omp_nthreads, command, reasons)
+        part = init_participant_wf(
+            label, own, model, out_dir, omp_nthreads, command, reasons, tractography
+        )
         workflow.add_nodes([part])
     return workflow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,14 @@ import nibabel
 import numpy as np
 
 from dmri7t.errors import InputError
+from dmri7t.io.checks import check_fineness
 from dmri7t.io.derivatives import output_path, outputs_of, qsiprep_space
 from dmri7t.io.images import load_image, repetition_time
 from dmri7t.io.interpolation import describe_interpolation
 from dmri7t.io.kinds.registry import kind_named
 from dmri7t.io.scan import Scan
-from dmri7t.io.volumes import kept_volumes, read_kept
+from dmri7t.io.source import scan_remarks
+from dmri7t.io.volumes import kept_volumes, read_kept, used_volumes
 from dmri7t.models.bundle import model_checksum, resolve_model
 from dmri7t.models.config import ModelConfig, read_config
 from dmri7t.settings import Settings
@@ -70,12 +73,12 @@ class ScanPlan:
     b0 : tuple of int
         b0 volumes.
     translated : tuple of ShellVolumes
-        Shells that go through the model.
+        Shells that go through the model; none: the scan is interpolated, nothing else.
     passed : tuple of ShellVolumes
         Shells that are interpolated only.
     tensor_volumes : list of int
         Volumes of the tensor fit: b0s and shells up to 1500, or else the lowest shell with
-        directions enough.
+        directions enough, or else all; none where all of them determine no tensor.
     directions : dict of int
         How many different directions each shell has, by name.
     reasons : dict of str
@@ -86,6 +89,11 @@ class ScanPlan:
         Seconds from volume to volume, as the header has it; 0: unknown.
     slice_axis : int
         Axis of the image along which slices were acquired.
+    volumes : tuple of tuple of int
+        Volumes on disk that are used, a tuple for every part of the scan; empty: all of one
+        image.
+    remarks : tuple of str
+        What header and sidecar say that nobody would expect, for sidecars and reports.
     """
 
     scan: Scan
@@ -102,6 +110,8 @@ class ScanPlan:
     b0_bval: float = 0.0
     repetition_time: float = 0.0
     slice_axis: int = 2
+    volumes: tuple[tuple[int, ...], ...] = ()
+    remarks: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -111,25 +121,27 @@ class ScanPlan:
     @property
     def files(self) -> dict[str, str | list[str]]:
         """The scan's files by the fields of its graph's ``inputnode``; only those that it has."""
-        scan = self.scan
-        files: dict[str, str | list[str]] = {
-            "dwi": str(scan.dwi),
-            "bval": str(scan.bval),
-            "bvec": str(scan.bvec),
-        }
-        for name, path in (("grad_b", scan.grad_b), ("mask", scan.mask)):
-            if path:
-                files[name] = str(path)
+        scan, files = self.scan, dict[str, str | list[str]]()
+        for name in ("dwi", "bval", "bvec", "grad_b"):
+            paths = [str(path) for part in scan.series if (path := getattr(part, name))]
+            if paths:
+                files[name] = paths if scan.parts else paths[0]
+        if scan.mask:
+            files["mask"] = str(scan.mask)
         if scan.anatomy:
             files["segmentation"] = [str(path) for path in scan.anatomy.files]
             files["anatomy_mask"] = str(scan.anatomy.mask)
         return files
 
     @property
-    def used_volumes(self) -> list[int]:
-        """Volumes of the image on disk that are used; empty: all are."""
-        n_on_disk = self.n_volumes + len(self.scan.excluded)
-        return kept_volumes(self.scan, n_on_disk) if self.scan.excluded else []
+    def absent(self) -> list[str]:
+        """Files of :data:`dmri7t.interfaces.report.FILES` that its graph does not make."""
+        of_shells = ["representations", "estimates", "generated", "novelty"]
+        of_tensor = ["tensor_native", "tensor_generated"]
+        return [
+            *([] if self.translated else of_shells),
+            *([] if self.tensor_volumes else of_tensor),
+        ]
 
     @property
     def cleaned(self) -> bool:
@@ -174,7 +186,7 @@ class ScanPlan:
         inside, outside = (math.prod(grid.shape) for grid in (self.grid, self.grid_out))
         before = self.n_volumes + TENSORS
         before += (ON_INPUT_GRID + 6 * self.settings.samples) * len(self.translated)
-        after = self.n_volumes + TENSORS + ON_OUTPUT_GRID * len(self.translated)
+        after = (1 + COMPRESSED) * self.n_volumes + TENSORS + ON_OUTPUT_GRID * len(self.translated)
         masked = fraction * (inside * before + outside * after)
         # b0 images and masks are whole volumes
         return (masked + 2 * (inside + outside)) * 4 / 2**30
@@ -210,9 +222,22 @@ def model_settings(model: str = "default", **choices: Any) -> tuple[Settings, Mo
     own: dict[str, Any] = {
         # a regression gives its one answer at once
         "sampler_steps": config.sampler.steps if config.sampler else 1,
-        "samples": config.sampler.samples if config.sampler else 1,
+        "samples": config.samples_taken,
         "bval_range": config.ranges["bval"],
     }
+    asked = choices.get("samples")
+    if choices.get("estimate") == "sample":
+        if not config.sampler:
+            raise InputError(
+                f"--estimate sample: the model {config.name} draws no samples; choose a model "
+                "with diffusion, or leave the option out."
+            )
+        own["samples"] = max(1, config.samples_taken)
+    elif asked and not config.samples_taken:
+        raise InputError(
+            f"--samples {asked}: the result of the model {config.name} takes no samples; add "
+            "--estimate sample, or leave the option out."
+        )
     settings = Settings(
         model=str(folder),
         model_name=config.name,
@@ -240,8 +265,11 @@ def output_grid(grid: Grid, resolution: str | tuple[float, ...]) -> Grid:
     """
     if resolution == "native":
         return grid
-    sizes = default_output_voxel(grid) if isinstance(resolution, str) else np.array(resolution)
-    return refine(grid, sizes)
+    if isinstance(resolution, str):
+        return refine(grid, default_output_voxel(grid))
+    asked = refine(grid, np.array(resolution))
+    check_fineness(resolution, asked.shape)
+    return asked
 
 
 def plan_scan(scan: Scan, settings: Settings) -> ScanPlan:
@@ -255,7 +283,8 @@ def plan_scan(scan: Scan, settings: Settings) -> ScanPlan:
     Raises
     ------
     InputError
-        If no shell is left for the model, or the settings do not go with the scan.
+        If the scan has none of the shells that the settings name, or the settings do not go with
+        the scan.
     """
     image = load_image(scan.dwi)
     return plan_series(
@@ -265,6 +294,8 @@ def plan_scan(scan: Scan, settings: Settings) -> ScanPlan:
         settings,
         repetition_time=repetition_time(image),
         slice_axis=_slice_axis(scan.sidecar, image.header),
+        volumes=used_volumes(scan),
+        remarks=tuple(scan_remarks(scan)),
     )
 
 
@@ -301,12 +332,15 @@ def plan_series(
     *,
     repetition_time: float = 0.0,
     slice_axis: int = 2,
+    volumes: tuple[tuple[int, ...], ...] = (),
+    remarks: tuple[str, ...] = (),
 ) -> ScanPlan:
     """Plan a scan that need not be there yet: an earlier node of the same workflow will make it.
 
     A shell goes through the model if it has directions enough and its b-value lies in the range
     of the model's training; where the settings name shells, those go through whatever the range
-    is, and the others do not.
+    is, and the others do not. A scan without such a shell, a grid in q-space for example, is
+    interpolated, and ``reasons`` of the plan say why.
 
     Parameters
     ----------
@@ -322,11 +356,16 @@ def plan_series(
         Seconds from volume to volume; 0: unknown.
     slice_axis : int
         Axis along which slices are acquired, 0 to 2.
+    volumes : tuple of tuple of int
+        See :class:`ScanPlan`; by default those that ``scan.excluded`` leaves of one image.
+    remarks : tuple of str
+        See :class:`ScanPlan`.
 
     Raises
     ------
     InputError
-        If no shell is left for the model, or the settings do not go with the scan.
+        If the scan has none of the shells that the settings name, or the settings do not go with
+        the scan.
     """
     check_settings(scan, settings)
     if settings.gibbs and (how := describe_interpolation(scan.sidecar, grid.shape)):
@@ -338,11 +377,10 @@ def plan_series(
     directions = {s.name: _count(table, s) for s in shells}
     reasons = {s.name: why_no_shell(table, s, shells) or why_passed(s, settings) for s in shells}
     translated = tuple(s for s in shells if not reasons[s.name])
-    if not translated:
-        listed = ", ".join(f"{name} ({reason})" for name, reason in reasons.items()) or "none"
+    if settings.shells and not translated:
         raise InputError(
-            f"{scan.dwi}: no shell for the model; shells found: {listed}. --shells sends a shell "
-            "through the model whatever its b-value."
+            f"{scan.dwi}: has no shell that --shells names; shells found: "
+            f"{describe_reasons(reasons)}. Name one of them, or leave --shells out."
         )
     return ScanPlan(
         scan=scan,
@@ -359,7 +397,16 @@ def plan_series(
         b0_bval=float(table.bvals[list(b0)].max(initial=0)),
         repetition_time=repetition_time,
         slice_axis=slice_axis,
+        volumes=volumes or _volumes(scan, len(table)),
+        remarks=remarks,
     )
+
+
+def _volumes(scan: Scan, n_volumes: int) -> tuple[tuple[int, ...], ...]:
+    """Volumes that are used of a series that is not there yet, by how many these are."""
+    if not scan.excluded:
+        return ()
+    return (tuple(kept_volumes(scan, n_volumes + len(scan.excluded))),)
 
 
 def _count(table: GradientTable, *shells: ShellVolumes) -> int:
@@ -397,10 +444,24 @@ def _tensor_volumes(
         """Their volumes, without such of a low b-value that have no direction."""
         return [i for shell in some for i in shell.indices if table.directions[i].any()]
 
-    rows = weighted(*(s for s in shells if s.bval <= TENSOR_BVAL_LIMIT))
-    if not tells_tensor(table.directions[rows]):
-        rows = next(weighted(s) for s in shells if tells_tensor(table.directions[weighted(s)]))
-    return sorted([*b0, *rows])
+    sets = [weighted(*(s for s in shells if s.bval <= TENSOR_BVAL_LIMIT))]
+    sets += [*(weighted(s) for s in shells), weighted(*shells)]
+    rows = next((rows for rows in sets if tells_tensor(table.directions[rows])), [])
+    return sorted([*b0, *rows]) if rows else []
+
+
+def describe_reasons(reasons: Mapping[str, str]) -> str:
+    """Shells and why the model does not translate them, those of one reason together.
+
+    Examples
+    --------
+    >>> describe_reasons({"b200": "too low", "b400": "too low", "b5000": "too high"})
+    'b200, b400 (too low); b5000 (too high)'
+    """
+    names: dict[str, list[str]] = {}
+    for name, reason in reasons.items():
+        names.setdefault(reason, []).append(name)
+    return "; ".join(f"{', '.join(own)} ({reason})" for reason, own in names.items()) or "none"
 
 
 def workflow_name(stem: str) -> str:

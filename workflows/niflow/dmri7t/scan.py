@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from nipype import Node, Workflow
 from nipype.interfaces.utility import IdentityInterface
@@ -11,15 +12,23 @@ from dmri7t.interfaces.assemble import AssembleScan
 from dmri7t.interfaces.clean import CleanScan
 from dmri7t.interfaces.collect import Collect
 from dmri7t.interfaces.harmonize import Harmonize
-from dmri7t.interfaces.prepare import DefineGrid, PrepareCleaned, PrepareScan
+from dmri7t.interfaces.prepare import (
+    DefineGrid,
+    PrepareCleaned,
+    PrepareJoined,
+    PrepareJoinedCleaned,
+    PrepareScan,
+)
 from dmri7t.interfaces.report import FILES
+from dmri7t.interfaces.untranslated import Interpolate
 from dmri7t.io.kinds.registry import kind_named
+from dmri7t.io.scan import Scan
 from dmri7t.io.volumes import describe_excluded
 from dmri7t.models.config import ModelConfig
 from dmri7t.settings import Settings
-from niflow.dmri7t.measure import MEASUREMENT, init_measure_wf
+from niflow.dmri7t.measure import MEASUREMENT, TENSOR_FIT, init_measure_wf, spreads_anisotropy
 from niflow.dmri7t.outputs import init_outputs_wf
-from niflow.dmri7t.plan import ScanPlan
+from niflow.dmri7t.plan import ScanPlan, describe_reasons
 from niflow.dmri7t.shell import REPRESENTATION, describe_translation, init_shell_wf
 
 
@@ -31,12 +40,14 @@ def init_scan_wf(plan: ScanPlan, model: ModelConfig, omp_nthreads: int = 1) -> W
     .. code-block:: text
 
         inputnode -> prepare -> define_grid
-        inputnode -> assemble -> prepare  (where volumes are left out)
+        inputnode -> assemble -> prepare  (where parts are joined, or volumes left out)
         inputnode -> clean -> prepare  (where the settings ask for it)
-        prepare, define_grid -> <shell>_wf, one a shell
+        prepare, define_grid -> <shell>_wf, one a translated shell
         <shell>_wf -> collect_representations, collect_generated -> harmonize
         <shell>_wf -> collect_novelty -> measure_wf
         harmonize -> measure_wf -> outputs_wf -> outputnode
+
+    Where no shell is translated, ``harmonize`` interpolates and nothing else.
 
     Parameters
     ----------
@@ -72,13 +83,17 @@ def init_scan_wf(plan: ScanPlan, model: ModelConfig, omp_nthreads: int = 1) -> W
     representations, generated
         Of every translated shell.
     tensor_native, tensor_generated
-        FA, MD and direction before and after.
+        FA, MD and direction before and after, where the directions determine a tensor.
     quality
         Quality metrics as JSON.
     novelty
         How unlike training every translated shell is.
     departures
         Where the output departs from the input beyond its noise, by shell.
+    dwi, dwi_out, gradients
+        Signals of the input and of the output, and their gradient table.
+    anisotropy_sd
+        Standard deviation of the error of FA, of calibrated models.
     """
     workflow = Workflow(plan.name)
     workflow.__desc__ = describe_methods(plan, model)
@@ -87,7 +102,7 @@ def init_scan_wf(plan: ScanPlan, model: ModelConfig, omp_nthreads: int = 1) -> W
     outputnode = Node(IdentityInterface(fields=["out_files", *FILES]), name="outputnode")
     workflow.add_nodes([inputnode, outputnode])
     prepare, define_grid = _connect_preparation(workflow, plan, omp_nthreads)
-    collected = _connect_shells(workflow, plan, omp_nthreads)
+    collected = _connect_shells(workflow, plan, omp_nthreads) if plan.translated else {}
 
     # stage 9: the 7T-like scan
     harmonize = _harmonize_node(plan, omp_nthreads)
@@ -95,14 +110,19 @@ def init_scan_wf(plan: ScanPlan, model: ModelConfig, omp_nthreads: int = 1) -> W
         [
             (prepare, harmonize, [(f, f) for f in ("dwi", "b0", "mask")]),
             (define_grid, harmonize, [("mask_out", "mask_out")]),
-            (collected["representations"], harmonize, [("out", "representations")]),
-            (collected["generated"], harmonize, [("out", "generated")]),
         ]
     )
 
     # stages 10 and 11: metrics and files
     measure_wf = init_measure_wf(plan, model, omp_nthreads)
     outputs_wf = init_outputs_wf(plan, model, omp_nthreads)
+    for field, node in collected.items():
+        if field != "novelty":
+            workflow.connect(node, "out", harmonize, field)
+        for part in (
+            (measure_wf,) if field in ("estimates", "novelty") else (measure_wf, outputs_wf)
+        ):
+            workflow.connect(node, "out", part, f"inputnode.{field}")
     for part, prepared in (
         (measure_wf, ("dwi", "b0", "gradients", "mask", "checks")),
         (outputs_wf, ("gradients", "mask")),
@@ -111,16 +131,14 @@ def init_scan_wf(plan: ScanPlan, model: ModelConfig, omp_nthreads: int = 1) -> W
             [
                 (prepare, part, _to(*prepared)),
                 (define_grid, part, _to("mask_out")),
-                (collected["representations"], part, [("out", "inputnode.representations")]),
-                (collected["generated"], part, [("out", "inputnode.generated")]),
             ]
         )
-    measured = ("tensor_native", "tensor_generated", "quality")
-    calibrated = ["anisotropy_sd"] if model.calibration else []
-    handed_over = [(f"outputnode.{f}", f"inputnode.{f}") for f in (*measured, "table", *calibrated)]
+    tensors = ["tensor_native", "tensor_generated"] if plan.tensor_volumes else []
+    measured = (*tensors, "quality")
+    spread = ["anisotropy_sd"] if spreads_anisotropy(plan, model) else []
+    handed_over = [(f"outputnode.{f}", f"inputnode.{f}") for f in (*measured, "table", *spread)]
     workflow.connect(
         [
-            (collected["novelty"], measure_wf, [("out", "inputnode.novelty")]),
             (
                 harmonize,
                 measure_wf,
@@ -129,10 +147,14 @@ def init_scan_wf(plan: ScanPlan, model: ModelConfig, omp_nthreads: int = 1) -> W
             (harmonize, outputs_wf, _to("dwi", "b0")),
             (measure_wf, outputs_wf, handed_over),
             (inputnode, outputs_wf, _to("out_dir")),
-            (prepare, outputnode, [("mask", "mask"), ("b0", "b0")]),
+            (prepare, outputnode, [(f, f) for f in ("mask", "b0", "dwi", "gradients")]),
             (define_grid, outputnode, [("mask_out", "mask_out")]),
-            (harmonize, outputnode, [("b0", "b0_out")]),
-            (measure_wf, outputnode, [(f"outputnode.{f}", f) for f in (*measured, "departures")]),
+            (harmonize, outputnode, [("b0", "b0_out"), ("dwi", "dwi_out")]),
+            (
+                measure_wf,
+                outputnode,
+                [(f"outputnode.{f}", f) for f in (*measured, "departures", *spread)],
+            ),
             (outputs_wf, outputnode, [("outputnode.out_files", "out_files")]),
         ]
     )
@@ -146,13 +168,15 @@ def _connect_preparation(workflow: Workflow, plan: ScanPlan, omp_nthreads: int) 
     inputnode = workflow.get_node("inputnode")
     prepare, define_grid = _prepare_node(plan, omp_nthreads), _grid_node(plan)
     files = [f for f in ("dwi", "bval", "bvec", "grad_b", "mask") if f in plan.files]
-    # where files come from: as they lie on disk, or without some volumes
+    # where files come from: as they lie on disk, or from parts, or without some volumes
     origin = {f: inputnode for f in files}
-    if plan.used_volumes:
+    if plan.volumes:
         assemble = _assemble_node(plan)
-        for f in [f for f in files if f != "mask"]:
+        for f in files:
             workflow.connect(inputnode, f, assemble, f)
-            origin[f] = assemble
+            origin[f] = inputnode if f == "mask" else assemble
+        if plan.scan.parts:
+            workflow.connect(assemble, "joined", prepare, "joined")
     if plan.cleaned:
         clean = _clean_node(plan)
         taken = [f for f in ("dwi", "bval", "mask") if f in plan.files]
@@ -177,11 +201,12 @@ def _connect_shells(workflow: Workflow, plan: ScanPlan, omp_nthreads: int) -> di
     outputnode = workflow.get_node("outputnode")
     prepare, define_grid = workflow.get_node("prepare"), workflow.get_node("define_grid")
     collected = {}
-    for field in ("representations", "generated", "novelty"):
+    for field in ("representations", "estimates", "generated", "novelty"):
         collected[field] = Node(
             Collect(len(plan.translated)), name=f"collect_{field}", run_without_submitting=True
         )
-        workflow.connect(collected[field], "out", outputnode, field)
+        if field in FILES:
+            workflow.connect(collected[field], "out", outputnode, field)
     for number, shell in enumerate(plan.translated, start=1):
         shell_wf = init_shell_wf(plan, shell, omp_nthreads)
         workflow.connect(
@@ -193,6 +218,7 @@ def _connect_shells(workflow: Workflow, plan: ScanPlan, omp_nthreads: int) -> di
                     collected["representations"],
                     [("outputnode.representation", f"in{number}")],
                 ),
+                (shell_wf, collected["estimates"], [("outputnode.estimate", f"in{number}")]),
                 (shell_wf, collected["generated"], [("outputnode.generated", f"in{number}")]),
                 (shell_wf, collected["novelty"], [("outputnode.novelty", f"in{number}")]),
             ]
@@ -206,9 +232,13 @@ def _to(*fields: str) -> list[tuple[str, str]]:
 
 
 def _assemble_node(plan: ScanPlan) -> Node:
-    """Node that leaves volumes out."""
+    """Node that joins parts and leaves volumes out."""
     return Node(
-        AssembleScan(volumes=plan.used_volumes),
+        AssembleScan(
+            volumes=[list(rows) for rows in plan.volumes],
+            sources=plan.scan.uris,
+            b0_threshold=plan.settings.b0_threshold,
+        ),
         name="assemble",
         mem_gb=0.3 + math.prod(plan.grid.shape) * (plan.n_volumes + 2) * 4 / 2**30,
     )
@@ -224,6 +254,7 @@ def _clean_node(plan: ScanPlan) -> Node:
             denoise=settings.denoise,
             gibbs=settings.gibbs,
             slice_axis=plan.slice_axis,
+            source=str(plan.scan.dwi),
         ),
         name="clean",
         mem_gb=0.5 + (6 if settings.denoise else 1.5) * image,
@@ -232,17 +263,29 @@ def _clean_node(plan: ScanPlan) -> Node:
 
 def _prepare_node(plan: ScanPlan, omp_nthreads: int) -> Node:
     """Node that reads the scan; it refuses one that the graph was not planned for."""
+    prepares = {
+        (False, False): PrepareScan,
+        (False, True): PrepareCleaned,
+        (True, False): PrepareJoined,
+        (True, True): PrepareJoinedCleaned,
+    }
     return Node(
-        (PrepareCleaned if plan.cleaned else PrepareScan)(
+        prepares[bool(plan.scan.parts), plan.cleaned](
             b0_threshold=plan.settings.b0_threshold,
             shape=list(plan.grid.shape),
             affine=[float(value) for value in plan.grid.affine.ravel()],
             groups=list(plan.groups.values()),
+            parts=[(str(part.dwi), list(rows)) for part, rows in _used(plan)],
         ),
         name="prepare",
         n_procs=omp_nthreads,
         mem_gb=0.5 + plan.gigabytes(plan.n_volumes) + 8 * plan.image_gigabytes,
     )
+
+
+def _used(plan: ScanPlan) -> list[tuple[Scan, Sequence[int]]]:
+    """Parts of a scan, and which of their volumes are used."""
+    return list(zip(plan.scan.series, plan.volumes or (range(plan.n_volumes),), strict=True))
 
 
 def _grid_node(plan: ScanPlan) -> Node:
@@ -261,7 +304,7 @@ def _harmonize_node(plan: ScanPlan, omp_nthreads: int) -> Node:
     """Node that makes the 7T-like scan out of coefficients and generated RISH."""
     settings = plan.settings
     return Node(
-        Harmonize(
+        (Harmonize if plan.translated else Interpolate)(
             shell_indices=[list(shell.indices) for shell in plan.translated],
             interpolated=plan.interpolated,
             ratio_lower=settings.ratio_lower,
@@ -278,15 +321,30 @@ def _harmonize_node(plan: ScanPlan, omp_nthreads: int) -> Node:
 
 def describe_methods(plan: ScanPlan, model: ModelConfig) -> str:
     """Methods text of a scan: what every stage does, in the order of the data."""
-    return "\n\n".join(
-        (
-            _describe_preparation(plan),
-            kind_named(plan.scan.kind).methods,
-            REPRESENTATION,
-            describe_translation(plan.settings, model),
-            _describe_harmonization(plan),
-            MEASUREMENT,
-        )
+    before = (_describe_preparation(plan), kind_named(plan.scan.kind).methods)
+    tensors = TENSOR_FIT if plan.tensor_volumes else NO_TENSORS
+    if not plan.translated:
+        return "\n\n".join((*before, _describe_interpolation(plan), tensors))
+    translation = (
+        REPRESENTATION,
+        describe_translation(plan.settings, model),
+        _describe_harmonization(plan),
+    )
+    return "\n\n".join((*before, *translation, f"{MEASUREMENT} {tensors}"))
+
+
+NO_TENSORS = (
+    "Diffusion tensors were not fitted: the gradient directions of the scan do not determine one."
+)
+
+
+def _describe_interpolation(plan: ScanPlan) -> str:
+    """What the methods say of a scan that the model has no part in."""
+    sizes = "x".join(f"{mm:.4g}" for mm in plan.grid_out.voxel_sizes)
+    return (
+        f"No shell of the scan went through the model: {describe_reasons(plan.reasons)}. Every "
+        f"volume was interpolated to {sizes} mm by cubic B-splines, and nothing else was done to "
+        "it; nothing in the result is generated."
     )
 
 
@@ -313,12 +371,18 @@ def _describe_preparation(plan: ScanPlan) -> str:
         if plan.scan.mask
         else "A brain mask was found on the mean b0 image by median filtering and Otsu's "
         "threshold [DIPY, Garyfallidis et al. 2014], after division by the smooth receive "
-        "profile."
+        "profile; what is dark at its surface was taken off."
     )
     left_out = ""
-    if plan.scan.excluded:
-        numbers = describe_excluded(plan.scan)
+    if numbers := describe_excluded(plan.scan):
         left_out = f"Volumes were left out of the scan (counted from 0: {numbers}). "
+    if plan.scan.parts:
+        names = ", ".join(part.dwi.name for part in plan.scan.parts)
+        left_out += (
+            f"The scan was joined from {len(plan.scan.parts)} series ({names}) of one grid, "
+            "direction of phase encoding, echo time and repetition time, each multiplied so that "
+            "its median b = 0 signal in the brain is that of the first. "
+        )
     return (
         f"{left_out}{_describe_cleaning(settings)}The scan has {plan.n_volumes} volumes of "
         f"{sizes} mm voxels, {len(plan.b0)} of them with b <= {plan.b0_bval:g} s/mm2, which count "
@@ -342,10 +406,11 @@ def _describe_harmonization(plan: ScanPlan) -> str:
             "the brain, was taken back."
         )
     return (
-        f"The coefficients were interpolated to {sizes} mm by cubic B-splines and multiplied, "
-        "order by order, by the square root of generated over measured RISH, held between "
-        f"{settings.ratio_lower:g} and {settings.ratio_upper:g}; orders above 4 were left as "
-        f"they are.{held} The signal was evaluated at every gradient direction of the scan and "
+        f"The coefficients were interpolated to {sizes} mm by cubic B-splines and, as far as the "
+        "model has a part in them, multiplied, order by order, by the square root of generated "
+        "RISH over their own, held between "
+        f"{settings.ratio_lower:g} and {settings.ratio_upper:g}; orders above 4 were not "
+        f"scaled.{held} The signal was evaluated at every gradient direction of the scan and "
         "multiplied by the mean b = 0 image; every b = 0 volume was kept, interpolated."
         f"{passed} The result is synthetic: it is a model's estimate, no measurement."
     )

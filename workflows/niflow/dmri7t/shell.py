@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from nipype import Node, Workflow
 from nipype.interfaces.utility import IdentityInterface
 
 from dmri7t.interfaces.represent import Represent
 from dmri7t.interfaces.translate import Decode, Diffuse, Encode, SuperResolve
+from dmri7t.interfaces.weigh import FilterShell, Weigh
 from dmri7t.models.config import ModelConfig
+from dmri7t.models.fitted import WHOLE
 from dmri7t.settings import Settings
 from dmri7t.signal.gradients import MIN_DIRECTIONS, ShellVolumes
 from niflow.dmri7t.plan import ScanPlan
+from niflow.dmri7t.threads import beside
 
 REPRESENTATION = (
     "For each shell, real even spherical harmonics (orthonormal, as in MRtrix3 "
@@ -33,7 +37,9 @@ def init_shell_wf(plan: ScanPlan, shell: ShellVolumes, omp_nthreads: int = 1) ->
     .. code-block:: text
 
         inputnode -> represent -> encode -> diffuse -> decode -> super_resolve
-        represent, encode, super_resolve -> outputnode
+        inputnode -> weigh
+        represent, weigh -> filter -> super_resolve
+        represent, filter, encode, super_resolve -> outputnode
 
     Parameters
     ----------
@@ -58,6 +64,8 @@ def init_shell_wf(plan: ScanPlan, shell: ShellVolumes, omp_nthreads: int = 1) ->
     -------
     representation
         Coefficients, RISH, noise and sigma of the shell.
+    estimate
+        Coefficients as far as the scan itself says, and what part the model has in the result.
     generated
         Mean and spread of 7T-like RISH on the output's grid.
     novelty
@@ -66,14 +74,21 @@ def init_shell_wf(plan: ScanPlan, shell: ShellVolumes, omp_nthreads: int = 1) ->
     workflow = Workflow(f"{shell.name}_wf")
     fields = ["dwi", "gradients", "b0", "mask", "mask_out"]
     inputnode = Node(IdentityInterface(fields=fields), name="inputnode")
-    outputnode = Node(
-        IdentityInterface(fields=["representation", "generated", "novelty"]), name="outputnode"
-    )
+    outputs = ["representation", "estimate", "generated", "novelty"]
+    outputnode = Node(IdentityInterface(fields=outputs), name="outputnode")
     represent = _represent_node(plan, shell, omp_nthreads)
+    weigh, filter_ = _weigh_nodes(plan, shell, omp_nthreads)
     encode, diffuse, decode, super_resolve = _translate_nodes(plan, omp_nthreads)
+    measured = [(f, f) for f in ("dwi", "gradients", "b0", "mask")]
     workflow.connect(
         [
-            (inputnode, represent, [(f, f) for f in ("dwi", "gradients", "b0", "mask")]),
+            (inputnode, represent, measured),
+            (inputnode, weigh, measured),
+            (inputnode, filter_, measured),
+            (represent, filter_, [("representation", "representation")]),
+            (weigh, filter_, [("evidence", "evidence")]),
+            (filter_, super_resolve, [("estimate", "estimate")]),
+            (filter_, outputnode, [("estimate", "estimate")]),
             (represent, encode, [("representation", "representation")]),
             (inputnode, encode, [("mask", "mask")]),
             (encode, diffuse, [("encoded", "encoded")]),
@@ -93,26 +108,63 @@ def init_shell_wf(plan: ScanPlan, shell: ShellVolumes, omp_nthreads: int = 1) ->
 
 def _represent_node(plan: ScanPlan, shell: ShellVolumes, omp_nthreads: int) -> Node:
     """Node that fits spherical harmonics."""
-    represent = Node(
-        Represent(indices=list(shell.indices), bval=shell.bval, n_b0=len(plan.b0)),
+    return Node(
+        Represent(**_measured(plan, shell)),
         name="represent",
-        n_procs=omp_nthreads,
+        # weigh goes on beside it
+        n_procs=beside(omp_nthreads),
         mem_gb=0.5 + plan.gigabytes(2 * len(shell) + 60),
     )
+
+
+def _measured(plan: ScanPlan, shell: ShellVolumes) -> dict[str, Any]:
+    """Which volumes are read of a shell, and the fit that was asked for."""
+    inputs = {"indices": list(shell.indices), "bval": shell.bval, "n_b0": len(plan.b0)}
     if plan.directions[shell.name] <= MIN_DIRECTIONS and len(plan.b0) > 1:
-        represent.inputs.b0_indices = list(plan.b0)
+        inputs["b0_indices"] = list(plan.b0)
     # what is left out, the fit chooses by the number of directions
-    if plan.settings.sh_order is not None:
-        represent.inputs.sh_order = plan.settings.sh_order
-    if plan.settings.laplace_beltrami is not None:
-        represent.inputs.laplace_beltrami = plan.settings.laplace_beltrami
-    return represent
+    asked = {"sh_order": plan.settings.sh_order, "laplace_beltrami": plan.settings.laplace_beltrami}
+    return inputs | {name: value for name, value in asked.items() if value is not None}
 
 
-def _translate_nodes(plan: ScanPlan, omp_nthreads: int) -> list[Node]:
-    """Nodes of the model's four stages."""
+def _weigh_nodes(plan: ScanPlan, shell: ShellVolumes, omp_nthreads: int) -> tuple[Node, Node]:
+    """Nodes that ask the scan what filter and model gain, and that filter."""
     settings = plan.settings
-    model = {
+    # represent and encode go on beside them
+    n_procs = beside(omp_nthreads)
+    weigh = Node(
+        Weigh(
+            by_scan=settings.weighed_by_scan,
+            energy=settings.energy,
+            ratio_lower=settings.ratio_lower,
+            ratio_upper=settings.ratio_upper,
+            compare=settings.compare,
+            voxel_out=[float(mm) for mm in plan.grid_out.voxel_sizes],
+            upsampling=settings.upsampling,
+            **_measured(plan, shell),
+            **_model(settings),
+        ),
+        name="weigh",
+        n_procs=1 if settings.device == "cuda" else n_procs,
+        mem_gb=1.2 + plan.gigabytes(2 * len(shell) + 20),
+    )
+    filter_ = Node(
+        FilterShell(
+            by_scan=settings.weighed_by_scan,
+            energy=settings.energy,
+            whole_model=settings.estimate == "sample",
+            **_measured(plan, shell),
+        ),
+        name="filter",
+        n_procs=n_procs,
+        mem_gb=0.5 + plan.gigabytes(2 * len(shell) + 150),
+    )
+    return weigh, filter_
+
+
+def _model(settings: Settings) -> dict[str, Any]:
+    """Inputs that every node with a network has."""
+    return {
         "model": settings.model,
         "model_sha256": settings.model_sha256,
         "device": settings.device,
@@ -120,6 +172,12 @@ def _translate_nodes(plan: ScanPlan, omp_nthreads: int) -> list[Node]:
         "precision": settings.precision,
         "low_mem": settings.low_mem,
     }
+
+
+def _translate_nodes(plan: ScanPlan, omp_nthreads: int) -> list[Node]:
+    """Nodes of the model's four stages."""
+    settings = plan.settings
+    model = _model(settings)
     drawn = {
         "sampler_steps": settings.sampler_steps,
         "samples": settings.samples,
@@ -127,17 +185,20 @@ def _translate_nodes(plan: ScanPlan, omp_nthreads: int) -> list[Node]:
     }
     decoded = plan.gigabytes(120 + 3 * settings.samples)
     stages = {
-        "encode": (Encode(**model), plan.gigabytes(150)),
+        "encode": (Encode(sampled=settings.samples > 0, **model), plan.gigabytes(150)),
         "diffuse": (Diffuse(**drawn, **model), plan.gigabytes(100)),
-        "decode": (Decode(**model), decoded),
+        "decode": (Decode(sampled=settings.estimate == "sample", **model), decoded),
         "super_resolve": (
             SuperResolve(upsampling=settings.upsampling, **model),
             plan.gigabytes(100, out=True),
         ),
     }
-    n_procs = 1 if settings.device == "cuda" else omp_nthreads
+    # encode has weigh beside it; diffuse has so only where it samples, and takes longer
+    threads = {name: omp_nthreads for name in stages} | {"encode": beside(omp_nthreads)}
+    if settings.device == "cuda":
+        threads = dict.fromkeys(stages, 1)
     return [
-        Node(interface, name=name, n_procs=n_procs, mem_gb=1.0 + gigabytes)
+        Node(interface, name=name, n_procs=threads[name], mem_gb=1.0 + gigabytes)
         for name, (interface, gigabytes) in stages.items()
     ]
 
@@ -150,14 +211,20 @@ def describe_translation(settings: Settings, model: ModelConfig) -> str:
         else f"{settings.samples} samples were drawn and averaged"
     )
     drawn = f"({settings.sampler_steps} steps, seed {settings.random_seed}; {samples})"
+    residual = "a regression network estimated 7T RISH from the 3T features"
+    if settings.samples:
+        residual += (
+            "; a latent diffusion model (rectified flow), given the vector-quantised latent of "
+            f"the 3T features, sampled what is missing from that estimate {drawn}, and the 7T "
+            f"autoencoder decoded it; {_added(settings, model)}"
+        )
+    else:
+        residual += "; nothing was sampled, as samples brought no gain on simulated subjects"
     stages = {
         "direct": "the 3T features were encoded by a vector-quantised autoencoder, a latent "
         f"diffusion model carried the 3T latent to a 7T latent {drawn}, and the 7T autoencoder "
         "decoded it",
-        "residual": "a regression network estimated 7T RISH from the 3T features; a latent "
-        "diffusion model (rectified flow), given the vector-quantised latent of the 3T features, "
-        f"sampled what is missing from that estimate {drawn}, and the 7T autoencoder decoded it; "
-        f"{_added(model)}. The regression is not part of that paper",
+        "residual": f"{residual}. The regression is not part of that paper",
         "regression": "a regression network estimated 7T RISH from the 3T features; nothing was "
         "sampled. The regression is not part of that paper",
     }
@@ -165,18 +232,38 @@ def describe_translation(settings: Settings, model: ModelConfig) -> str:
         f"7T-like RISH were generated by the model {settings.model_name} "
         f"{settings.model_version} (SHA-256 {settings.model_sha256[:12]}), in stages after "
         f"[Zhu et al. 2024]: {stages[settings.model_form]}. The result was brought to the finer "
-        f"grid {_finer(model, settings.upsampling)}."
+        f"grid {_finer(model, settings.upsampling)}. {_describe_weighing(settings)}"
     )
 
 
-def _added(model: ModelConfig) -> str:
+def _describe_weighing(settings: Settings) -> str:
+    """What decides about the coefficients."""
+    if not settings.weighed_by_scan:
+        return "The measured coefficients were scaled wholly to these RISH, as in that paper."
+    ending = (
+        "The result is a sample: its coefficients were scaled wholly to the generated RISH."
+        if settings.estimate == "sample"
+        else "Maps of RISH take what one half of the directions confirms of the model against the "
+        "other half."
+    )
+    part = "" if settings.energy == 1 else f"{settings.energy:g} of the way "
+    return (
+        "The coefficients were filtered: each order keeps of its fine detail what the noise in "
+        "the residuals of the fit leaves (Stein's unbiased risk [Luisier et al. 2007]), and was "
+        f"scaled {part}to the energy of the true coefficients. What part of each order the filter "
+        "has in the result was decided by the scan itself: a quarter of "
+        "the directions of each shell after the other was left out and foretold, shares are by "
+        "least squares, and those within one standard error of no gain are zero. What part the "
+        "model's RISH have was decided in the same way on the scan made coarser by the step to "
+        f"the output's grid [Shocher et al. 2018]. {ending}"
+    )
+
+
+def _added(settings: Settings, model: ModelConfig) -> str:
     """What was made of the samples beside a regression."""
-    taken = model.shares.samples
+    taken = WHOLE if settings.estimate == "sample" else model.shares.samples
     if not any(taken):
-        return (
-            "none of it was added, as it brought no gain on simulated subjects, and the spread "
-            "of the samples went into the uncertainty alone"
-        )
+        return "none of it was added, as it brought no gain on simulated subjects"
     return "it was added" if set(taken) == {1.0} else f"of it {_by_order(taken)} was added"
 
 

@@ -1,0 +1,270 @@
+"""What part a model and the filter have in a shell's result: the scan itself is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import attrs
+import numpy as np
+import torch
+
+from dmri7t.models.results import Generated
+from dmri7t.models.translator import Translator, Upsampling
+from dmri7t.signal.clean import denoise_voxels
+from dmri7t.signal.estimate import ShellEstimate
+from dmri7t.signal.filter import filter_shell, tells_noise
+from dmri7t.signal.finer import Coarsened, weigh_finer, weigh_rish
+from dmri7t.signal.gate import FEWEST, weigh
+from dmri7t.signal.harmonics import fit, plan_fit
+from dmri7t.signal.held_out import Evidence
+from dmri7t.signal.orders import ORDERS
+from dmri7t.signal.regrid import Regrid
+from dmri7t.signal.represent import floor_b0
+from dmri7t.signal.rish import LOWER, UPPER, harmonize, rish, scale_factors
+from dmri7t.signal.shell import Brain, Shell, ShellFit, ShellSignal
+
+REFINEMENTS = ("filter", "model")
+"""What the fit of a shell is refined by, one after the other."""
+
+FINER = 1.05
+"""How much finer the output's voxels must be for the scan to be asked how sharp they should be."""
+
+MOST_COARSER = 1.5
+"""Most by which the scan is made coarser to ask it: little would be left of it."""
+
+ENERGY = 1.0
+"""How far the filtered coefficients are scaled to the energy of the true ones.
+
+The whole way costs real scans a little error of the signals, and saves FA from being too low."""
+
+BY_MODEL = "the model scales the coefficients wholly, as in the paper"
+
+
+@attrs.frozen
+class Weighing:
+    """How shares are decided.
+
+    Parameters
+    ----------
+    by_scan : bool
+        By the scan; else the fit is scaled wholly to the model's RISH.
+    energy : float
+        Of the filtered coefficients.
+    bounds : tuple of float
+        Of the factors by which coefficients are scaled to the model's RISH.
+    order, laplace_beltrami
+        Of the fit, where they were asked for.
+    compare : bool
+        Whether MP-PCA is compared, too.
+    whole_model : bool
+        Whether all is the model's in the end, as for a sample with 7T's texture: the scan tells
+        what its filter gains, and of the model it is told only.
+    """
+
+    by_scan: bool = True
+    energy: float = ENERGY
+    bounds: tuple[float, float] = (LOWER, UPPER)
+    order: int | None = None
+    laplace_beltrami: float | None = None
+    compare: bool = False
+    whole_model: bool = False
+    upsampling: Upsampling = "model"
+
+
+def estimate_shell(
+    translator: Translator,
+    measured: ShellSignal,
+    shell: Shell,
+    voxel_out: Sequence[float] | np.ndarray,
+    weighing: Weighing = Weighing(),
+) -> ShellEstimate:
+    """Estimate the coefficients of a shell, and decide what part the model has in them.
+
+    Parameters
+    ----------
+    translator : Translator
+    measured : ShellSignal
+    shell : Shell
+        Of it.
+    voxel_out : sequence of three floats
+        Voxel sizes of the output, mm. Where they are finer than the scan's, the scan is asked how
+        sharp they should be by making it coarser by as much.
+    weighing : Weighing
+    """
+    evidence = ask_shell(translator, measured, voxel_out, weighing)
+    return mix_shell(measured, shell, evidence, weighing)
+
+
+def ask_shell(
+    translator: Translator,
+    measured: ShellSignal,
+    voxel_out: Sequence[float] | np.ndarray,
+    weighing: Weighing = Weighing(),
+) -> Evidence:
+    """Ask a shell what part filter and model should have in its result.
+
+    Parameters
+    ----------
+    translator, measured, voxel_out, weighing
+        As in :func:`estimate_shell`.
+    """
+    plan = plan_fit(measured.directions_N3, weighing.order, weighing.laplace_beltrami)
+    n, levels = len(measured.directions_N3), plan.order // 2 + 1
+    if not weighing.by_scan:
+        n_scaled = min(levels, len(ORDERS))
+        return Evidence(((0.0,) * n_scaled, (1.0,) * n_scaled), reason=BY_MODEL)
+    if n < FEWEST:
+        return Evidence(
+            ((float(tells_noise(plan)),) * levels, (0.0,) * levels),
+            reason=f"{n} directions; from {FEWEST} on some can be left out",
+        )
+    sigma = float((measured.relative_noise(plan) * floor_b0(measured.b0_V)).median())
+    return _ask(translator, measured, sigma, finer_by(measured.brain, voxel_out), weighing)
+
+
+def mix_shell(
+    measured: ShellSignal, shell: Shell, evidence: Evidence, weighing: Weighing = Weighing()
+) -> ShellEstimate:
+    """Filter the coefficients of a shell, and take of that what the shell's answer says.
+
+    Parameters
+    ----------
+    measured : ShellSignal
+    shell : Shell
+        Of it.
+    evidence : Evidence
+        See :func:`ask_shell`.
+    weighing : Weighing
+    """
+    if not weighing.by_scan:
+        return ShellEstimate.as_measured(shell, evidence.reason)
+    estimate = ShellEstimate.mixed(shell, filter_shell(measured, shell), weighing.energy, evidence)
+    if weighing.whole_model:
+        whole = (1.0,) * len(ORDERS)
+        estimate = attrs.evolve(estimate, model_shares=whole, rish_shares=whole)
+    return estimate
+
+
+def finer_by(brain: Brain, voxel_out: Sequence[float] | np.ndarray) -> float:
+    """By how much finer voxels of an output are than a brain's: the mean over axes, bounded.
+
+    Examples
+    --------
+    >>> from dmri7t.signal.grids import Grid
+    >>> brain = Brain(np.ones((2, 2, 2), bool), Grid((2, 2, 2), np.diag([2.0, 2.0, 2.0, 1.0])))
+    >>> finer_by(brain, (1.6, 1.6, 1.6)), finer_by(brain, (0.5, 0.5, 0.5))
+    (1.25, 1.5)
+    """
+    ratio = np.asarray(brain.voxel_sizes) / np.asarray(voxel_out)
+    return round(float(np.clip(ratio.prod() ** (1 / 3), 1, MOST_COARSER)), 6)
+
+
+def _ask(
+    translator: Translator,
+    measured: ShellSignal,
+    sigma: float,
+    factor: float,
+    weighing: Weighing,
+) -> Evidence:
+    """Ask the shell what part filter and model should have."""
+    other = ("mppca", partial(_fit_denoised, weighing)) if weighing.compare else None
+    if factor < FINER:
+        shell = Coarsened.of(measured, 1.0)
+        refine = partial(_refine, translator, weighing)
+        evidence = weigh(measured, refine, REFINEMENTS, sigma, other)
+    else:
+        # how sharp the model's RISH are is no question of the scan's own grid
+        shell = Coarsened.of(measured, factor)
+        evidence = weigh(measured, partial(_filter, weighing), REFINEMENTS[:1], sigma, other)
+        sharp = weigh_finer(shell, partial(_refine_finer, translator, weighing, evidence), sigma)
+        evidence = attrs.evolve(
+            evidence,
+            shares=evidence.shares + sharp.shares,
+            coarser=sharp.coarser,
+            factor=factor,
+        )
+    maps = partial(_rish, translator, weighing, evidence)
+    return attrs.evolve(evidence, rish_shares=weigh_rish(shell, maps, sigma))
+
+
+def _filter(weighing: Weighing, measured: ShellSignal) -> list[torch.Tensor]:
+    """Fit and filter on the input's grid, in scanner units."""
+    fitted = ShellFit.of(measured, weighing.order, weighing.laplace_beltrami)
+    divisor_V = floor_b0(measured.b0_V)
+    filtered_CV = filter_shell(measured, fitted).with_energy(weighing.energy)
+    return [fitted.sh_CV * divisor_V, filtered_CV * divisor_V]
+
+
+def _refine(
+    translator: Translator, weighing: Weighing, measured: ShellSignal
+) -> list[torch.Tensor]:
+    """Fit, filter and scale to the model's RISH on the input's grid, in scanner units."""
+    shell = Shell.from_signal(measured, weighing.order, weighing.laplace_beltrami)
+    filtered_CV = filter_shell(measured, shell).with_energy(weighing.energy)
+    rish7_3V = translator.regress(shell)
+    n = shell.n_orders
+    factor_LV, _ = scale_factors(rish(filtered_CV)[:n], rish7_3V[:n], *weighing.bounds)
+    made = (shell.sh_CV, filtered_CV, harmonize(filtered_CV, factor_LV))
+    divisor_V = floor_b0(measured.b0_V)
+    return [sh_CV * divisor_V for sh_CV in made]
+
+
+def _refine_finer(
+    translator: Translator,
+    weighing: Weighing,
+    evidence: Evidence,
+    measured: ShellSignal,
+    brain: Brain,
+) -> list[torch.Tensor]:
+    """Interpolate, do so with filtered coefficients, and scale these to the model's RISH, on the
+    finer grid of a brain, in scanner units."""
+    shell, estimate, generated = _generate(translator, weighing, evidence, measured, brain)
+    regrid = Regrid(measured.brain, brain)
+    fine_CV = regrid(estimate.sh_CV)
+    whole_CV, _ = estimate.scaled(fine_CV, generated.model_3V, weighing.bounds)
+    divisor_V = floor_b0(regrid.positive(measured.b0_V))
+    return [sh_CV * divisor_V for sh_CV in (regrid(shell.sh_CV), fine_CV, whole_CV)]
+
+
+def _rish(
+    translator: Translator,
+    weighing: Weighing,
+    evidence: Evidence,
+    measured: ShellSignal,
+    brain: Brain,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """RISH of the scan itself and the model's, on the grid of a brain."""
+    _, _, generated = _generate(translator, weighing, evidence, measured, brain)
+    return generated.mean_3V, generated.model_3V
+
+
+def _generate(
+    translator: Translator,
+    weighing: Weighing,
+    evidence: Evidence,
+    measured: ShellSignal,
+    brain: Brain,
+) -> tuple[Shell, ShellEstimate, Generated]:
+    """Filter by the shares of the evidence, and generate RISH on the grid of a brain.
+
+    The estimate takes all of the model's scaling and nothing of its RISH, so what is generated
+    holds both the scan's own and the model's.
+    """
+    shell = Shell.from_signal(measured, weighing.order, weighing.laplace_beltrami)
+    filtered = filter_shell(measured, shell)
+    whole, nothing = (1.0,) * len(ORDERS), (0.0,) * len(ORDERS)
+    shares = attrs.evolve(evidence, shares=(evidence.shares[0], whole), rish_shares=nothing)
+    estimate = ShellEstimate.mixed(shell, filtered, weighing.energy, shares)
+    encoded = translator.encode(shell, sampled=False, compared=False)
+    decoded = translator.decode(encoded, None)
+    generated = translator.super_resolve(encoded, decoded, brain, weighing.upsampling, estimate)
+    return shell, estimate, generated
+
+
+def _fit_denoised(weighing: Weighing, measured: ShellSignal) -> torch.Tensor:
+    """Fit what MP-PCA leaves of a shell and its b0s, in scanner units."""
+    b0s_MV = measured.b0_V[None] if measured.b0s_MV is None else measured.b0s_MV
+    clean_NV = denoise_voxels(torch.cat([b0s_MV, measured.signal_NV]), measured.brain)
+    plan = plan_fit(measured.directions_N3, weighing.order, weighing.laplace_beltrami)
+    return fit(clean_NV[len(b0s_MV) :], plan)

@@ -1,0 +1,137 @@
+"""What part filter and model get in a shell's result, by what the shell says."""
+
+from __future__ import annotations
+
+import attrs
+import numpy as np
+import pytest
+import torch
+
+from dmri7t.evaluation.simulated import draw_blocks, scan_of, truth_of
+from dmri7t.models.bundle import resolve_model
+from dmri7t.models.translator import Translator
+from dmri7t.models.weighing import Weighing, estimate_shell
+from dmri7t.signal.harmonics import fit, plan_fit, synthesize
+from dmri7t.signal.shell import Shell
+from dmri7t.simulation.subjects import HELD_OUT
+
+FINE = (1.05, 1.05, 1.05)
+"""Voxel sizes of HCP's 7T scans, mm."""
+
+
+@pytest.fixture(scope="module")
+def translator() -> Translator:
+    return Translator.load(resolve_model("default"))
+
+
+@pytest.fixture(scope="module")
+def patch():
+    return next(draw_blocks(HELD_OUT.take(1, 78), "hcp", 22))
+
+
+@pytest.fixture(scope="module")
+def scan(patch):
+    """A third of HCP's directions, which is noise enough for something to gain."""
+    scan = scan_of(patch)
+    kept = list(range(0, len(scan.directions_N3), 3))
+    return attrs.evolve(
+        scan, signal_NV=scan.signal_NV[kept], directions_N3=scan.directions_N3[kept]
+    )
+
+
+def test_noisy_scan_is_filtered_and_foretells_directions_better(translator, scan):
+    estimate = estimate_shell(
+        translator, scan, Shell.from_signal(scan), scan.brain.voxel_sizes, Weighing(compare=True)
+    )
+    evidence = estimate.evidence
+    ratios = {error.name: error.ratio for error in evidence.errors}
+    assert min(evidence.shares[0]) > 0.5 and ratios["result"] < 0.9
+    assert {error.name for error in evidence.beside} == {"mppca", "result"}
+    assert evidence.voxels == scan.brain.n_voxels
+
+
+def test_directions_that_took_no_part_agree_with_the_evidence(translator, scan, patch):
+    """The other two thirds of the directions: the gain is of the same kind, with all of a third."""
+    shell = Shell.from_signal(scan)
+    estimate = estimate_shell(translator, scan, shell, scan.brain.voxel_sizes)
+    whole = scan_of(patch)
+    others = [i for i in range(len(whole.directions_N3)) if i % 3]
+    directions_N3 = whole.directions_N3[others]
+    measured_NV = whole.signal_NV[others] / whole.b0_V
+    noise = float(shell.sigma_V.median()) ** 2
+
+    def error(sh_CV: torch.Tensor) -> float:
+        foretold_NV = synthesize(sh_CV, directions_N3)
+        return float((foretold_NV - measured_NV).square().mean()) - noise
+
+    ratio = {e.name: e.ratio for e in estimate.evidence.errors}["result"]
+    # shares of the model scale on the finer grid: here what the scan's own coefficients say
+    assert ratio < error(estimate.sh_CV) / error(shell.sh_CV) < 0.6
+
+
+def test_scan_without_noise_stays_as_it_is(translator, scan):
+    sh_CV = fit(scan.signal_NV, plan_fit(scan.directions_N3, 4, 0.0))
+    clean = attrs.evolve(scan, signal_NV=synthesize(sh_CV, scan.directions_N3))
+    shell = Shell.from_signal(clean, 4, 0.0)
+    estimate = estimate_shell(
+        translator, clean, shell, clean.brain.voxel_sizes, Weighing(order=4, laplace_beltrami=0.0)
+    )
+    change = (estimate.sh_CV - shell.sh_CV).square().sum() / shell.sh_CV.square().sum()
+    assert change < 1e-5
+    assert estimate.model_shares == (0.0, 0.0, 0.0)
+
+
+def test_few_directions_say_why_nothing_was_measured(translator, scan):
+    few = attrs.evolve(scan, signal_NV=scan.signal_NV[:9], directions_N3=scan.directions_N3[:9])
+    evidence = estimate_shell(translator, few, Shell.from_signal(few), FINE).evidence
+    assert evidence.reason.startswith("9 directions; from 12 on")
+    assert evidence.errors == () and evidence.shares == ((1.0, 1.0), (0.0, 0.0))
+    six = attrs.evolve(scan, signal_NV=scan.signal_NV[:6], directions_N3=scan.directions_N3[:6])
+    # nothing is left to tell noise by: the result is the interpolation
+    assert estimate_shell(translator, six, Shell.from_signal(six), FINE).evidence.shares[0] == (
+        0.0,
+        0.0,
+    )
+
+
+def test_model_decides_where_it_is_asked_to(translator, scan):
+    shell = Shell.from_signal(scan)
+    estimate = estimate_shell(translator, scan, shell, FINE, Weighing(by_scan=False))
+    assert estimate.sh_CV is shell.sh_CV and estimate.model_shares == (1.0, 1.0, 1.0)
+    sample = estimate_shell(translator, scan, shell, FINE, Weighing(whole_model=True))
+    assert sample.model_shares == (1.0, 1.0, 1.0)
+    assert not np.allclose(sample.sh_CV, shell.sh_CV)
+
+
+def test_coarser_scan_lets_a_model_of_its_own_kind_in(translator):
+    """Simulated heads with all of HCP's directions, for which the model was trained: what a scan
+    says of it 1.19 times coarser holds, over three heads, on the finer grid against the truth."""
+    with_model, without = 0.0, 0.0
+    for patch in draw_blocks(HELD_OUT.take(3, 78), "hcp", 22):
+        scan = scan_of(patch)
+        shell = Shell.from_signal(scan)
+        estimate = estimate_shell(translator, scan, shell, FINE)
+        evidence = estimate.evidence
+        assert evidence.factor == pytest.approx(1.25 / 1.05, rel=1e-3)
+        ratios = {error.name: error.ratio for error in evidence.coarser}
+        assert set(ratios) == {"filter", "model", "result"}
+        assert ratios["result"] <= ratios["filter"] + 1e-6
+        assert len(evidence.rish_shares) == 3
+        assert estimate.takes_model and "model" not in {e.name for e in evidence.errors}
+        encoded = translator.encode(shell)
+        decoded = translator.decode(encoded, None)
+        generated = translator.super_resolve(encoded, decoded, scan.brain_out, estimate=estimate)
+        fine_CV = scan.regrid()(estimate.sh_CV)
+        result_CV, _ = estimate.scaled(fine_CV, generated.model_3V)
+        truth_CV = truth_of(patch).sh_CV
+        rows = min(len(fine_CV), len(truth_CV))
+        with_model += float((result_CV[:rows] - truth_CV[:rows]).square().sum())
+        without += float((fine_CV[:rows] - truth_CV[:rows]).square().sum())
+    assert with_model < without
+
+
+def test_grid_that_is_no_finer_asks_of_the_scan_as_it_is(translator, scan):
+    shell = Shell.from_signal(scan)
+    evidence = estimate_shell(translator, scan, shell, scan.brain.voxel_sizes).evidence
+    assert evidence.coarser == () and evidence.factor == 1
+    assert {error.name for error in evidence.errors} == {"filter", "model", "result"}
