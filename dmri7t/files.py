@@ -7,10 +7,11 @@ import hashlib
 import json
 import math
 import os
+import re
 import shutil
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -85,9 +86,7 @@ def whole_file(path: Path | str) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     tail = _tail(path.name)
-    for part in path.parent.glob(f"{PART}*-{glob.escape(tail)}"):
-        if _is_stale(part, tail):
-            part.unlink(missing_ok=True)
+    _remove_stale(path.parent.glob(f"{PART}*-{glob.escape(tail)}"))
     part = path.with_name(f"{PART}{socket.gethostname()}.{os.getpid()}-{tail}")
     try:
         yield part
@@ -211,6 +210,25 @@ def is_part(path: Path | str) -> bool:
     return os.path.basename(path).startswith(PART)
 
 
+def remove_stale_parts(folder: Path | str) -> None:
+    """Remove what killed processes left half-written below a folder.
+
+    Who writes a file again removes its parts; nobody writes again what was already finished by
+    the time that its writer was killed.
+
+    Parameters
+    ----------
+    folder : path
+        It need not exist.
+
+    Raises
+    ------
+    OSError
+        If one cannot be removed.
+    """
+    _remove_stale(Path(folder).rglob(f"{PART}*"))
+
+
 @contextmanager
 def scratch_folder(parent: Path | str | None = None) -> Iterator[Path]:
     """Give a new folder that is gone again afterwards, whatever happens.
@@ -277,20 +295,25 @@ def _to_disk(path: Path) -> None:
         os.close(descriptor)
 
 
-def _is_stale(part: Path, name: str) -> bool:
+def _remove_stale(parts: Iterable[Path]) -> None:
+    for part in list(parts):
+        if _is_stale(part):
+            part.unlink(missing_ok=True)
+
+
+def _is_stale(part: Path) -> bool:
     """Whether the process that wrote a part was killed; others may be writing the same file.
 
     Nothing but the age of the part tells this of a process on another machine.
     """
-    writer = part.name.removeprefix(PART).removesuffix(f"-{name}")
-    host, _, pid = writer.rpartition(".")
     try:
         written = part.stat().st_mtime
     except FileNotFoundError:
         # its writer has just given it the final name, and may make the next of this name any
         # moment: that one is not to be removed
         return False
-    if host == socket.gethostname() and pid.isdigit() and not _may_write(int(pid), written):
+    own = re.match(rf"{re.escape(PART + socket.gethostname())}\.(\d+)-", part.name)
+    if own and not _may_write(int(own[1]), written):
         return True
     return time.time() - written > STALE_SECONDS
 

@@ -18,6 +18,7 @@ from dmri7t.files import (
     large_hashes,
     learn_hashes,
     place_file,
+    remove_stale_parts,
     scratch_folder,
     whole_file,
     write_whole,
@@ -51,6 +52,10 @@ def test_part_of_a_killed_process_is_removed_and_nothing_else(tmp_path):
     os.utime(tmp_path / stale[3], (before, before))
     write_whole(tmp_path / "a.nii.gz", b"whole")
     assert {p.name for p in tmp_path.iterdir()} == {"a.nii.gz", *kept}
+    # below a folder, whatever file they are of
+    remove_stale_parts(tmp_path)
+    assert {p.name for p in tmp_path.iterdir()} == {"a.nii.gz", *kept[:2]}
+    remove_stale_parts(tmp_path / "missing")
     zombie.wait()
     younger.kill()
     younger.wait()

@@ -46,6 +46,7 @@ from dmri7t.execution.slurm.settings import SlurmSettings
 from dmri7t.execution.status import RunStatus
 from dmri7t.execution.stop import stop_on_signals
 from dmri7t.execution.workers import cool_down, quiet_libraries, warm_up
+from dmri7t.files import remove_stale_parts
 from dmri7t.io.dataset import Validation, validate_dataset
 from dmri7t.io.dataset_files import check_output, write_dataset_files
 from dmri7t.io.derivatives import describe_space
@@ -188,6 +189,8 @@ def run(args: argparse.Namespace) -> int:
         return run_participants(args, plugin, source, labels)
     folders = (args.out_dir.resolve() / "logs", args.work_dir.resolve() / WORKFLOW)
     with hold_participants(labels, folders):
+        for label in labels:
+            remove_stale_parts(args.out_dir.resolve() / f"sub-{label}")
         return run_participants(args, plugin, source, labels)
 
 

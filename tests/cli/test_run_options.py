@@ -156,6 +156,9 @@ def test_killed_again_and_again_the_same_command_ends_with_the_same_bytes(
     stale = out / "sub-01/dwi" / part
     stale.parent.mkdir(parents=True, exist_ok=True)
     stale.write_text("half")
+    # of a file that is finished and that nobody writes again
+    finished = stale.with_name(part.replace("_desc-7Tlike", "_space-T1w_desc-7Tlike"))
+    finished.write_text("half")
     done = run(words)
     assert done.returncode == 0, done.stdout + done.stderr
     assert results(out) == results(undisturbed[0] / "out")
