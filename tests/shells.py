@@ -39,9 +39,11 @@ def shell_with(
     )
 
 
-def translated_shell(shell: Shell, rish7_3V: torch.Tensor, rows: list[int]) -> TranslatedShell:
+def translated_shell(
+    shell: Shell, b0_V: torch.Tensor, rish7_3V: torch.Tensor, rows: list[int]
+) -> TranslatedShell:
     """A shell as it was measured, scaled wholly to some RISH."""
-    estimate = ShellEstimate.as_measured(shell, "the model decides")
+    estimate = ShellEstimate.as_measured(shell, b0_V, "the model decides")
     return TranslatedShell(
         estimate, shell.directions_N3, rish7_3V, rows, shell.description.bval, shell.sh_CV
     )

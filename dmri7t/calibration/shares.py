@@ -91,7 +91,7 @@ def _changes(translator: Translator, case: Case, seed: int) -> np.ndarray:
     drawn = sampler.samples if sampler else None
     latents = translator.diffuse(encoded.latent, samples=drawn, seed=seed)
     # of the model alone: what the scan says of it is another matter
-    whole = ShellEstimate.as_measured(shell, "")
+    whole = ShellEstimate.as_measured(shell, scan.b0_V, "")
 
     def errors(shares: Shares) -> np.ndarray:
         model = translator.evolve(shares=shares)

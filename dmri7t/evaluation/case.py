@@ -10,6 +10,7 @@ import torch
 
 from dmri7t.evaluation.chain import Estimate, ShellScan
 from dmri7t.evaluation.tensors import Anisotropy, TensorReference
+from dmri7t.evaluation.texture import texture_metrics
 from dmri7t.models.fitted import MapName
 from dmri7t.signal.harmonics import synthesize
 from dmri7t.signal.metrics import nmse, ssim
@@ -125,6 +126,8 @@ class Case:
         Signals of the scan's other directions.
     perfect : Estimate, optional
         What a method should answer, where the reference is not that.
+    exact : bool
+        Whether the truth has no noise: its texture can be compared.
     """
 
     subject: str
@@ -136,6 +139,7 @@ class Case:
     factor: str = ""
     held_out: HeldOut | None = None
     perfect: Estimate | None = None
+    exact: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -172,6 +176,18 @@ class Case:
             out[f"NMSE {name}"] = float(nmse(*pair, keep))
             out[f"SSIM {name}"] = float(ssim(*pair, keep))
         return out
+
+    def texture(
+        self, answer: dict[str, torch.Tensor], truth: dict[str, torch.Tensor]
+    ) -> dict[str, float]:
+        """How unlike the truth's the texture of maps is; empty where noise is part of that.
+
+        Parameters
+        ----------
+        answer, truth : dict
+            Both from :meth:`maps`.
+        """
+        return texture_metrics(answer, truth, self.counted) if self.exact else {}
 
     def signal_metrics(self, estimate: Estimate) -> dict[str, float]:
         """``NMSE DWI``, that of coefficients by order, and the angle of the principal direction."""

@@ -10,6 +10,7 @@ import torch
 from dmri7t.evaluation.case import ANGLE, COEFFICIENTS, DWI, MAPS, METRICS, Case
 from dmri7t.evaluation.methods import Method
 from dmri7t.evaluation.tensors import BIAS, RMSE, TENSOR_MAPS
+from dmri7t.evaluation.texture import TEXTURE, TEXTURE_MAPS
 from dmri7t.progress import Progress, readable
 
 KEYS = ["subject", "shell", "factor", "method"]
@@ -77,7 +78,7 @@ def run_methods(
                 shown.keep(case, method.name, maps)
             keys = (case.subject, case.shell, case.factor, method.name)
             metrics = case.metrics(maps, truth) | case.signal_metrics(answer)
-            metrics |= case.tensor_metrics(answer)
+            metrics |= case.tensor_metrics(answer) | case.texture(maps, truth)
             rows.append({**dict(zip(KEYS, keys, strict=True)), **metrics})
             done += method.name != TRUTH
         case.scan.forget()
@@ -85,4 +86,5 @@ def run_methods(
     names = (*MAPS, *COEFFICIENTS, DWI)
     columns = [*KEYS, *(f"{metric} {name}" for name in names for metric in METRICS), ANGLE]
     columns += [f"{metric} {name}" for metric in (BIAS, RMSE) for name in TENSOR_MAPS]
+    columns += [f"{metric} {name}" for metric in TEXTURE for name in TEXTURE_MAPS]
     return pd.DataFrame(rows).reindex(columns=columns)

@@ -25,6 +25,7 @@ from dmri7t.evaluation.chain import (
     interpolate_shell,
     translate_shell,
 )
+from dmri7t.models.fitted import WHOLE
 from dmri7t.models.translator import Translator
 from dmri7t.models.weighing import Weighing
 from dmri7t.settings import CONSISTENCY
@@ -178,6 +179,18 @@ def _held(translator: Translator, scan: ShellScan, shell: Shell, seed: int) -> E
     return hold_shell(_as_run(translator, scan, shell, seed), scan, shell, CONSISTENCY)
 
 
+def _sample(translator: Translator, scan: ShellScan, shell: Shell, seed: int) -> Estimate:
+    """One draw that enters wholly."""
+    shares = attrs.evolve(translator.config.shares, samples=WHOLE)
+    return translate_shell(
+        translator.evolve(shares=shares),
+        scan,
+        shell,
+        Sampling(samples=1, seed=seed),
+        weighing=Weighing(whole_model=True),
+    )
+
+
 def _direct(translator: Translator, tuned: bool) -> bool:
     """Whether a model is of the paper's form, with its 7T VQ-VAE fine-tuned or not."""
     return translator.config.form == "direct" and _fine_tuned(translator) == tuned
@@ -207,6 +220,13 @@ MODEL_ROWS = (
         _by_model,
         "nothing is filtered and the scan is not asked: measured coefficients, scaled wholly to "
         "the model's RISH (``--weigh-by model``)",
+    ),
+    ModelRow(
+        "MODEL, sample",
+        lambda model: model.config.form == "residual",
+        _sample,
+        "one draw of the diffusion, which enters wholly (``--estimate sample``): judged by its "
+        "texture, not by its error",
     ),
     ModelRow(
         "MODEL, held",

@@ -36,7 +36,8 @@ def case_of(patch: Patch, subject: str = "") -> Case:
     inner = np.zeros_like(scan.brain_out.mask)
     inner[(slice(EDGE, -EDGE),) * 3] = True
     shell = f"b{scan.bval:.0f}"
-    return Case(subject, shell, scan, truth_of(patch), scan.brain_out.mask & inner)
+    counted = scan.brain_out.mask & inner
+    return Case(subject, shell, scan, truth_of(patch), counted, exact=True)
 
 
 def draw_blocks(seeds: Iterable[int], protocol: str, size: int) -> Iterator[Patch]:

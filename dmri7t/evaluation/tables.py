@@ -9,6 +9,7 @@ import pandas as pd
 from dmri7t.evaluation.case import ANGLE, COEFFICIENTS, DWI, MAPS, METRICS
 from dmri7t.evaluation.measure import KEYS
 from dmri7t.evaluation.tensors import BIAS, RMSE, TENSOR_MAPS
+from dmri7t.evaluation.texture import TEXTURE
 from dmri7t.files import whole_file, write_whole
 
 DEGREES, PEAK = ANGLE.split()
@@ -46,7 +47,7 @@ def markdown(table: pd.DataFrame, notes: list[str]) -> str:
     factors = table["factor"].unique() if "factor" in table else [""]
     for factor in factors:
         here = table[table["factor"] == factor] if factor else table
-        for metric in (*METRICS, DEGREES, BIAS, RMSE):
+        for metric in (*METRICS, DEGREES, BIAS, RMSE, *TEXTURE):
             title = " ".join(filter(None, [metric, str(factor)]))
             parts.append(_grid(here[here["metric"] == metric], title, spread=True))
         medians = f"Median {METRICS[0]} {factor}".rstrip()

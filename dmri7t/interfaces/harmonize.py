@@ -35,8 +35,9 @@ class HarmonizeInputSpec(StageInputSpec):
         File(exists=True), mandatory=True, desc="generated RISH of the same shells"
     )
     shell_indices = traits.List(_Indices, mandatory=True, desc="volumes of these shells")
-    interpolated = traits.List(
-        traits.Int, mandatory=True, desc="volumes that are interpolated only: b0, other shells"
+    b0_indices = traits.List(traits.Int, mandatory=True, desc="b0 volumes")
+    others = traits.List(
+        traits.Int, usedefault=True, desc="volumes of other shells, which are interpolated only"
     )
     ratio_lower = traits.Float(mandatory=True, desc="bounds of sqrt(R7 / R3)")
     ratio_upper = traits.Float(mandatory=True, desc="bounds of sqrt(R7 / R3)")
@@ -83,7 +84,8 @@ class Harmonize(StageInterface):
             torch.from_numpy(dwi_NV),
             load_in(inputs.b0, brain),
             self._shells(brain),
-            list(inputs.interpolated),
+            list(inputs.b0_indices),
+            list(inputs.others),
             out_NV,
         )
         out_NV.flush()

@@ -470,6 +470,7 @@ class Translator:
         if estimate is not None:
             fine_sh, own = (made.to(self.device) for made in estimate.finer(fine.signed))
             own = own / unit[..., None, None].square()
+            root = model_root = estimate.levelled(root, own, inside, brain_out.voxel_sizes)
             root = mixed_rish(own, root.square(), estimate.rish_shares).sqrt()
             order2 = fine_sh[ORDER_2] / unit[1] if len(fine_sh) >= ORDER_2.stop else None
         return Resolved(root, model_root, terms(root, spread, noise, inside), order2)

@@ -138,8 +138,9 @@ def mix_shell(
     weighing : Weighing
     """
     if not weighing.by_scan:
-        return ShellEstimate.as_measured(shell, evidence.reason)
-    estimate = ShellEstimate.mixed(shell, filter_shell(measured, shell), weighing.energy, evidence)
+        return ShellEstimate.as_measured(shell, measured.b0_V, evidence.reason)
+    filtered = filter_shell(measured, shell)
+    estimate = ShellEstimate.mixed(shell, measured.b0_V, filtered, weighing.energy, evidence)
     if weighing.whole_model:
         whole = (1.0,) * len(ORDERS)
         estimate = attrs.evolve(estimate, model_shares=whole, rish_shares=whole)
@@ -185,15 +186,20 @@ def _ask(
             factor=factor,
         )
     maps = partial(_rish, translator, weighing, evidence)
-    return attrs.evolve(evidence, rish_shares=weigh_rish(shell, maps, sigma))
+    part = shell.part
+    b0_V = filter_shell(part, ShellFit.of(part, weighing.order, weighing.laplace_beltrami)).b0_V
+    return attrs.evolve(evidence, rish_shares=weigh_rish(shell, maps, sigma, b0_V))
 
 
 def _filter(weighing: Weighing, measured: ShellSignal) -> list[torch.Tensor]:
     """Fit and filter on the input's grid, in scanner units."""
     fitted = ShellFit.of(measured, weighing.order, weighing.laplace_beltrami)
-    divisor_V = floor_b0(measured.b0_V)
-    filtered_CV = filter_shell(measured, fitted).with_energy(weighing.energy)
-    return [fitted.sh_CV * divisor_V, filtered_CV * divisor_V]
+    filtered = filter_shell(measured, fitted)
+    filtered_CV = filtered.with_energy(weighing.energy)
+    return [
+        fitted.sh_CV * floor_b0(measured.b0_V),
+        filtered_CV * floor_b0(filtered.b0_V),
+    ]
 
 
 def _refine(
@@ -201,13 +207,17 @@ def _refine(
 ) -> list[torch.Tensor]:
     """Fit, filter and scale to the model's RISH on the input's grid, in scanner units."""
     shell = Shell.from_signal(measured, weighing.order, weighing.laplace_beltrami)
-    filtered_CV = filter_shell(measured, shell).with_energy(weighing.energy)
+    filtered = filter_shell(measured, shell)
+    filtered_CV = filtered.with_energy(weighing.energy)
     rish7_3V = translator.regress(shell)
     n = shell.n_orders
     factor_LV, _ = scale_factors(rish(filtered_CV)[:n], rish7_3V[:n], *weighing.bounds)
-    made = (shell.sh_CV, filtered_CV, harmonize(filtered_CV, factor_LV))
-    divisor_V = floor_b0(measured.b0_V)
-    return [sh_CV * divisor_V for sh_CV in made]
+    divisor_V = floor_b0(filtered.b0_V)
+    return [
+        shell.sh_CV * floor_b0(measured.b0_V),
+        filtered_CV * divisor_V,
+        harmonize(filtered_CV, factor_LV) * divisor_V,
+    ]
 
 
 def _refine_finer(
@@ -223,8 +233,8 @@ def _refine_finer(
     regrid = Regrid(measured.brain, brain)
     fine_CV = regrid(estimate.sh_CV)
     whole_CV, _ = estimate.scaled(fine_CV, generated.model_3V, weighing.bounds)
-    divisor_V = floor_b0(regrid.positive(measured.b0_V))
-    return [sh_CV * divisor_V for sh_CV in (regrid(shell.sh_CV), fine_CV, whole_CV)]
+    plain_V, divisor_V = (floor_b0(regrid.positive(v)) for v in (measured.b0_V, estimate.b0_V))
+    return [regrid(shell.sh_CV) * plain_V, fine_CV * divisor_V, whole_CV * divisor_V]
 
 
 def _rish(
@@ -255,7 +265,7 @@ def _generate(
     filtered = filter_shell(measured, shell)
     whole, nothing = (1.0,) * len(ORDERS), (0.0,) * len(ORDERS)
     shares = attrs.evolve(evidence, shares=(evidence.shares[0], whole), rish_shares=nothing)
-    estimate = ShellEstimate.mixed(shell, filtered, weighing.energy, shares)
+    estimate = ShellEstimate.mixed(shell, measured.b0_V, filtered, weighing.energy, shares)
     encoded = translator.encode(shell, sampled=False, compared=False)
     decoded = translator.decode(encoded, None)
     generated = translator.super_resolve(encoded, decoded, brain, weighing.upsampling, estimate)

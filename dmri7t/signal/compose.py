@@ -4,13 +4,14 @@
 2. Order by order they are multiplied by sqrt(R7 / R3), within bounds, as far as the scan itself
    supports it.
 3. On request they are held to what was measured at low spatial frequencies.
-4. The signal is evaluated at every gradient direction and multiplied by the b0.
+4. The signal is evaluated at every gradient direction and multiplied by the b0, which is filtered
+   where the coefficients are.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import attrs
 import numpy as np
@@ -65,7 +66,7 @@ class Composition:
     Parameters
     ----------
     b0_V : Tensor (V',)
-        Mean b0 on the output's grid.
+        Mean b0 on the output's grid, filtered where the coefficients are.
     bounded : list of lists of float
         For every shell and scaled order, the fraction of voxels where the ratio met a bound.
     outside : int
@@ -101,7 +102,8 @@ class Composer:
         dwi_NV: torch.Tensor,
         b0_V: torch.Tensor,
         shells: Iterable[TranslatedShell],
-        interpolated: list[int],
+        b0_rows: Sequence[int],
+        others: Sequence[int],
         out_NV: np.ndarray,
     ) -> Composition:
         """Write a whole 7T-like scan into an array.
@@ -114,32 +116,39 @@ class Composer:
             Its mean b0.
         shells : iterable of TranslatedShell
             Taken one by one, so that one alone need be in memory.
-        interpolated : list of int
-            Volumes that are interpolated only: the b0s, each kept as itself, and shells that the
-            model does not translate.
+        b0_rows : sequence of int
+            The b0s: each is interpolated as itself, less what the filter took out of their mean.
+        others : sequence of int
+            Volumes of shells that the model does not translate: they are interpolated only.
         out_NV : ndarray (N, V')
             Is filled.
         """
-        # what the signal was divided by is what it is multiplied by
-        divisor_V = self.regrid.positive(floor_b0(b0_V))
-        outside = interpolate_volumes(dwi_NV, self.regrid, out_NV, interpolated)
-        bounded = []
+        bounded, outside, filtered_V = [], 0, []
         for shell in shells:
-            fractions, beyond = self._write_shell(shell, divisor_V, out_NV)
+            fractions, beyond = self._write_shell(shell, b0_V, out_NV)
             bounded.append(fractions)
             outside += beyond
-        return Composition(self.regrid.positive(b0_V), bounded, outside)
+            filtered_V.append(shell.estimate.b0_V)
+        # each shell has its own word on the noise
+        mean_V = torch.stack(filtered_V).mean(0) if filtered_V else b0_V
+        outside += interpolate_volumes(dwi_NV, self.regrid, out_NV, others)
+        outside += interpolate_volumes(dwi_NV, self.regrid, out_NV, b0_rows, b0_V - mean_V)
+        return Composition(self.regrid.positive(mean_V), bounded, outside)
 
     def _write_shell(
         self, translated: TranslatedShell, b0_V: torch.Tensor, out_NV: np.ndarray
     ) -> tuple[list[float], int]:
-        """Write one shell's volumes; ``b0_V`` is the floored mean b0 on the output's grid."""
+        """Write one shell's volumes; ``b0_V`` is the mean b0 as it was measured."""
         estimate, measured_CV = translated.estimate, translated.measured_CV
+        # what the signal was divided by is what it is multiplied by
+        divisor_V = floor_b0(estimate.b0_V)
+        fine_V = self.regrid.positive(divisor_V)
         fine_CV = self.regrid(estimate.sh_CV)
         scaled_CV, bounded = estimate.scaled(fine_CV, translated.rish7_3V, self.bounds)
         if self.lowpass is not None and measured_CV is not None:
-            scaled_CV = hold(scaled_CV, self.regrid(measured_CV), b0_V, self.lowpass)
-        outside = evaluate(scaled_CV, b0_V, translated, out_NV)
+            own_CV = measured_CV * (floor_b0(b0_V) / divisor_V)
+            scaled_CV = hold(scaled_CV, self.regrid(own_CV), fine_V, self.lowpass)
+        outside = evaluate(scaled_CV, fine_V, translated, out_NV)
         return bounded, outside
 
 
@@ -167,13 +176,21 @@ def evaluate(
 
 
 def interpolate_volumes(
-    dwi_NV: torch.Tensor, regrid: Regrid, out_NV: np.ndarray, rows: list[int]
+    dwi_NV: torch.Tensor,
+    regrid: Regrid,
+    out_NV: np.ndarray,
+    rows: Sequence[int],
+    less_V: torch.Tensor | None = None,
 ) -> int:
-    """Write some volumes of a scan (N, V), never below zero; count what a spline put there."""
+    """Write some volumes of a scan (N, V), less an image, never below zero.
+
+    Returns how many values a spline had put below zero.
+    """
     negative = 0
     for row in rows:
-        fine_V = regrid(dwi_NV[row : row + 1])[0]
+        volume_V = dwi_NV[row] if less_V is None else (dwi_NV[row] - less_V).clamp_min(0)
+        fine_V = regrid(volume_V[None])[0]
         below = int(torch.count_nonzero(fine_V < 0))
-        out_NV[row] = (regrid.positive(dwi_NV[row]) if below else fine_V).numpy()
+        out_NV[row] = (regrid.positive(volume_V) if below else fine_V).numpy()
         negative += below
     return negative

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import attrs
+import numpy as np
 import torch
 
 from dmri7t.signal.filter import Filtered
 from dmri7t.signal.harmonics import n_coefficients, order_of, order_rows
 from dmri7t.signal.held_out import Evidence
+from dmri7t.signal.level import hold_level
 from dmri7t.signal.orders import ORDERS
+from dmri7t.signal.represent import floor_b0
 from dmri7t.signal.rish import LOWER, UPPER, harmonize, model_rows, rish, scale_factors
 from dmri7t.signal.shell import Shell
 
@@ -25,7 +28,7 @@ class ShellEstimate:
     Parameters
     ----------
     sh_CV : Tensor (C, V)
-        Of S / S0.
+        Of S / S0, S0 being ``b0_V``, floored.
     rish_3V : Tensor (3, V)
         RISH of the true coefficients as far as the scan says: those of ``sh_CV`` and what they
         lack, or without the noise that they hold.
@@ -35,41 +38,60 @@ class ShellEstimate:
     rish_shares : tuple of three floats
         What part of a model's RISH the maps of RISH take: their least error is not where that of
         the signals is, whose directions have noise.
+    b0_V : Tensor (V,)
+        Mean b0, filtered where the coefficients are.
+    holds_level : bool
+        Whether a model's order 0 is held to the scan's own local mean: see
+        :mod:`dmri7t.signal.level`.
     """
 
     sh_CV: torch.Tensor
     rish_3V: torch.Tensor
     model_shares: tuple[float, ...]
     evidence: Evidence
+    b0_V: torch.Tensor
     rish_shares: tuple[float, ...] = attrs.field()
 
     @rish_shares.default
     def _same(self) -> tuple[float, ...]:
         return self.model_shares
 
+    holds_level: bool = True
+
     @classmethod
-    def as_measured(cls, shell: Shell, reason: str) -> ShellEstimate:
+    def as_measured(cls, shell: Shell, b0_V: torch.Tensor, reason: str) -> ShellEstimate:
         """Take the fit as it is, scaled wholly to a model's RISH, as the paper does.
 
         Parameters
         ----------
         shell : Shell
+        b0_V : Tensor (V,)
+            Mean b0 that its signals were divided by.
         reason : str
             Why nothing was measured.
         """
         n = shell.n_orders
         evidence = Evidence(((0.0,) * n, (1.0,) * n), reason=reason)
-        return cls(shell.sh_CV, shell.debiased_3V, (1.0,) * len(ORDERS), evidence)
+        return cls(
+            shell.sh_CV, shell.debiased_3V, (1.0,) * len(ORDERS), evidence, b0_V, holds_level=False
+        )
 
     @classmethod
     def mixed(
-        cls, shell: Shell, filtered: Filtered, energy: float, evidence: Evidence
+        cls,
+        shell: Shell,
+        b0_V: torch.Tensor,
+        filtered: Filtered,
+        energy: float,
+        evidence: Evidence,
     ) -> ShellEstimate:
         """Mix the fit and the filtered coefficients by the shares of the evidence.
 
         Parameters
         ----------
         shell : Shell
+        b0_V : Tensor (V,)
+            Mean b0 that its signals were divided by.
         filtered : Filtered
             Of it.
         energy : float
@@ -79,25 +101,52 @@ class ShellEstimate:
         """
         filter_L, model_L = evidence.shares
         full_CV = filtered.with_energy(energy)
+        if not any(filter_L):
+            # a scan that gains nothing by the filter is interpolated as it is
+            filtered = attrs.evolve(filtered, b0_V=b0_V)
+        scale_V = floor_b0(b0_V) / floor_b0(filtered.b0_V)
         # the filtered ones are of no use after this
         for index, span in enumerate(order_rows(len(full_CV))):
             rows = slice(span.start, span.stop)
             share = filter_L[min(index, len(filter_L) - 1)]
-            torch.lerp(shell.sh_CV[rows], full_CV[rows], share, out=full_CV[rows])
+            torch.lerp(shell.sh_CV[rows] * scale_V, full_CV[rows], share, out=full_CV[rows])
         n = min(shell.n_orders, len(filter_L))
         true_3V = model_rows(rish(filtered.sh_CV)[:n] + filtered.missing_LV[:n]).clamp_min(0)
         weights_31 = torch.zeros(len(ORDERS), 1)
         weights_31[:n, 0] = torch.tensor(filter_L[:n])
-        rish_3V = torch.lerp(shell.debiased_3V, true_3V, weights_31)
+        rish_3V = torch.lerp(shell.debiased_3V * scale_V.square(), true_3V, weights_31)
         model = [*model_L[:n], *[0.0] * (len(ORDERS) - n)]
         # a scan that shows nothing of an order has no RISH of its own to hold against the model's
         of_rish = evidence.rish_shares or (*model[:n], *[1.0] * (len(ORDERS) - n))
-        return cls(full_CV, rish_3V, tuple(model), evidence, of_rish)
+        return cls(full_CV, rish_3V, tuple(model), evidence, filtered.b0_V, of_rish)
 
     @property
     def takes_model(self) -> bool:
         """Whether any order takes something of the model."""
         return any(share > 0 for share in self.model_shares)
+
+    def levelled(
+        self,
+        root_3: torch.Tensor,
+        own_3: torch.Tensor,
+        inside: torch.Tensor,
+        voxel_sizes: Sequence[float] | np.ndarray,
+    ) -> torch.Tensor:
+        """Hold a model's order 0 to the scan's own local mean, unless all is to be the model's.
+
+        Parameters
+        ----------
+        root_3 : Tensor (3, X, Y, Z)
+            Square roots of the model's RISH.
+        own_3 : Tensor (3, X, Y, Z)
+            RISH of the scan itself, from :meth:`finer`.
+        inside, voxel_sizes
+            See :func:`dmri7t.signal.level.hold_level`.
+        """
+        if not self.holds_level:
+            return root_3
+        held = hold_level(root_3[0], own_3[0].sqrt(), inside, voxel_sizes)
+        return torch.cat([held[None], root_3[1:]])
 
     def finer(
         self, finer: Callable[[torch.Tensor], torch.Tensor]

@@ -17,10 +17,14 @@ around a voxel, the expected error of c - u d is least at u = E<n, d> / e (Stein
 Luisier et al. 2007, IEEE TIP 16:593), and E<n, d> is what the residuals of the fit show: they
 hold noise alone, pass the same filters, and so tell how much of it there is, how it is
 correlated, and where. White noise of variance s2 has E<n, c - G1 c> = s2 (1 - 1/8) within the
-brain, 1/8 being the weight of a voxel in its own average.
+brain, 1/8 being the weight of a voxel in its own average. Weights near zero are taken for zero.
 
 Coefficients are those of the signal in scanner units, not over its b0: there the noise is the
 same in neighbouring voxels, and no noise of the divisor is smoothed over them.
+
+The mean b0, by which signals are divided in the end, is filtered by its own finest band in the
+same way. Its noise is that of the shell's volumes over the number of b0s, unless the b0 itself is
+smoother than that noise would leave it: scanners average b0s before they store them.
 """
 
 from __future__ import annotations
@@ -48,8 +52,24 @@ COMPARED = 8
 TWO_BANDS = 4
 """Order from which the second band is filtered too: lower ones have little noise there."""
 
+SPARED = (0.05, 0.15)
+"""Weights of order 0, and of higher ones, below which a band stays as it is; larger ones are less
+by as much, the largest aside. Where there is little noise a filter gains next to nothing on the
+scan's own grid, and costs sharpness on a finer one. Chosen on real scans, see the documentation
+(evaluation)."""
+
 MOST_ENERGY = 16.0
 """Most by which energy is scaled, up or down: of nearly none a ratio means nothing."""
+
+SMOOTHEST = 0.01
+"""Share of the voxels by which it is told how little noise a b0 has: the smoothest ones."""
+
+SMOOTHEST_ENERGY = 0.65
+"""Energy of the fine band of nothing but noise there, over its mean: averages over the
+surroundings of a voxel scatter so far."""
+
+SURROUNDINGS = 4
+"""Smoothings of those averages."""
 
 LEAST_DOF = 0.5
 """Residuals with fewer degrees of freedom say nothing of the noise."""
@@ -313,7 +333,9 @@ def wiener_weights(smoothed: Smoothed, plan: FitPlan, noise: BandNoise) -> torch
             ).clamp_min(tiny)
             second_V = second_V.clamp(0, 1)
         first_V = (fine_noise_V - both_V * second_V) / fine_V.clamp_min(tiny)
-        weights.append(torch.stack([first_V.clamp(0, 1), second_V]))
+        spared = SPARED[min(index, 1)]
+        both_2V = torch.stack([first_V, second_V])
+        weights.append(both_2V.sub_(spared).div_(1 - spared).clamp_(0, 1))
     return torch.stack(weights)
 
 
@@ -351,7 +373,7 @@ class Filtered:
     Parameters
     ----------
     sh_CV : Tensor (C, V)
-        Of S / S0.
+        Of S / S0, S0 being ``b0_V``, floored.
     error_LV : Tensor (L, V)
         Expected squared error of order 0, 2, 4, as far as they were fitted: Stein's unbiased
         estimate of the risk.
@@ -359,11 +381,14 @@ class Filtered:
         What RISH of ``sh_CV`` lacks of that of the true coefficients, on the average of a
         voxel's surroundings: an estimate of least error is smoother than the truth, and its
         square too small.
+    b0_V : Tensor (V,)
+        Mean b0, filtered as well.
     """
 
     sh_CV: torch.Tensor
     error_LV: torch.Tensor
     missing_LV: torch.Tensor
+    b0_V: torch.Tensor
 
     def with_energy(self, share: float) -> torch.Tensor:
         """Scale the coefficients (C, V) part of the way to the energy of the true ones.
@@ -402,11 +427,10 @@ def filter_shell(measured: ShellSignal, shell: ShellFit) -> Filtered:
     plan, sh_CV = shell.plan, shell.sh_CV
     if not tells_noise(plan):
         error_LV = shell.noise_3V[: shell.n_orders]
-        return Filtered(sh_CV, error_LV, -error_LV)
+        return Filtered(sh_CV, error_LV, -error_LV, measured.b0_V)
     space = Neighbourhood(measured.brain, sh_CV.device)
-    divisor_V = floor_b0(measured.b0_V)
     noise = BandNoise.measured(measured.signal_NV, plan, space)
-    signal_CV = sh_CV * divisor_V
+    signal_CV = sh_CV * floor_b0(measured.b0_V)
     smoothed = Smoothed(signal_CV, space)
     weights_L2V = wiener_weights(smoothed, plan, noise)
     filtered_CV = apply_filter(smoothed, weights_L2V)
@@ -420,8 +444,38 @@ def filter_shell(measured: ShellSignal, shell: ShellFit) -> Filtered:
     error_LV = (error_LV + space.smooth(removed_LV, ENERGY_PASSES)).clamp_min(0)
     debiased_LV = _energy(signal_CV, n_orders) - _energy(filtered_CV, n_orders)
     missing_LV = space.smooth(debiased_LV - noise_L1 * noise.whole_V, ENERGY_PASSES)
+    b0_V = filter_b0(measured.b0_V, noise.fine_V / max(measured.n_b0, 1), space)
+    divisor_V = floor_b0(b0_V)
     power_V = divisor_V.square()
-    return Filtered(filtered_CV.div_(divisor_V), error_LV / power_V, missing_LV / power_V)
+    return Filtered(filtered_CV.div_(divisor_V), error_LV / power_V, missing_LV / power_V, b0_V)
+
+
+def filter_b0(b0_V: torch.Tensor, fine_noise_V: torch.Tensor, space: Neighbourhood) -> torch.Tensor:
+    """Take out of a mean b0 what its finest band has of noise.
+
+    Parameters
+    ----------
+    b0_V : Tensor (V,)
+    fine_noise_V : Tensor (V,)
+        Covariance of its noise with that band, as the volumes of a shell have it: see
+        :class:`BandNoise`. It is taken to be smaller where the smoothest parts of the b0 have
+        less.
+    space : Neighbourhood
+
+    Returns
+    -------
+    Tensor (V,)
+        Between the b0 and its average over the neighbours.
+    """
+    fine_V = b0_V - space.smooth(b0_V)
+    power_V = fine_V.square()
+    energy_V = space.smooth(power_V, ENERGY_PASSES)
+    tiny = torch.finfo(b0_V.dtype).tiny
+    over_V = space.smooth(power_V, SURROUNDINGS) / fine_noise_V.clamp_min(tiny)
+    smoothest = float(np.quantile(over_V.cpu().numpy(), SMOOTHEST))
+    believed = min(1.0, smoothest / SMOOTHEST_ENERGY)
+    weight_V = (believed * fine_noise_V / energy_V.clamp_min(tiny)).clamp(0, 1)
+    return b0_V - weight_V * fine_V
 
 
 def _energy(sh_CV: torch.Tensor, n_orders: int) -> torch.Tensor:

@@ -127,7 +127,9 @@ def weigh_finer(shell: Coarsened, estimates: FinerEstimates, noise: float) -> Ev
     )
 
 
-def weigh_rish(shell: Coarsened, estimates: RishEstimates, noise: float) -> tuple[float, ...]:
+def weigh_rish(
+    shell: Coarsened, estimates: RishEstimates, noise: float, b0_V: torch.Tensor | None = None
+) -> tuple[float, ...]:
     """Measure what part of a model's RISH a shell supports, one half of its directions against
     the other.
 
@@ -142,6 +144,9 @@ def weigh_rish(shell: Coarsened, estimates: RishEstimates, noise: float) -> tupl
         Makes RISH without the model and the model's, on the shell's own grid.
     noise : float
         Standard deviation of the noise of a volume, in units of the scanner.
+    b0_V : Tensor (V,), optional
+        Mean b0 of ``shell.part``, filtered: both halves share the noise of the measured one, and
+        an estimate that keeps it would pass for the better one.
 
     Returns
     -------
@@ -158,7 +163,7 @@ def weigh_rish(shell: Coarsened, estimates: RishEstimates, noise: float) -> tupl
     grams, products, orders = [], [], 0
     for kept, left_out in (halves, halves[::-1]):
         own_3V, model_3V = estimates(without(coarse, left_out), part.brain)
-        reference = Reference.of(without(part, kept), noise)
+        reference = Reference.of(without(part, kept), noise, b0_V)
         shown, orders = torch.arange(len(ORDERS)) < reference.orders, max(orders, reference.orders)
         step_3V = (model_3V - own_3V)[:, counted_V] * shown[:, None]
         rest_3V = (reference.rish_3V - own_3V)[:, counted_V]

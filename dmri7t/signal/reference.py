@@ -29,7 +29,7 @@ class Reference:
     brain: Brain
 
     @classmethod
-    def of(cls, measured: ShellSignal, sigma: float) -> Reference:
+    def of(cls, measured: ShellSignal, sigma: float, b0_V: torch.Tensor | None = None) -> Reference:
         """Take RISH of what was measured.
 
         Parameters
@@ -38,12 +38,17 @@ class Reference:
         sigma : float
             Standard deviation of the noise in units of the scanner. That of the whole shell: a
             part may have too few directions to tell.
+        b0_V : Tensor (V,), optional
+            A mean b0 without much noise to divide by; default: the measured one, whose noise
+            raises RISH, which is corrected.
         """
         plan = plan_fit(measured.directions_N3)
-        rish_LV = rish(fit(normalize(measured.signal_NV, measured.b0_V), plan))
-        sigma_V = (sigma / floor_b0(measured.b0_V)).clamp_max(1.0)
-        # the divisor's noise makes all of a voxel larger: the mean of (1 + e)^-2 is 1 + 3 var(e)
+        divisor_V = measured.b0_V if b0_V is None else b0_V
+        rish_LV = rish(fit(normalize(measured.signal_NV, divisor_V), plan))
+        sigma_V = (sigma / floor_b0(divisor_V)).clamp_max(1.0)
         free_LV = rish_LV - noise_share(plan, sigma_V)
-        free_LV = free_LV / (1 + 3 * sigma_V.square() / max(measured.n_b0, 1))
+        if b0_V is None:
+            # its noise makes all of a voxel larger: the mean of (1 + e)^-2 is 1 + 3 var(e)
+            free_LV = free_LV / (1 + 3 * sigma_V.square() / max(measured.n_b0, 1))
         shown = model_rows(free_LV)
         return cls(shown, min(len(shown), plan.order // 2 + 1), measured.brain)

@@ -49,7 +49,7 @@ def direct(request) -> tuple[str, Translator]:
 
 def test_rows_of_the_defaults_form(residual):
     names = [method.name for method in all_methods([residual], torch.ones(3))]
-    own = ["tiny", "tiny, B-spline", "tiny, weighed by the model", "tiny, held"]
+    own = ["tiny", "tiny, B-spline", "tiny, weighed by the model", "tiny, sample", "tiny, held"]
     assert names == ["interpolation", "interpolation, plain", "mppca", "filter", "linear", *own]
 
 

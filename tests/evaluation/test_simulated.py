@@ -71,7 +71,7 @@ def test_command_writes_tables_and_records_them(tiny_model, tmp_path, capsys):
     main(command.split())
     rows = (out / "table.tsv").read_text().splitlines()
     assert rows[0].split("\t")[:6] == ["method", "map", "metric", "mean", "sd", "n"]
-    forms = ("tiny", "tiny, B-spline", "tiny, weighed by the model", "tiny, held")
+    forms = ("tiny", "tiny, B-spline", "tiny, weighed by the model", "tiny, sample", "tiny, held")
     for method in (*PLAIN, *forms):
         assert any(row.startswith(f"{method}\tR4\tNMSE") for row in rows), method
     printed = capsys.readouterr().out
@@ -81,7 +81,7 @@ def test_command_writes_tables_and_records_them(tiny_model, tmp_path, capsys):
         "| diffusion | 0.105 ± 0.026 | 0.102 ± 0.017 | 0.158 ± 0.031 | 0.044 ± 0.008 |" in printed
     )
     subjects = pd.read_csv(out / "subjects.tsv", sep="\t")
-    assert len(subjects) == 2 * 9 and subjects["subject"].nunique() == 2
+    assert len(subjects) == 2 * 10 and subjects["subject"].nunique() == 2
     assert (out / "picture.png").stat().st_size > 20_000
     config = check_bundle(model)
     assert np.isfinite(config.metrics.nmse["tiny"]["FA"].mean)

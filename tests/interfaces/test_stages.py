@@ -131,7 +131,7 @@ def chain(make_scan, tiny_model, tmp_path_factory):
         estimates=[weighed.estimate],
         generated=[generated.generated],
         shell_indices=[SHELL],
-        interpolated=[0, 1],
+        b0_indices=[0, 1],
         ratio_lower=0.25,
         ratio_upper=4.0,
     )

@@ -80,8 +80,8 @@ def test_factor_one_gives_the_fitted_signal_back():
     dwi, b0, directions = scan()
     shell = Shell.from_signal(ShellSignal(dwi[2:], b0, directions, 1000.0, 2, BRAIN))
     out = np.zeros((32, int(MASK.sum())), np.float32)
-    translated = translated_shell(shell, rish(shell.sh_CV)[:3], list(range(2, 32)))
-    result = SAME.compose(dwi, b0, [translated], [0, 1], out)
+    translated = translated_shell(shell, b0, rish(shell.sh_CV)[:3], list(range(2, 32)))
+    result = SAME.compose(dwi, b0, [translated], [0, 1], [], out)
     np.testing.assert_allclose(out, dwi, rtol=2e-4)
     np.testing.assert_allclose(result.b0_V, b0, rtol=1e-5)
     assert result.outside == 0 and max(result.bounded[0]) < 0.5
@@ -93,8 +93,8 @@ def test_twice_the_root_doubles_the_signal_and_bounds_hold():
     out = np.zeros((32, int(MASK.sum())), np.float32)
     for factor, expected, bounded in ((2.0, 2.0, 0.0), (9.0, 4.0, 1.0)):
         target = rish(shell.sh_CV)[:3] * factor**2
-        translated = translated_shell(shell, target, list(range(2, 32)))
-        result = SAME.compose(dwi, b0, [translated], [0, 1], out)
+        translated = translated_shell(shell, b0, target, list(range(2, 32)))
+        result = SAME.compose(dwi, b0, [translated], [0, 1], [], out)
         np.testing.assert_allclose(out[2:].mean(0), expected * dwi[2:].mean(0), rtol=1e-3)
         assert result.bounded[0][0] == bounded
 
@@ -109,13 +109,30 @@ def test_scan_is_held_to_what_was_measured_at_low_frequencies():
     alternating = torch.as_tensor((1.3 * 1.1 ** ((-1.0) ** places)) ** 2, dtype=torch.float32)
     out = np.zeros((32, int(MASK.sum())), np.float32)
     target = rish(shell.sh_CV)[:3] * alternating
-    translated = translated_shell(shell, target, list(range(2, 32)))
-    composer.compose(dwi, b0, [translated], [0, 1], out)
+    translated = translated_shell(shell, b0, target, list(range(2, 32)))
+    composer.compose(dwi, b0, [translated], [0, 1], [], out)
     wanted, got = lowpass(dwi), lowpass(torch.from_numpy(out))
     torch.testing.assert_close(got, wanted, rtol=3e-3, atol=0.5)
     change = out[2:] / dwi[2:].numpy()
     even = places % 2 == 0
     assert change[:, even].mean() > 1.05 and change[:, ~even].mean() < 0.95
+
+
+def test_b0s_lose_what_the_filter_took_out_of_their_mean():
+    """The signal is that of the scan all the same: it is multiplied by what it was divided by."""
+    dwi, b0, directions = scan()
+    shell = Shell.from_signal(ShellSignal(dwi[2:], b0, directions, 1000.0, 2, BRAIN))
+    removed = torch.as_tensor(20 * np.sin(np.arange(len(b0))), dtype=torch.float32)
+    scale = b0 / (b0 - removed)
+    translated = translated_shell(shell, b0, rish(shell.sh_CV * scale)[:3], list(range(2, 32)))
+    estimate = attrs.evolve(translated.estimate, sh_CV=shell.sh_CV * scale, b0_V=b0 - removed)
+    out = np.zeros((33, int(MASK.sum())), np.float32)
+    dwi = torch.cat([dwi, dwi[:1]])
+    filtered = attrs.evolve(translated, estimate=estimate)
+    result = SAME.compose(dwi, b0, [filtered], [0, 1], [32], out)
+    np.testing.assert_allclose(out[:2], dwi[:2] - removed, rtol=1e-5)
+    np.testing.assert_allclose(out[2:], dwi[2:], rtol=2e-4)
+    np.testing.assert_allclose(result.b0_V, b0 - removed, rtol=1e-5)
 
 
 def test_signal_is_held_to_what_water_diffuses_to_and_counted():
@@ -125,14 +142,14 @@ def test_signal_is_held_to_what_water_diffuses_to_and_counted():
     sh[0] = -sh[0]
     out = np.zeros((32, int(MASK.sum())), np.float32)
     negative = attrs.evolve(shell, sh_CV=sh)
-    translated = translated_shell(negative, rish(sh)[:3], list(range(2, 32)))
-    result = SAME.compose(dwi, b0, [translated], [0, 1], out)
+    translated = translated_shell(negative, b0, rish(sh)[:3], list(range(2, 32)))
+    result = SAME.compose(dwi, b0, [translated], [0, 1], [], out)
     # all is below what free water leaves
     np.testing.assert_allclose(out[2:], np.exp(-3.2) * np.tile(b0, (30, 1)), rtol=1e-5)
     assert result.outside == 30 * MASK.sum()
     # and above the b0 there is nothing
-    large = translated_shell(shell, 1e4 * rish(shell.sh_CV)[:3], list(range(2, 32)))
-    attrs.evolve(SAME, bounds=(0.25, 50.0)).compose(dwi, b0, [large], [0, 1], out)
+    large = translated_shell(shell, b0, 1e4 * rish(shell.sh_CV)[:3], list(range(2, 32)))
+    attrs.evolve(SAME, bounds=(0.25, 50.0)).compose(dwi, b0, [large], [0, 1], [], out)
     np.testing.assert_allclose(out[2:], np.tile(b0, (30, 1)), rtol=1e-5)
 
 
@@ -141,8 +158,8 @@ def test_floor_is_used_on_both_sides():
     b0[5] = 1.0
     shell = Shell.from_signal(ShellSignal(dwi[2:], b0, directions, 1000.0, 2, BRAIN))
     out = np.zeros((32, int(MASK.sum())), np.float32)
-    translated = translated_shell(shell, rish(shell.sh_CV)[:3], list(range(2, 32)))
-    SAME.compose(dwi, b0, [translated], [0, 1], out)
+    translated = translated_shell(shell, b0, rish(shell.sh_CV)[:3], list(range(2, 32)))
+    SAME.compose(dwi, b0, [translated], [0, 1], [], out)
     assert floor_b0(b0)[5] > 100
     np.testing.assert_allclose(out[2:, 5], dwi[2:, 5], rtol=5e-2)
 

@@ -37,7 +37,9 @@ def shell(measured) -> Shell:
 
 def mixed(measured, shell, filter_L, model_L, energy=0.0) -> ShellEstimate:
     evidence = Evidence((filter_L, model_L))
-    return ShellEstimate.mixed(shell, filter_shell(measured, shell), energy, evidence)
+    return ShellEstimate.mixed(
+        shell, measured.b0_V, filter_shell(measured, shell), energy, evidence
+    )
 
 
 def test_no_share_is_the_scan_as_it_is(measured, shell):
@@ -58,6 +60,21 @@ def test_shares_mix_order_by_order_and_higher_orders_take_the_last(measured, she
     torch.testing.assert_close(estimate.sh_CV[6:], half[6:])
 
 
+def test_what_is_mixed_is_over_the_same_b0(measured, shell):
+    """In scanner units an order of which nothing is filtered stays as it was measured."""
+    noise_V = 8 * torch.randn(512, generator=torch.Generator().manual_seed(1))
+    noisy = attrs.evolve(measured, b0_V=measured.b0_V + noise_V)
+    shell = Shell.from_signal(noisy)
+    estimate = mixed(noisy, shell, (0.0, 1.0, 1.0), (0, 0, 0))
+    assert float((estimate.b0_V - 100).std()) < 0.5 * float(noise_V.std())
+    signal_V, expected_V = estimate.sh_CV[0] * estimate.b0_V, shell.sh_CV[0] * noisy.b0_V
+    torch.testing.assert_close(signal_V, expected_V)
+    own_3V, expected_3V = estimate.rish_3V[0] * estimate.b0_V**2, shell.debiased_3V * noisy.b0_V**2
+    torch.testing.assert_close(own_3V, expected_3V[0])
+    # a scan that gains nothing by the filter is as it was, its b0 too
+    torch.testing.assert_close(mixed(noisy, shell, (0, 0, 0), (0, 0, 0)).b0_V, noisy.b0_V)
+
+
 def test_energy_is_the_true_one_where_it_is_asked_for(measured, shell):
     filtered = filter_shell(measured, shell)
     true_LV = rish(filtered.sh_CV)[:3] + filtered.missing_LV
@@ -72,12 +89,12 @@ def test_energy_is_the_true_one_where_it_is_asked_for(measured, shell):
     torch.testing.assert_close(between[0][:, sane_V], between[1][:, sane_V], rtol=1e-3, atol=1e-6)
 
 
-def test_model_scales_by_its_share(shell):
-    estimate = ShellEstimate.as_measured(shell, "asked for")
+def test_model_scales_by_its_share(measured, shell):
+    estimate = ShellEstimate.as_measured(shell, measured.b0_V, "asked for")
     rish7_3V = 4 * rish(shell.sh_CV)[:3]
     scaled_CV, _ = estimate.scaled(shell.sh_CV, rish7_3V)
     torch.testing.assert_close(scaled_CV[:15], 2 * shell.sh_CV[:15])
-    half = ShellEstimate(shell.sh_CV, shell.debiased_3V, (0.0, 0.5, 0.0), estimate.evidence)
+    half = attrs.evolve(estimate, model_shares=(0.0, 0.5, 0.0))
     scaled_CV, bounded = half.scaled(shell.sh_CV, rish7_3V)
     torch.testing.assert_close(scaled_CV[:1], shell.sh_CV[:1])
     torch.testing.assert_close(scaled_CV[1:6], 1.5 * shell.sh_CV[1:6])

@@ -12,6 +12,7 @@ from dmri7t.signal.filter import (
     Neighbourhood,
     Smoothed,
     apply_filter,
+    filter_b0,
     filter_shell,
     side_weights,
     wiener_weights,
@@ -201,6 +202,31 @@ def test_the_estimate_says_its_error_and_what_its_rish_lacks():
     assert float(expected_error_L[1] / error_L[1]) == pytest.approx(1, abs=0.25)
 
 
+@pytest.mark.parametrize(("averaged", "left"), [(1, 0.12), (4, 0.25), (100, 1.1)])
+def test_a_b0_loses_the_noise_that_it_has_and_not_what_its_volumes_have(averaged, left):
+    """Scanners average b0s: of what is nearly free of noise next to nothing is taken."""
+    space = space_of(MASK, (2, 2, 2))
+    x, y, z = np.indices(SHAPE).reshape(3, -1) / 3
+    clean_V = torch.as_tensor(500 + 30 * np.sin(x) * np.cos(y + z), dtype=torch.float32)
+    made_V = noisy(clean_V, 20 / averaged**0.5, seed=3)
+    noise = BandNoise.expected(torch.full_like(clean_V, 20.0), (0, 0, 0), space)
+    filtered_V = filter_b0(made_V, noise.fine_V, space)
+    before, after = ((v - clean_V).square().mean() for v in (made_V, filtered_V))
+    assert float(after / before) < left
+
+
+def test_edges_of_a_b0_stay():
+    space = space_of(MASK, (2, 2, 2))
+    edge_V = torch.as_tensor(np.where(np.indices(SHAPE)[0] < 7, 300.0, 900.0).ravel()).float()
+    made_V = noisy(edge_V, 20.0, seed=4)
+    noise = BandNoise.expected(torch.full_like(edge_V, 20.0), (0, 0, 0), space)
+    filtered_V = filter_b0(made_V, noise.fine_V, space)
+    beside = torch.as_tensor((np.abs(np.indices(SHAPE)[0] - 6.5) < 1).ravel())
+    before, after = ((v - edge_V).square() for v in (made_V, filtered_V))
+    assert float(after[beside].mean() / before[beside].mean()) < 1.02
+    assert float(after.mean() / before.mean()) < 0.6
+
+
 def test_a_shell_that_does_not_tell_its_noise_stays_as_it_is():
     brain = Brain(MASK, Grid(SHAPE, np.diag([2.0, 2.0, 2.0, 1.0])))
     directions = fibonacci_directions(6)
@@ -208,4 +234,6 @@ def test_a_shell_that_does_not_tell_its_noise_stays_as_it_is():
     b0_V = torch.full((brain.n_voxels,), 500.0)
     measured = ShellSignal(signal_NV, b0_V, directions, 1000.0, 1, brain)
     shell = Shell.from_signal(measured, laplace_beltrami=0.0)
-    torch.testing.assert_close(filter_shell(measured, shell).sh_CV, shell.sh_CV)
+    made = filter_shell(measured, shell)
+    torch.testing.assert_close(made.sh_CV, shell.sh_CV)
+    torch.testing.assert_close(made.b0_V, measured.b0_V)

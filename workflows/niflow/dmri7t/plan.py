@@ -155,11 +155,6 @@ class ScanPlan:
         return {key: str(output_path(Path(), self.scan, key, layout)) for key in outputs_of(layout)}
 
     @property
-    def interpolated(self) -> list[int]:
-        """Volumes that the model does not make: b0s and passed shells."""
-        return sorted([*self.b0, *(i for shell in self.passed for i in shell.indices)])
-
-    @property
     def groups(self) -> dict[str, list[int]]:
         """Volumes of b0 and of every shell, by name."""
         shells = sorted([*self.translated, *self.passed], key=lambda shell: shell.bval)

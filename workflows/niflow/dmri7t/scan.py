@@ -306,7 +306,8 @@ def _harmonize_node(plan: ScanPlan, omp_nthreads: int) -> Node:
     return Node(
         (Harmonize if plan.translated else Interpolate)(
             shell_indices=[list(shell.indices) for shell in plan.translated],
-            interpolated=plan.interpolated,
+            b0_indices=list(plan.b0),
+            others=[row for shell in plan.passed for row in shell.indices],
             ratio_lower=settings.ratio_lower,
             ratio_upper=settings.ratio_upper,
             consistency=settings.consistency,
@@ -397,6 +398,9 @@ def _describe_harmonization(plan: ScanPlan) -> str:
     if plan.passed:
         names = ", ".join(shell.name for shell in plan.passed)
         passed = f" Shells that the model did not translate ({names}) were interpolated only."
+    b0s = "every b = 0 volume was kept, interpolated"
+    if settings.weighed_by_scan:
+        b0s += ", less what that filter took out of their mean"
     held = ""
     if settings.consistency:
         held = (
@@ -411,6 +415,6 @@ def _describe_harmonization(plan: ScanPlan) -> str:
         "RISH over their own, held between "
         f"{settings.ratio_lower:g} and {settings.ratio_upper:g}; orders above 4 were not "
         f"scaled.{held} The signal was evaluated at every gradient direction of the scan and "
-        "multiplied by the mean b = 0 image; every b = 0 volume was kept, interpolated."
+        f"multiplied by the mean b = 0 image; {b0s}."
         f"{passed} The result is synthetic: it is a model's estimate, no measurement."
     )
