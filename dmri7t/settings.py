@@ -104,8 +104,7 @@ class Settings:
     laplace_beltrami : float, optional
         Weight of the penalty of the fit; default: from the number of directions.
     estimate : {"mean", "sample"}
-        Least error, or a draw with the texture of the model's training data: its samples enter
-        the result wholly.
+        Least error, or a draw of the diffusion: its samples enter the result wholly.
     weigh_by : {"scan", "model"}
         What decides how much filter and model take part: directions of the scan that are left
         out, or nothing, and the measured coefficients are scaled wholly to the model's RISH, as

@@ -251,8 +251,9 @@ def _what_is_made(group: argparse._ArgumentGroup) -> None:
         "--estimate",
         choices=ESTIMATES,
         default=_DEFAULTS["estimate"],
-        help="mean: least error; sample: a draw by --random-seed with the texture of the model's "
-        "training data, and more error (default: %(default)s)",
+        help="mean: least error; sample: one draw of the diffusion by --random-seed, taken wholly, "
+        "with more error; the default's looks hardly more like 7T than the mean (default: "
+        "%(default)s)",
     )
     add(
         "--weigh-by",

@@ -58,8 +58,8 @@ class Weighing:
     compare : bool
         Whether MP-PCA is compared, too.
     whole_model : bool
-        Whether all is the model's in the end, as for a sample with 7T's texture: the scan tells
-        what its filter gains, and of the model it is told only.
+        Whether all is the model's in the end, as for a sample: the scan tells what its filter
+        gains, and of the model it is told only.
     """
 
     by_scan: bool = True
