@@ -117,7 +117,7 @@ class Composer:
         shells : iterable of TranslatedShell
             Taken one by one, so that one alone need be in memory.
         b0_rows : sequence of int
-            The b0s: each is interpolated as itself, less what the filter took out of their mean.
+            The b0s: each is interpolated as itself, times what the filter left of their mean.
         others : sequence of int
             Volumes of shells that the model does not translate: they are interpolated only.
         out_NV : ndarray (N, V')
@@ -132,7 +132,9 @@ class Composer:
         # each shell has its own word on the noise
         mean_V = torch.stack(filtered_V).mean(0) if filtered_V else b0_V
         outside += interpolate_volumes(dwi_NV, self.regrid, out_NV, others)
-        outside += interpolate_volumes(dwi_NV, self.regrid, out_NV, b0_rows, b0_V - mean_V)
+        # a factor leaves them positive
+        left_V = mean_V / b0_V.clamp_min(torch.finfo(b0_V.dtype).tiny)
+        outside += interpolate_volumes(dwi_NV, self.regrid, out_NV, b0_rows, left_V)
         return Composition(self.regrid.positive(mean_V), bounded, outside)
 
     def _write_shell(
@@ -180,15 +182,15 @@ def interpolate_volumes(
     regrid: Regrid,
     out_NV: np.ndarray,
     rows: Sequence[int],
-    less_V: torch.Tensor | None = None,
+    factor_V: torch.Tensor | None = None,
 ) -> int:
-    """Write some volumes of a scan (N, V), less an image, never below zero.
+    """Write some volumes of a scan (N, V), times an image, never below zero.
 
     Returns how many values a spline had put below zero.
     """
     negative = 0
     for row in rows:
-        volume_V = dwi_NV[row] if less_V is None else (dwi_NV[row] - less_V).clamp_min(0)
+        volume_V = dwi_NV[row] if factor_V is None else dwi_NV[row] * factor_V
         fine_V = regrid(volume_V[None])[0]
         below = int(torch.count_nonzero(fine_V < 0))
         out_NV[row] = (regrid.positive(volume_V) if below else fine_V).numpy()

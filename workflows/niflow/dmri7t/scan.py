@@ -400,7 +400,7 @@ def _describe_harmonization(plan: ScanPlan) -> str:
         passed = f" Shells that the model did not translate ({names}) were interpolated only."
     b0s = "every b = 0 volume was kept, interpolated"
     if settings.weighed_by_scan:
-        b0s += ", less what that filter took out of their mean"
+        b0s += ", times what that filter left of their mean"
     held = ""
     if settings.consistency:
         held = (
