@@ -196,10 +196,14 @@ def _filter(weighing: Weighing, measured: ShellSignal) -> list[torch.Tensor]:
     fitted = ShellFit.of(measured, weighing.order, weighing.laplace_beltrami)
     filtered = filter_shell(measured, fitted)
     filtered_CV = filtered.with_energy(weighing.energy)
-    return [
-        fitted.sh_CV * floor_b0(measured.b0_V),
-        filtered_CV * floor_b0(filtered.b0_V),
-    ]
+    fitted_CV = _as_high(fitted.sh_CV, filtered_CV) * floor_b0(measured.b0_V)
+    return [fitted_CV, filtered_CV * floor_b0(filtered.b0_V)]
+
+
+def _as_high(fitted_CV: torch.Tensor, filtered_CV: torch.Tensor) -> torch.Tensor:
+    """Fitted coefficients with zeros for an order that is foretold, and was not fitted."""
+    missing = len(filtered_CV) - len(fitted_CV)
+    return torch.cat([fitted_CV, fitted_CV.new_zeros(missing, fitted_CV.shape[1])])
 
 
 def _refine(
@@ -214,7 +218,7 @@ def _refine(
     factor_LV, _ = scale_factors(rish(filtered_CV)[:n], rish7_3V[:n], *weighing.bounds)
     divisor_V = floor_b0(filtered.b0_V)
     return [
-        shell.sh_CV * floor_b0(measured.b0_V),
+        _as_high(shell.sh_CV, filtered_CV) * floor_b0(measured.b0_V),
         filtered_CV * divisor_V,
         harmonize(filtered_CV, factor_LV) * divisor_V,
     ]

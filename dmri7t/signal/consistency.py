@@ -19,7 +19,7 @@ import torch
 from torch.nn import functional
 
 from dmri7t.signal.grids import Grid, voxel_coordinates
-from dmri7t.signal.harmonics import coefficient_orders, n_coefficients, order_of
+from dmri7t.signal.harmonics import n_coefficients, order_of
 from dmri7t.signal.regrid import MARGIN, ROWS
 from dmri7t.signal.represent import floor_b0
 from dmri7t.signal.resample import (
@@ -438,8 +438,9 @@ def hold(
     -------
     Tensor (C, V')
     """
-    changed = coefficient_orders(order_of(len(scaled_CV))) <= 4
-    rows = slice(0, int(changed.sum()))
+    # an order that was foretold was not measured
+    measured = min(order_of(len(scaled_CV)), order_of(len(interpolated_CV)), 4)
+    rows = slice(0, n_coefficients(measured))
     held_CV = scaled_CV.clone()
     missing_CV = (interpolated_CV[rows] - scaled_CV[rows]).mul_(b0_V)
     held_CV[rows] += lowpass(missing_CV).div_(b0_V.clamp_min(1e-6))

@@ -109,7 +109,11 @@ class ShellEstimate:
         for index, span in enumerate(order_rows(len(full_CV))):
             rows = slice(span.start, span.stop)
             share = filter_L[min(index, len(filter_L) - 1)]
-            torch.lerp(shell.sh_CV[rows] * scale_V, full_CV[rows], share, out=full_CV[rows])
+            if span.stop <= len(shell.sh_CV):
+                torch.lerp(shell.sh_CV[rows] * scale_V, full_CV[rows], share, out=full_CV[rows])
+            else:
+                # foretold, and not fitted
+                full_CV[rows] *= share
         n = min(shell.n_orders, len(filter_L))
         true_3V = model_rows(rish(filtered.sh_CV)[:n] + filtered.missing_LV[:n]).clamp_min(0)
         weights_31 = torch.zeros(len(ORDERS), 1)

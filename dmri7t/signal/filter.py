@@ -35,10 +35,11 @@ import attrs
 import numpy as np
 import torch
 
-from dmri7t.signal.coherence import SIDE, smooth
-from dmri7t.signal.harmonics import FitPlan, n_coefficients, order_rows
+from dmri7t.signal.harmonics import FitPlan, basis_matrix, n_coefficients, order_rows
+from dmri7t.signal.neighbourhood import Neighbourhood
+from dmri7t.signal.order4 import ORDER_2, ORDER_4, foretell_order4
 from dmri7t.signal.represent import floor_b0
-from dmri7t.signal.shell import Brain, ShellFit, ShellSignal
+from dmri7t.signal.shell import ShellFit, ShellSignal
 
 ENERGY_PASSES = 2
 """Smoothings of a band's energy: over about five voxels an axis."""
@@ -71,6 +72,12 @@ surroundings of a voxel scatter so far."""
 SURROUNDINGS = 4
 """Smoothings of those averages."""
 
+TELLING_DOF = 2.0
+"""Residuals with fewer degrees of freedom do not tell how large an order is that was not fitted."""
+
+ROUNDS = 2
+"""Estimates of such an order, the second of a lower order without its leak."""
+
 LEAST_DOF = 0.5
 """Residuals with fewer degrees of freedom say nothing of the noise."""
 
@@ -79,73 +86,6 @@ def tells_noise(plan: FitPlan) -> bool:
     """Whether the residuals of a fit tell its noise: six directions are spent on six coefficients,
     and what a penalty leaves of them is signal."""
     return plan.n_directions > n_coefficients(2) and plan.residual_dof >= LEAST_DOF
-
-
-def side_weights(voxel_sizes: Sequence[float] | np.ndarray) -> tuple[float, float, float]:
-    """Weights of the next voxel along each axis.
-
-    The variance of the kernel in mm is the same along all axes, that of (1, 2, 1) / 4 along the
-    finest: thick slices are smoothed less.
-
-    Examples
-    --------
-    >>> side_weights([2, 2, 4])
-    (0.25, 0.25, 0.0625)
-    """
-    sizes = np.asarray(voxel_sizes, float)
-    x, y, z = (SIDE * (sizes.min() / sizes) ** 2).tolist()
-    return x, y, z
-
-
-class Neighbourhood:
-    """Smoothing within a mask, by normalised convolution.
-
-    What lies outside the mask takes no part: averages are over the voxels within, so a uniform
-    image stays as it is up to the rim.
-
-    Parameters
-    ----------
-    brain : Brain
-    device : torch.device, optional
-    """
-
-    def __init__(self, brain: Brain, device: torch.device | str = "cpu") -> None:
-        mask_XYZ = np.ascontiguousarray(brain.bounded().mask)
-        self.inside = torch.as_tensor(mask_XYZ, device=device)
-        self.sides = side_weights(brain.voxel_sizes)
-        self._flat = torch.nonzero(self.inside.flatten()).squeeze(1)
-        self._reach: dict[int, torch.Tensor] = {}
-
-    @property
-    def n_voxels(self) -> int:
-        """Voxels of the mask."""
-        return len(self._flat)
-
-    def place(self, values_V: torch.Tensor) -> torch.Tensor:
-        """Lay mask voxels (..., V) into the mask's box (..., x, y, z), zero elsewhere."""
-        lead = values_V.shape[:-1]
-        volume = values_V.new_zeros(*lead, self.inside.numel())
-        volume[..., self._flat] = values_V
-        return volume.reshape(*lead, *self.inside.shape)
-
-    def pick(self, volume: torch.Tensor) -> torch.Tensor:
-        """Take the mask voxels (..., V) out of a box (..., x, y, z)."""
-        return volume.flatten(-3)[..., self._flat]
-
-    def spread(self, volume: torch.Tensor, passes: int = 1) -> torch.Tensor:
-        """Convolve boxes (..., x, y, z) by the kernel; what lies outside counts as zero."""
-        return smooth(volume, passes, self.sides)
-
-    def smooth(self, values_V: torch.Tensor, passes: int = 1) -> torch.Tensor:
-        """Average mask voxels (..., V) over their neighbours within the mask."""
-        return self.pick(self.spread(self.place(values_V), passes)) / self.reach(passes)
-
-    def reach(self, passes: int) -> torch.Tensor:
-        """What part of the kernel lies within the mask, (V,)."""
-        if passes not in self._reach:
-            ones = torch.ones(self.n_voxels, device=self.inside.device)
-            self._reach[passes] = self.pick(self.spread(self.place(ones), passes))
-        return self._reach[passes]
 
 
 @attrs.frozen(eq=False)
@@ -294,7 +234,9 @@ class Smoothed:
         return averages
 
 
-def wiener_weights(smoothed: Smoothed, plan: FitPlan, noise: BandNoise) -> torch.Tensor:
+def wiener_weights(
+    smoothed: Smoothed, plan: FitPlan, noise: BandNoise, orders: range = range(0, 6, 2)
+) -> torch.Tensor:
     """What part of each band is taken out of each order, from the noise alone.
 
     Parameters
@@ -304,17 +246,21 @@ def wiener_weights(smoothed: Smoothed, plan: FitPlan, noise: BandNoise) -> torch
     plan : FitPlan
         That made them.
     noise : BandNoise
+    orders : range
+        Orders that weights are made of.
 
     Returns
     -------
     Tensor (L, 2, V)
-        For orders 0, 2, 4 as far as they were fitted: of the fine band and of the middle one,
+        For these orders as far as they were fitted: of the fine band and of the middle one,
         between 0 and 1.
     """
     sh_CV, space = smoothed.sh_CV, smoothed.space
     tiny = torch.finfo(sh_CV.dtype).tiny
     weights = []
-    for index, rows in enumerate(order_rows(len(sh_CV))[: TWO_BANDS // 2 + 1]):
+    for index, rows in enumerate(order_rows(len(sh_CV))):
+        if 2 * index not in orders:
+            continue
         fine_noise_V = noise.fine_V * float(plan.noise_L[index])
         middle_noise_V = noise.middle_V * float(plan.noise_L[index])
         products_3V = sh_CV.new_zeros(3, sh_CV.shape[1])
@@ -373,11 +319,12 @@ class Filtered:
     Parameters
     ----------
     sh_CV : Tensor (C, V)
-        Of S / S0, S0 being ``b0_V``, floored.
+        Of S / S0, S0 being ``b0_V``, floored. Of order 4 at least, foretold where it was not
+        fitted.
     error_LV : Tensor (L, V)
         Expected squared error of order 0, 2, 4, as far as they were fitted: Stein's unbiased
         estimate of the risk.
-    missing_LV : Tensor (L, V)
+    missing_LV : Tensor (3, V)
         What RISH of ``sh_CV`` lacks of that of the true coefficients, on the average of a
         voxel's surroundings: an estimate of least error is smoother than the truth, and its
         square too small.
@@ -429,25 +376,83 @@ def filter_shell(measured: ShellSignal, shell: ShellFit) -> Filtered:
         error_LV = shell.noise_3V[: shell.n_orders]
         return Filtered(sh_CV, error_LV, -error_LV, measured.b0_V)
     space = Neighbourhood(measured.brain, sh_CV.device)
-    noise = BandNoise.measured(measured.signal_NV, plan, space)
     signal_CV = sh_CV * floor_b0(measured.b0_V)
+    signal_NV = measured.signal_NV
+    order4_9V = None
+    if plan.order < 4 and plan.residual_dof >= TELLING_DOF:
+        # it leaks into the orders that were fitted, and into what passes for noise
+        basis_N9 = torch.as_tensor(basis_matrix(measured.directions_N3, 4)[:, ORDER_4])
+        basis_N9 = basis_N9.to(signal_CV)
+        leak_C9 = torch.as_tensor(plan.matrix_CN).to(signal_CV) @ basis_N9
+        order4_9V = _unfitted_order4(measured, signal_CV, plan, basis_N9, leak_C9, space)
+        signal_NV, signal_CV = signal_NV - basis_N9 @ order4_9V, signal_CV - leak_C9 @ order4_9V
+    noise = BandNoise.measured(signal_NV, plan, space)
+    filtered_CV, error_LV, missing_LV = _filter_fitted(signal_CV, plan, noise, space)
+    if order4_9V is not None:
+        filtered_CV = torch.cat([filtered_CV, order4_9V])
+        # its factor makes it as large as what was measured
+        missing_LV = torch.cat([missing_LV, torch.zeros_like(missing_LV[:1])])
+    b0_V = filter_b0(measured.b0_V, noise.fine_V / max(measured.n_b0, 1), space)
+    divisor_V = floor_b0(b0_V)
+    power_V = divisor_V.square()
+    return Filtered(filtered_CV.div_(divisor_V), error_LV / power_V, missing_LV / power_V, b0_V)
+
+
+def _unfitted_order4(
+    measured: ShellSignal,
+    signal_CV: torch.Tensor,
+    plan: FitPlan,
+    basis_N9: torch.Tensor,
+    leak_C9: torch.Tensor,
+    space: Neighbourhood,
+) -> torch.Tensor:
+    """Foretell order 4 (9, V) of a shell of too few directions to fit it, in scanner units.
+
+    ``basis_N9`` takes it to signals, and ``leak_C9`` to what the fit makes of it.
+    """
+    noise = BandNoise.measured(measured.signal_NV, plan, space)
+    first_CV, _, _ = _filter_fitted(signal_CV, plan, noise, space)
+    residual_NN = torch.as_tensor(plan.residual_NN).to(signal_CV)
+    seen_NV, design_N9 = residual_NN @ measured.signal_NV, residual_NN @ basis_N9
+    order4_9V = torch.zeros_like(signal_CV[:1]).expand(9, -1)
+    for _ in range(ROUNDS):
+        order2_5V = (first_CV - leak_C9 @ order4_9V)[ORDER_2]
+        order4_9V = foretell_order4(order2_5V, seen_NV, design_N9, space)
+    return order4_9V
+
+
+def _filter_fitted(
+    signal_CV: torch.Tensor, plan: FitPlan, noise: BandNoise, space: Neighbourhood
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Filter the fitted orders, in scanner units; of order 4 what order 2 does not foretell.
+
+    Returns the coefficients (C, V), their expected error and what their RISH lack, (L, V).
+    """
     smoothed = Smoothed(signal_CV, space)
-    weights_L2V = wiener_weights(smoothed, plan, noise)
+    weights_L2V = wiener_weights(smoothed, plan, noise, range(0, 4, 2))
+    order4_9V = None
+    if plan.order >= 4:
+        first_CV = apply_filter(Smoothed(signal_CV[: ORDER_2.stop], space), weights_L2V)
+        order4_9V = foretell_order4(first_CV[ORDER_2], signal_CV[ORDER_4], None, space)
+        rest_CV = signal_CV.clone()
+        rest_CV[ORDER_4] -= order4_9V
+        smoothed = Smoothed(rest_CV, space)
+        fourth_L2V = wiener_weights(smoothed, plan, noise, range(4, 6, 2))
+        weights_L2V = torch.cat([weights_L2V, fourth_L2V])
     filtered_CV = apply_filter(smoothed, weights_L2V)
+    if order4_9V is not None:
+        filtered_CV[ORDER_4] += order4_9V
     n_orders = len(weights_L2V)
     rows = slice(0, n_coefficients(2 * n_orders - 2))
     removed_LV = _energy(signal_CV[rows] - filtered_CV[rows], n_orders)
-    noise_L1 = torch.as_tensor(plan.noise_L[: len(weights_L2V)]).to(signal_CV)[:, None]
+    noise_L1 = torch.as_tensor(plan.noise_L[:n_orders]).to(signal_CV)[:, None]
     covered_LV = weights_L2V[:, 0] * noise.fine_V + weights_L2V[:, 1] * noise.middle_V
     # E|c - u d - t|^2 = E|n|^2 - 2 u E<n, d> + u^2 E|d|^2
     error_LV = noise_L1 * (noise.whole_V - 2 * covered_LV)
     error_LV = (error_LV + space.smooth(removed_LV, ENERGY_PASSES)).clamp_min(0)
     debiased_LV = _energy(signal_CV, n_orders) - _energy(filtered_CV, n_orders)
     missing_LV = space.smooth(debiased_LV - noise_L1 * noise.whole_V, ENERGY_PASSES)
-    b0_V = filter_b0(measured.b0_V, noise.fine_V / max(measured.n_b0, 1), space)
-    divisor_V = floor_b0(b0_V)
-    power_V = divisor_V.square()
-    return Filtered(filtered_CV.div_(divisor_V), error_LV / power_V, missing_LV / power_V, b0_V)
+    return filtered_CV, error_LV, missing_LV
 
 
 def filter_b0(b0_V: torch.Tensor, fine_noise_V: torch.Tensor, space: Neighbourhood) -> torch.Tensor:

@@ -260,12 +260,22 @@ def foretell(
     basis = basis_matrix(measured.directions_N3[list(left_out)], order)
     basis_NC = torch.as_tensor(basis, dtype=fitted_CV.dtype)
     # the whole shell may carry orders that what is left of it does not: they foretell nothing
-    levels = range(0, order_for(len(measured.directions_N3)) + 1, 2)
+    whole = order_for(len(measured.directions_N3))
+    levels = range(0, max(order, whole) + 1, 2)
     parts = [slice(n_coefficients(level - 2), n_coefficients(level)) for level in levels]
     steps = [after - before for before, after in pairwise([fitted_CV, *refined])]
     rest_NV = measured.signal_NV[list(left_out)][:, counted_V] - basis_NC @ fitted_CV
+    # of an order that the whole shell fits and what is left does not, the step is another one
+    told = [
+        level > whole or bool(fitted_CV[part].any())
+        for level, part in zip(levels, parts, strict=True)
+    ]
     # all directions at once: the steps are read from memory once
-    foretold = [basis_NC[:, part] @ step_CV[part] for step_CV in steps for part in parts]
+    foretold = [
+        basis_NC[:, part] @ step_CV[part] * says
+        for step_CV in steps
+        for part, says in zip(parts, told, strict=True)
+    ]
     parts_NJV = torch.stack(foretold, 1) if foretold else rest_NV[:, None][:, :0]
     n_voxels = rest_NV.shape[1]
     gram_NJJ = torch.bmm(parts_NJV, parts_NJV.mT).double() / n_voxels
