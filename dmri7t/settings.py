@@ -100,7 +100,8 @@ class Settings:
     ratio_lower, ratio_upper : float
         Bounds of sqrt(R7 / R3), by which coefficients are scaled.
     sh_order : int, optional
-        Highest order of the fit; default: from the number of directions.
+        Highest order of the fit; default: from the number of directions. Of a fit of order 2,
+        order 4 is foretold beside it.
     laplace_beltrami : float, optional
         Weight of the penalty of the fit; default: from the number of directions.
     estimate : {"mean", "sample"}

@@ -217,12 +217,17 @@ class Smoothed:
     ----------
     sh_CV : Tensor (C, V)
     space : Neighbourhood
+    lower : Smoothed, optional
+        Of the same coefficients' lower orders.
     """
 
-    def __init__(self, sh_CV: torch.Tensor, space: Neighbourhood) -> None:
+    def __init__(
+        self, sh_CV: torch.Tensor, space: Neighbourhood, lower: Smoothed | None = None
+    ) -> None:
         self.sh_CV = sh_CV
         self.space = space
-        self._kept: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+        known = None if lower is None else lower._kept
+        self._kept: dict[int, tuple[torch.Tensor, torch.Tensor]] = known or {}
 
     def __getitem__(self, row: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Row of the coefficients (V,), averaged once, and three times."""
@@ -379,7 +384,7 @@ def filter_shell(measured: ShellSignal, shell: ShellFit) -> Filtered:
     signal_CV = sh_CV * floor_b0(measured.b0_V)
     signal_NV = measured.signal_NV
     order4_9V = None
-    if plan.order < 4 and plan.residual_dof >= TELLING_DOF:
+    if plan.order == 2 and plan.residual_dof >= TELLING_DOF:
         # it leaks into the orders that were fitted, and into what passes for noise
         basis_N9 = torch.as_tensor(basis_matrix(measured.directions_N3, 4)[:, ORDER_4])
         basis_N9 = basis_N9.to(signal_CV)
@@ -428,15 +433,15 @@ def _filter_fitted(
 
     Returns the coefficients (C, V), their expected error and what their RISH lack, (L, V).
     """
-    smoothed = Smoothed(signal_CV, space)
+    smoothed = Smoothed(signal_CV[: ORDER_2.stop], space)
     weights_L2V = wiener_weights(smoothed, plan, noise, range(0, 4, 2))
     order4_9V = None
     if plan.order >= 4:
-        first_CV = apply_filter(Smoothed(signal_CV[: ORDER_2.stop], space), weights_L2V)
+        first_CV = apply_filter(smoothed, weights_L2V)
         order4_9V = foretell_order4(first_CV[ORDER_2], signal_CV[ORDER_4], None, space)
         rest_CV = signal_CV.clone()
         rest_CV[ORDER_4] -= order4_9V
-        smoothed = Smoothed(rest_CV, space)
+        smoothed = Smoothed(rest_CV, space, smoothed)
         fourth_L2V = wiener_weights(smoothed, plan, noise, range(4, 6, 2))
         weights_L2V = torch.cat([weights_L2V, fourth_L2V])
     filtered_CV = apply_filter(smoothed, weights_L2V)
