@@ -37,6 +37,31 @@ CLEAR = 0.7
 
 
 @attrs.frozen(eq=False)
+class ReferenceNoise:
+    """Noise of signals that answers are held against.
+
+    Parameters
+    ----------
+    variance_V : Tensor (V',)
+        Of a signal over the b0.
+    count : int
+        Signals.
+    noise_L : ndarray (L,)
+        Expected RISH of their fit for noise of unit variance, order by order.
+    """
+
+    variance_V: torch.Tensor
+    count: int
+    noise_L: np.ndarray
+
+    def within(self, counted_V: torch.Tensor) -> dict[str, float]:
+        """Sum of the variances of the signals, and of the coefficients of every order."""
+        variance = float(self.variance_V[counted_V].double().mean())
+        orders = dict(zip(COEFFICIENTS, self.noise_L.tolist(), strict=False))
+        return {name: factor * variance for name, factor in ({DWI: self.count} | orders).items()}
+
+
+@attrs.frozen(eq=False)
 class HeldOut:
     """What was measured along directions that the methods are not given.
 
@@ -49,12 +74,16 @@ class HeldOut:
         Coefficients of the other directions, before they were degraded: noise of their own.
     tensors : TensorReference, optional
         FA and MD of the others, as they were measured, and of these.
+    noise : ReferenceNoise, optional
+        Of the signals, where the others are too few to foretell all that these hold: what they
+        foretell is no second measurement of it then.
     """
 
     signal_NV: torch.Tensor
     directions_N3: np.ndarray
     given_CV: torch.Tensor
     tensors: TensorReference | None = None
+    noise: ReferenceNoise | None = None
 
     def errors(
         self, estimate: Estimate, truth: Estimate, counted_V: torch.Tensor
@@ -68,7 +97,8 @@ class HeldOut:
 
         b are the directions that no method saw, a the others, as they were measured. What is left
         is the answer's error without the noise of the reference; chance may make a small one
-        negative.
+        negative. Where a shows a part of the signals alone, the noise of b that is known takes its
+        place: |e - b|^2 and |b|^2, less that.
 
         Parameters
         ----------
@@ -80,11 +110,24 @@ class HeldOut:
         seen_NV = self.signal_NV[:, counted_V]
         sides = (estimate.sh_CV[:, counted_V].float(), self.given_CV[:, counted_V])
         answer_NV, given_NV = (synthesize(sh_CV, self.directions_N3) for sh_CV in sides)
-        out = {DWI: _error_by_products(answer_NV, given_NV, seen_NV)}
+        noise = None if self.noise is None else self.noise.within(counted_V)
+        pairs = {DWI: (answer_NV, given_NV, seen_NV)}
         for name, rows in order_rows(*sides, truth.sh_CV):
             answer, given = (sh_CV[rows] for sh_CV in sides)
-            out[name] = _error_by_products(answer, given, truth.sh_CV[rows][:, counted_V])
-        return out
+            pairs[name] = answer, given, truth.sh_CV[rows][:, counted_V]
+        if noise is None:
+            return {name: _error_by_products(*each) for name, each in pairs.items()}
+        return {
+            name: _error_by_noise(answer, seen, noise[name])
+            for name, (answer, _, seen) in pairs.items()
+        }
+
+
+def _error_by_noise(answer: torch.Tensor, seen: torch.Tensor, noise: float) -> float:
+    """Error of (K, V) against what has a known noise, the sum over rows of its variance."""
+    error = float((answer - seen).square().sum(0).double().mean()) - noise
+    energy = float(seen.square().sum(0).double().mean()) - noise
+    return error / energy if energy > 0 else float("nan")
 
 
 def _error_by_products(answer: torch.Tensor, given: torch.Tensor, seen: torch.Tensor) -> float:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import attrs
 
-from dmri7t.evaluation.case import Case, HeldOut
+from dmri7t.evaluation.case import Case, HeldOut, ReferenceNoise
 from dmri7t.evaluation.chain import Estimate, ShellScan
 from dmri7t.evaluation.perfect import perfect_answer
 from dmri7t.evaluation.tensors import TensorReference
@@ -70,11 +70,16 @@ def _cases(given: Half, kept: Half, degradations: Sequence[Degradation]) -> Iter
     shell, other = Shell.from_signal(measured), Shell.from_signal(given.measured)
     # directions and b-value alone tell how signals are made of coefficients
     along = ShellScan.of(given.measured, given.measured.brain)
+    # below order 4 crossings and sharp bundles are missing
+    partial = min(shell.plan.order, other.plan.order) < 4
     held_out = HeldOut(
         normalize(measured.signal_NV, measured.b0_V),
         measured.directions_N3,
         other.sh_CV,
         TensorReference.of(Estimate.measured(other), Estimate.measured(shell), along),
+        ReferenceNoise(shell.sigma_V.square(), len(measured.directions_N3), shell.plan.noise_L)
+        if partial
+        else None,
     )
     truth, counted = Estimate.measured(shell), binary_erosion(measured.brain.mask)
     volumes = given.volumes()
