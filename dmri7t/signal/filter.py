@@ -5,12 +5,14 @@ Every even order l is split into three bands of space, from fine to coarse,
     c_l = (c_l - G1 c_l) + (G1 c_l - G3 c_l) + G3 c_l,
 
 with G1 and G3 the binomial kernel applied once and three times within the mask. The estimate
-keeps part of the first two:
+keeps part of them:
 
-    c^_l = c_l - u1 (c_l - G1 c_l) - u2 (G1 c_l - G3 c_l),
+    c^_l = c_l - u1 (c_l - G1 c_l) - u2 (G1 c_l - G3 c_l) - u3 G3 c_l,
 
-u1 and u2 one number a voxel and order, the same for all m, made of rotation invariants: if head
-and gradients turn, the estimate turns with them.
+u one number a voxel, order and band, the same for all m, made of rotation invariants: if head
+and gradients turn, the estimate turns with them. Of orders 0 and 2, which have little noise in
+the others, the first band alone loses something. Of order 4, c is what order 2 does not foretell
+of it (:mod:`dmri7t.signal.order4`), and may be nothing at all.
 
 The Wiener weights need no training. With d a band, n the noise of c and e the mean of d squared
 around a voxel, the expected error of c - u d is least at u = E<n, d> / e (Stein's unbiased risk;
@@ -21,28 +23,22 @@ brain, 1/8 being the weight of a voxel in its own average. Weights near zero are
 
 Coefficients are those of the signal in scanner units, not over its b0: there the noise is the
 same in neighbouring voxels, and no noise of the divisor is smoothed over them.
-
-The mean b0, by which signals are divided in the end, is filtered by its own finest band in the
-same way. Its noise is that of the shell's volumes over the number of b0s, unless the b0 itself is
-smoother than that noise would leave it: scanners average b0s before they store them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import attrs
 import numpy as np
 import torch
 
 from dmri7t.signal.harmonics import FitPlan, basis_matrix, n_coefficients, order_rows
-from dmri7t.signal.neighbourhood import Neighbourhood
+from dmri7t.signal.mean_b0 import filter_b0
+from dmri7t.signal.neighbourhood import ENERGY_PASSES, Neighbourhood
 from dmri7t.signal.order4 import ORDER_2, ORDER_4, foretell_order4
 from dmri7t.signal.represent import floor_b0
 from dmri7t.signal.shell import ShellFit, ShellSignal
-
-ENERGY_PASSES = 2
-"""Smoothings of a band's energy: over about five voxels an axis."""
 
 NOISE_PASSES = 8
 """Smoothings of the map of the noise: it varies slowly."""
@@ -50,8 +46,8 @@ NOISE_PASSES = 8
 COMPARED = 8
 """Rows of residuals that the noise is read off."""
 
-TWO_BANDS = 4
-"""Order from which the second band is filtered too: lower ones have little noise there."""
+ALL_BANDS = 4
+"""Order from which all bands are filtered: lower ones have little noise in the coarse ones."""
 
 SPARED = (0.05, 0.15)
 """Weights of order 0, and of higher ones, below which a band stays as it is; larger ones are less
@@ -62,21 +58,9 @@ scan's own grid, and costs sharpness on a finer one. Chosen on real scans, see t
 MOST_ENERGY = 16.0
 """Most by which energy is scaled, up or down: of nearly none a ratio means nothing."""
 
-SMOOTHEST = 0.01
-"""Share of the voxels by which it is told how little noise a b0 has: the smoothest ones."""
-
-SMOOTHEST_ENERGY = 0.65
-"""Energy of the fine band of nothing but noise there, over its mean: averages over the
-surroundings of a voxel scatter so far."""
-
-SURROUNDINGS = 4
-"""Smoothings of those averages."""
-
-TELLING_DOF = 2.0
-"""Residuals with fewer degrees of freedom do not tell how large an order is that was not fitted."""
-
-ROUNDS = 2
-"""Estimates of such an order, the second of a lower order without its leak."""
+TELLING_DOF = 2.9
+"""Residuals with fewer degrees of freedom, those of 8 directions and less, do not tell how large an
+order is that was not fitted."""
 
 LEAST_DOF = 0.5
 """Residuals with fewer degrees of freedom say nothing of the noise."""
@@ -104,6 +88,11 @@ class BandNoise:
     fine_V: torch.Tensor
     middle_V: torch.Tensor
     whole_V: torch.Tensor
+
+    @property
+    def coarse_V(self) -> torch.Tensor:
+        """Covariance with G3 c, (V,)."""
+        return (self.whole_V - self.fine_V - self.middle_V).clamp_min(0)
 
     @classmethod
     def measured(cls, signal_NV: torch.Tensor, plan: FitPlan, space: Neighbourhood) -> BandNoise:
@@ -234,7 +223,7 @@ class Smoothed:
         if row in self._kept:
             return self._kept[row]
         averages = _averages(self.sh_CV[row], self.space)
-        if row < n_coefficients(TWO_BANDS):
+        if row < n_coefficients(ALL_BANDS):
             self._kept[row] = averages
         return averages
 
@@ -256,9 +245,9 @@ def wiener_weights(
 
     Returns
     -------
-    Tensor (L, 2, V)
-        For these orders as far as they were fitted: of the fine band and of the middle one,
-        between 0 and 1.
+    Tensor (L, 3, V)
+        For these orders as far as they were fitted: of the fine band, the middle and the coarse
+        one, between 0 and 1.
     """
     sh_CV, space = smoothed.sh_CV, smoothed.space
     tiny = torch.finfo(sh_CV.dtype).tiny
@@ -276,8 +265,11 @@ def wiener_weights(
             products_3V[1].addcmul_(fine_V, middle_V)
             products_3V[2].addcmul_(middle_V, middle_V)
         fine_V, both_V, middle_V = space.smooth(products_3V, ENERGY_PASSES)
-        second_V = torch.zeros_like(fine_V)
-        if 2 * index >= TWO_BANDS:
+        second_V, third_V = torch.zeros_like(fine_V), torch.zeros_like(fine_V)
+        if 2 * index >= ALL_BANDS:
+            coarse_V = space.smooth(sum_of_squares(smoothed[row][1] for row in rows), ENERGY_PASSES)
+            coarse_noise_V = noise.coarse_V * float(plan.noise_L[index])
+            third_V = (coarse_noise_V / coarse_V.clamp_min(tiny)).clamp(0, 1)
             # both at once: the bands are not orthogonal
             second_V = (middle_noise_V * fine_V - fine_noise_V * both_V) / (
                 fine_V * middle_V - both_V.square()
@@ -286,18 +278,28 @@ def wiener_weights(
         first_V = (fine_noise_V - both_V * second_V) / fine_V.clamp_min(tiny)
         spared = SPARED[min(index, 1)]
         both_2V = torch.stack([first_V, second_V])
-        weights.append(both_2V.sub_(spared).div_(1 - spared).clamp_(0, 1))
+        both_2V.sub_(spared).div_(1 - spared).clamp_(0, 1)
+        weights.append(torch.cat([both_2V, third_V[None]]))
     return torch.stack(weights)
 
 
-def apply_filter(smoothed: Smoothed, weights_L2V: torch.Tensor) -> torch.Tensor:
+def sum_of_squares(rows: Iterable[torch.Tensor]) -> torch.Tensor:
+    """Sum of the squares of some rows (V,)."""
+    first, *others = rows
+    total_V = first.square()
+    for row_V in others:
+        total_V.addcmul_(row_V, row_V)
+    return total_V
+
+
+def apply_filter(smoothed: Smoothed, weights_L3V: torch.Tensor) -> torch.Tensor:
     """Take parts of the bands out of every order; higher orders take the last one's weights.
 
     Parameters
     ----------
     smoothed : Smoothed
         Coefficients (C, V).
-    weights_L2V : Tensor (L, 2, V)
+    weights_L3V : Tensor (L, 3, V)
 
     Returns
     -------
@@ -306,14 +308,14 @@ def apply_filter(smoothed: Smoothed, weights_L2V: torch.Tensor) -> torch.Tensor:
     sh_CV = smoothed.sh_CV
     out_CV = torch.empty_like(sh_CV)
     for index, rows in enumerate(order_rows(len(sh_CV))):
-        first_V, second_V = weights_L2V[min(index, len(weights_L2V) - 1)]
-        both = bool(second_V.any())
-        # c - u1 (c - once) - u2 (once - thrice), each voxel's value read once
+        first_V, second_V, third_V = weights_L3V[min(index, len(weights_L3V) - 1)]
+        more = bool(second_V.any() or third_V.any())
+        # c - u1 (c - once) - u2 (once - thrice) - u3 thrice, each voxel's value read once
         for row in rows:
             once_V, thrice_V = smoothed[row]
             torch.lerp(sh_CV[row], once_V, first_V, out=out_CV[row])
-            if both:
-                out_CV[row] -= second_V * (once_V - thrice_V)
+            if more:
+                out_CV[row] -= second_V * (once_V - thrice_V) + third_V * thrice_V
     return out_CV
 
 
@@ -345,23 +347,23 @@ class Filtered:
     def with_energy(self, share: float) -> torch.Tensor:
         """Scale the coefficients (C, V) part of the way to the energy of the true ones.
 
-        Order by order by (RISH of the truth / RISH of the estimate) to the power of half the
-        share; orders above those that were measured take the last one's factor.
+        Orders 0 and 2, by (RISH of the truth / RISH of the estimate) to the power of half the
+        share. Order 4 stays as it is: what was foretold of it is as large as what was measured,
+        and the rest mostly noise.
 
         Parameters
         ----------
         share : float
             0: least error, and RISH that are too small; 1: RISH as large as the truth's.
         """
-        energy_LV = _energy(self.sh_CV, len(self.missing_LV))
+        out_CV = self.sh_CV.clone()
+        low = min(len(order_rows(len(out_CV))), 2)
+        energy_LV = _energy(self.sh_CV, low)
         tiny = torch.finfo(energy_LV.dtype).tiny
-        ratio_LV = 1 + self.missing_LV / energy_LV.clamp_min(tiny)
+        ratio_LV = 1 + self.missing_LV[:low] / energy_LV.clamp_min(tiny)
         factor_LV = ratio_LV.clamp(1 / MOST_ENERGY, MOST_ENERGY) ** (share / 2)
-        out_CV = torch.empty_like(self.sh_CV)
-        for index, rows in enumerate(order_rows(len(out_CV))):
-            part = slice(rows.start, rows.stop)
-            factor_V = factor_LV[min(index, len(factor_LV) - 1)]
-            torch.mul(self.sh_CV[part], factor_V, out=out_CV[part])
+        for rows, factor_V in zip(order_rows(len(out_CV)), factor_LV, strict=False):
+            out_CV[rows.start : rows.stop] *= factor_V
         return out_CV
 
 
@@ -389,7 +391,7 @@ def filter_shell(measured: ShellSignal, shell: ShellFit) -> Filtered:
         basis_N9 = torch.as_tensor(basis_matrix(measured.directions_N3, 4)[:, ORDER_4])
         basis_N9 = basis_N9.to(signal_CV)
         leak_C9 = torch.as_tensor(plan.matrix_CN).to(signal_CV) @ basis_N9
-        order4_9V = _unfitted_order4(measured, signal_CV, plan, basis_N9, leak_C9, space)
+        order4_9V = _unfitted_order4(measured, signal_CV, plan, basis_N9, space)
         signal_NV, signal_CV = signal_NV - basis_N9 @ order4_9V, signal_CV - leak_C9 @ order4_9V
     noise = BandNoise.measured(signal_NV, plan, space)
     filtered_CV, error_LV, missing_LV = _filter_fitted(signal_CV, plan, noise, space)
@@ -408,22 +410,18 @@ def _unfitted_order4(
     signal_CV: torch.Tensor,
     plan: FitPlan,
     basis_N9: torch.Tensor,
-    leak_C9: torch.Tensor,
     space: Neighbourhood,
 ) -> torch.Tensor:
     """Foretell order 4 (9, V) of a shell of too few directions to fit it, in scanner units.
 
-    ``basis_N9`` takes it to signals, and ``leak_C9`` to what the fit makes of it.
+    ``basis_N9`` takes it to signals.
     """
     noise = BandNoise.measured(measured.signal_NV, plan, space)
     first_CV, _, _ = _filter_fitted(signal_CV, plan, noise, space)
     residual_NN = torch.as_tensor(plan.residual_NN).to(signal_CV)
     seen_NV, design_N9 = residual_NN @ measured.signal_NV, residual_NN @ basis_N9
-    order4_9V = torch.zeros_like(signal_CV[:1]).expand(9, -1)
-    for _ in range(ROUNDS):
-        order2_5V = (first_CV - leak_C9 @ order4_9V)[ORDER_2]
-        order4_9V = foretell_order4(order2_5V, seen_NV, design_N9, space)
-    return order4_9V
+    variance_V = noise.whole_V * (plan.residual_dof / plan.n_directions)
+    return foretell_order4(first_CV[ORDER_2], seen_NV, design_N9, variance_V, space)
 
 
 def _filter_fitted(
@@ -434,58 +432,37 @@ def _filter_fitted(
     Returns the coefficients (C, V), their expected error and what their RISH lack, (L, V).
     """
     smoothed = Smoothed(signal_CV[: ORDER_2.stop], space)
-    weights_L2V = wiener_weights(smoothed, plan, noise, range(0, 4, 2))
+    weights_L3V = wiener_weights(smoothed, plan, noise, range(0, 4, 2))
     order4_9V = None
     if plan.order >= 4:
-        first_CV = apply_filter(smoothed, weights_L2V)
-        order4_9V = foretell_order4(first_CV[ORDER_2], signal_CV[ORDER_4], None, space)
+        first_CV = apply_filter(smoothed, weights_L3V)
+        order4_9V = foretell_order4(
+            first_CV[ORDER_2],
+            signal_CV[ORDER_4],
+            None,
+            noise.whole_V * float(plan.noise_L[2]) / 9,
+            space,
+        )
         rest_CV = signal_CV.clone()
         rest_CV[ORDER_4] -= order4_9V
         smoothed = Smoothed(rest_CV, space, smoothed)
-        fourth_L2V = wiener_weights(smoothed, plan, noise, range(4, 6, 2))
-        weights_L2V = torch.cat([weights_L2V, fourth_L2V])
-    filtered_CV = apply_filter(smoothed, weights_L2V)
+        fourth_L3V = wiener_weights(smoothed, plan, noise, range(4, 6, 2))
+        weights_L3V = torch.cat([weights_L3V, fourth_L3V])
+    filtered_CV = apply_filter(smoothed, weights_L3V)
     if order4_9V is not None:
         filtered_CV[ORDER_4] += order4_9V
-    n_orders = len(weights_L2V)
+    n_orders = len(weights_L3V)
     rows = slice(0, n_coefficients(2 * n_orders - 2))
     removed_LV = _energy(signal_CV[rows] - filtered_CV[rows], n_orders)
     noise_L1 = torch.as_tensor(plan.noise_L[:n_orders]).to(signal_CV)[:, None]
-    covered_LV = weights_L2V[:, 0] * noise.fine_V + weights_L2V[:, 1] * noise.middle_V
+    bands_3V = torch.stack([noise.fine_V, noise.middle_V, noise.coarse_V])
+    covered_LV = (weights_L3V * bands_3V).sum(1)
     # E|c - u d - t|^2 = E|n|^2 - 2 u E<n, d> + u^2 E|d|^2
     error_LV = noise_L1 * (noise.whole_V - 2 * covered_LV)
     error_LV = (error_LV + space.smooth(removed_LV, ENERGY_PASSES)).clamp_min(0)
     debiased_LV = _energy(signal_CV, n_orders) - _energy(filtered_CV, n_orders)
     missing_LV = space.smooth(debiased_LV - noise_L1 * noise.whole_V, ENERGY_PASSES)
     return filtered_CV, error_LV, missing_LV
-
-
-def filter_b0(b0_V: torch.Tensor, fine_noise_V: torch.Tensor, space: Neighbourhood) -> torch.Tensor:
-    """Take out of a mean b0 what its finest band has of noise.
-
-    Parameters
-    ----------
-    b0_V : Tensor (V,)
-    fine_noise_V : Tensor (V,)
-        Covariance of its noise with that band, as the volumes of a shell have it: see
-        :class:`BandNoise`. It is taken to be smaller where the smoothest parts of the b0 have
-        less.
-    space : Neighbourhood
-
-    Returns
-    -------
-    Tensor (V,)
-        Between the b0 and its average over the neighbours.
-    """
-    fine_V = b0_V - space.smooth(b0_V)
-    power_V = fine_V.square()
-    energy_V = space.smooth(power_V, ENERGY_PASSES)
-    tiny = torch.finfo(b0_V.dtype).tiny
-    over_V = space.smooth(power_V, SURROUNDINGS) / fine_noise_V.clamp_min(tiny)
-    smoothest = float(np.quantile(over_V.cpu().numpy(), SMOOTHEST))
-    believed = min(1.0, smoothest / SMOOTHEST_ENERGY)
-    weight_V = (believed * fine_noise_V / energy_V.clamp_min(tiny)).clamp(0, 1)
-    return b0_V - weight_V * fine_V
 
 
 def _energy(sh_CV: torch.Tensor, n_orders: int) -> torch.Tensor:

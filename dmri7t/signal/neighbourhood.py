@@ -10,6 +10,9 @@ import torch
 from dmri7t.signal.coherence import SIDE, smooth
 from dmri7t.signal.shell import Brain
 
+ENERGY_PASSES = 2
+"""Smoothings of a band's energy: over about five voxels an axis."""
+
 
 def side_weights(voxel_sizes: Sequence[float] | np.ndarray) -> tuple[float, float, float]:
     """Weights of the next voxel along each axis.

@@ -33,6 +33,12 @@ ORDER_4 = slice(n_coefficients(2), n_coefficients(4))
 PASSES = 8
 """Smoothings of the sums that the factor is the ratio of: over about ten voxels an axis."""
 
+NEIGHBOURS = 355
+"""Voxels that such a mean is worth, for noise that is white."""
+
+VARIES = 0.3
+"""Standard deviation of the factor over a brain: where noise hides it, it is the brain's."""
+
 MOST = 2.0
 """Largest factor: that of sticks at b D = 5."""
 
@@ -41,6 +47,7 @@ def foretell_order4(
     order2_5V: torch.Tensor,
     seen_KV: torch.Tensor,
     design_K9: torch.Tensor | None,
+    variance_V: torch.Tensor,
     space: Neighbourhood,
 ) -> torch.Tensor:
     """Foretell the coefficients of order 4.
@@ -53,6 +60,8 @@ def foretell_order4(
         What was measured of order 4, in the same units.
     design_K9 : Tensor (K, 9), optional
         How coefficients of order 4 show in it; default: they are it.
+    variance_V : Tensor (V,)
+        Of the noise of what was measured, the mean over its rows.
     space : Neighbourhood
 
     Returns
@@ -62,9 +71,13 @@ def foretell_order4(
     made_9V = couple(order2_5V)
     shown_KV = made_9V if design_K9 is None else design_K9 @ made_9V
     sums_2V = torch.stack([(seen_KV * shown_KV).sum(0), shown_KV.square().sum(0)])
+    tiny = torch.finfo(sums_2V.dtype).tiny
+    overall = float(sums_2V[0].sum() / sums_2V[1].sum().clamp_min(tiny))
     product_V, power_V = space.smooth(sums_2V, PASSES)
-    tiny = torch.finfo(power_V.dtype).tiny
-    return made_9V * (product_V / power_V.clamp_min(tiny)).clamp(0, MOST)
+    # the mean of what the surroundings and the whole brain say, each by its precision
+    unsure_V = variance_V / (NEIGHBOURS * VARIES**2)
+    factor_V = (product_V + unsure_V * overall) / (power_V + unsure_V).clamp_min(tiny)
+    return made_9V * factor_V.clamp(0, MOST)
 
 
 def couple(order2_5V: torch.Tensor) -> torch.Tensor:

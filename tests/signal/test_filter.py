@@ -11,12 +11,12 @@ from dmri7t.signal.filter import (
     BandNoise,
     Smoothed,
     apply_filter,
-    filter_b0,
     filter_shell,
     wiener_weights,
 )
 from dmri7t.signal.grids import Grid
 from dmri7t.signal.harmonics import fit, plan_fit, synthesize
+from dmri7t.signal.mean_b0 import filter_b0
 from dmri7t.signal.neighbourhood import Neighbourhood, side_weights
 from dmri7t.signal.rish import rish
 from dmri7t.signal.shell import Brain, Shell, ShellSignal
@@ -165,7 +165,7 @@ def test_orders_above_four_take_its_weights():
     sh_CV = fit(signal_NV, plan)
     smoothed = Smoothed(sh_CV, space)
     weights = wiener_weights(smoothed, plan, BandNoise.measured(signal_NV, plan, space))
-    assert weights.shape == (3, 2, MASK.size)
+    assert weights.shape == (3, 3, MASK.size)
     made = apply_filter(smoothed, weights)
     alone = apply_filter(Smoothed(sh_CV[:15], space), weights)
     torch.testing.assert_close(made[:15], alone)

@@ -59,11 +59,12 @@ def test_coupling_is_the_part_of_order_4_of_the_square():
 def test_the_factor_is_found_in_noise():
     sh_CV, space = coefficients(1.5), Neighbourhood(BRAIN)
     noisy_9V = sh_CV[ORDER_4] + 0.1 * torch.randn(9, BRAIN.n_voxels)
-    made_9V = foretell_order4(sh_CV[ORDER_2], noisy_9V, None, space)
+    variance_V = torch.full((BRAIN.n_voxels,), 0.01)
+    made_9V = foretell_order4(sh_CV[ORDER_2], noisy_9V, None, variance_V, space)
     before, after = ((v - sh_CV[ORDER_4]).square().mean() for v in (noisy_9V, made_9V))
     assert float(after / before) < 0.01
     # of what is opposed nothing is taken
-    none_9V = foretell_order4(sh_CV[ORDER_2], -noisy_9V, None, space)
+    none_9V = foretell_order4(sh_CV[ORDER_2], -noisy_9V, None, variance_V, space)
     assert float(none_9V.abs().max()) == 0
 
 
