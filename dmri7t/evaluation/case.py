@@ -258,7 +258,8 @@ class Case:
     def tensor_metrics(self, estimate: Estimate) -> dict[str, float]:
         """How far FA and MD are off in tissue, keys such as ``bias FA``."""
         counted_V = torch.as_tensor(self.counted[self.scan.brain_out.mask])
-        return self.tensors.errors(Anisotropy.of(estimate, self.scan), counted_V)
+        seen = attrs.evolve(estimate, sh_CV=estimate.sh_CV[: self.tensors.shown])
+        return self.tensors.errors(Anisotropy.of(seen, self.scan), counted_V)
 
     def _errors(self, estimate: Estimate, counted_V: torch.Tensor) -> dict[str, float]:
         """NMSE of signals along the scan's directions, and of coefficients, against the truth."""

@@ -72,11 +72,14 @@ def _cases(given: Half, kept: Half, degradations: Sequence[Degradation]) -> Iter
     along = ShellScan.of(given.measured, given.measured.brain)
     # below order 4 crossings and sharp bundles are missing
     partial = min(shell.plan.order, other.plan.order) < 4
+    shown = min(len(shell.sh_CV), len(other.sh_CV))
     held_out = HeldOut(
         normalize(measured.signal_NV, measured.b0_V),
         measured.directions_N3,
         other.sh_CV,
-        TensorReference.of(Estimate.measured(other), Estimate.measured(shell), along),
+        TensorReference.of(
+            Estimate.measured(other), Estimate.measured(shell), along, shown if partial else None
+        ),
         ReferenceNoise(shell.sigma_V.square(), len(measured.directions_N3), shell.plan.noise_L)
         if partial
         else None,

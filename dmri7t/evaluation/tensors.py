@@ -76,14 +76,20 @@ class TensorReference:
         answers' noise either. Where the truth is known, it itself, twice.
     known_V : Tensor (V,) of bool
         Where the size of the tensor is known well enough to divide by.
+    shown : int, optional
+        Coefficients that the measurements show: an answer with higher orders has other signals, and
+        so another tensor, than they can have.
     """
 
     first: Anisotropy
     second: Anisotropy
     known_V: torch.Tensor
+    shown: int | None = None
 
     @classmethod
-    def of(cls, first: Estimate, second: Estimate, scan: ShellScan) -> TensorReference:
+    def of(
+        cls, first: Estimate, second: Estimate, scan: ShellScan, shown: int | None = None
+    ) -> TensorReference:
         """Take two measurements; or a truth, twice.
 
         Noise makes a tensor's size larger too, so both are taken over the root of their product.
@@ -93,11 +99,13 @@ class TensorReference:
         first, second : Estimate
         scan : ShellScan
             Along whose directions signals are made of coefficients.
+        shown : int, optional
+            Coefficients that both show; default: all that there are.
         """
         tensors = (first.tensor(scan), second.tensor(scan))
         size_V = (_elements(tensors[0]) * _elements(tensors[1])).sum(0).clamp_min(0).sqrt()
         one, other = (Anisotropy.over(tensor_6V, size_V) for tensor_6V in tensors)
-        return cls(one, other, size_V > 3**0.5 * LEAST / 1000)
+        return cls(one, other, size_V > 3**0.5 * LEAST / 1000, shown)
 
     def errors(self, answer: Anisotropy, counted_V: torch.Tensor) -> dict[str, float]:
         """How far an answer is off, in tissue.
