@@ -98,7 +98,7 @@ class HeldOut:
         b are the directions that no method saw, a the others, as they were measured. What is left
         is the answer's error without the noise of the reference; chance may make a small one
         negative. Where a shows a part of the signals alone, the noise of b that is known takes its
-        place: |e - b|^2 and |b|^2, less that.
+        place: ``|e - b|^2`` and ``|b|^2``, less that.
 
         Parameters
         ----------

@@ -3,9 +3,9 @@
 A bundle that is alike all around its axis shows that axis in order 2 and in order 4: the one
 tells the other but for a factor, which hangs on the b-value and the tissue and so varies slowly.
 With f the function on the sphere that the coefficients of order 2 make, and [ ]_4 the part of
-order 4 of a function,
+order 4 of a function::
 
-    c_4 = beta [f^2]_4 / |c_2| + rest.
+    c_4 = beta [f^2]_4 / |c_2| + rest
 
 The product is made of rotation invariants and harmonics, so the estimate turns with the head
 (it is the coupling of two harmonics of order 2 to one of order 4; Varshalovich et al. 1988,
