@@ -154,6 +154,7 @@ class BandNoise:
         Where the brain is all around, white noise is in the fine band but for one eighth:
 
         >>> from dmri7t.signal.grids import Grid
+        >>> from dmri7t.signal.shell import Brain
         >>> grid = Grid((15, 15, 15), np.diag([2.0, 2.0, 2.0, 1.0]))
         >>> space = Neighbourhood(Brain(np.ones((15, 15, 15), bool), grid))
         >>> noise = BandNoise.expected(torch.ones(15**3), (0, 0, 0), space)

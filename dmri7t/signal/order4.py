@@ -72,7 +72,9 @@ def foretell_order4(
     shown_KV = made_9V if design_K9 is None else design_K9 @ made_9V
     sums_2V = torch.stack([(seen_KV * shown_KV).sum(0), shown_KV.square().sum(0)])
     tiny = torch.finfo(sums_2V.dtype).tiny
-    overall = float(sums_2V[0].sum() / sums_2V[1].sum().clamp_min(tiny))
+    # torch's own sum of all hangs on the number of threads in its last bits
+    product, power = np.sum(sums_2V.cpu().numpy(), axis=1, dtype=float)
+    overall = float(product / max(power, tiny))
     product_V, power_V = space.smooth(sums_2V, PASSES)
     # the mean of what the surroundings and the whole brain say, each by its precision
     unsure_V = variance_V / (NEIGHBOURS * VARIES**2)
