@@ -15,7 +15,7 @@ from dmri7t.models.fitted import MapName
 from dmri7t.signal.harmonics import synthesize
 from dmri7t.signal.metrics import nmse, ssim
 from dmri7t.signal.principal import angles, principal_directions
-from dmri7t.signal.resample import bounding_box
+from dmri7t.signal.resample import bounding_box, box_slices
 
 MAPS: tuple[MapName, ...] = ("R0", "R2", "R4", "FA")
 """Features that are compared."""
@@ -210,8 +210,7 @@ class Case:
             Both from :meth:`maps`.
         """
         # a window of SSIM reaches five voxels beyond what counts
-        start, stop = bounding_box(self.counted, 6)
-        box = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
+        box = box_slices(*bounding_box(self.counted, 6))
         keep = torch.as_tensor(self.counted[box])
         out = {}
         for name in self.names:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from dmri7t.signal.resample import bounding_box
+from dmri7t.signal.resample import bounding_box, box_slices
 
 SPECTRUM = "dB"
 """Metric: root mean square over fine frequencies of the ratio of powers, answer to truth."""
@@ -58,7 +58,7 @@ def texture_metrics(
     dict
         Empty where the voxels that count hold no patch.
     """
-    box = tuple(slice(a, b) for a, b in zip(*bounding_box(counted, 0), strict=True))
+    box = box_slices(*bounding_box(counted))
     inside = torch.as_tensor(counted[box])
     places = _whole_patches(inside)
     if not len(places):

@@ -27,7 +27,7 @@ same in neighbouring voxels, and no noise of the divisor is smoothed over them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import attrs
 import numpy as np
@@ -258,19 +258,21 @@ def wiener_weights(
             continue
         fine_noise_V = noise.fine_V * float(plan.noise_L[index])
         middle_noise_V = noise.middle_V * float(plan.noise_L[index])
-        products_3V = sh_CV.new_zeros(3, sh_CV.shape[1])
+        all_bands = 2 * index >= ALL_BANDS
+        products_KV = sh_CV.new_zeros(4 if all_bands else 3, sh_CV.shape[1])
         for row in rows:
             once_V, thrice_V = smoothed[row]
             fine_V, middle_V = sh_CV[row] - once_V, once_V - thrice_V
-            products_3V[0].addcmul_(fine_V, fine_V)
-            products_3V[1].addcmul_(fine_V, middle_V)
-            products_3V[2].addcmul_(middle_V, middle_V)
-        fine_V, both_V, middle_V = space.smooth(products_3V, ENERGY_PASSES)
+            products_KV[0].addcmul_(fine_V, fine_V)
+            products_KV[1].addcmul_(fine_V, middle_V)
+            products_KV[2].addcmul_(middle_V, middle_V)
+            if all_bands:
+                products_KV[3].addcmul_(thrice_V, thrice_V)
+        fine_V, both_V, middle_V, *coarse = space.smooth(products_KV, ENERGY_PASSES)
         second_V, third_V = torch.zeros_like(fine_V), torch.zeros_like(fine_V)
-        if 2 * index >= ALL_BANDS:
-            coarse_V = space.smooth(sum_of_squares(smoothed[row][1] for row in rows), ENERGY_PASSES)
+        if all_bands:
             coarse_noise_V = noise.coarse_V * float(plan.noise_L[index])
-            third_V = (coarse_noise_V / coarse_V.clamp_min(tiny)).clamp(0, 1)
+            third_V = (coarse_noise_V / coarse[0].clamp_min(tiny)).clamp(0, 1)
             # both at once: the bands are not orthogonal
             second_V = (middle_noise_V * fine_V - fine_noise_V * both_V) / (
                 fine_V * middle_V - both_V.square()
@@ -282,15 +284,6 @@ def wiener_weights(
         both_2V.sub_(spared).div_(1 - spared).clamp_(0, 1)
         weights.append(torch.cat([both_2V, third_V[None]]))
     return torch.stack(weights)
-
-
-def sum_of_squares(rows: Iterable[torch.Tensor]) -> torch.Tensor:
-    """Sum of the squares of some rows (V,)."""
-    first, *others = rows
-    total_V = first.square()
-    for row_V in others:
-        total_V.addcmul_(row_V, row_V)
-    return total_V
 
 
 def apply_filter(smoothed: Smoothed, weights_L3V: torch.Tensor) -> torch.Tensor:
