@@ -11,9 +11,10 @@ import torch
 
 from dmri7t.models.results import Generated
 from dmri7t.models.translator import Translator, Upsampling
+from dmri7t.signal.band_noise import tells_noise
 from dmri7t.signal.clean import denoise_voxels
 from dmri7t.signal.estimate import ShellEstimate
-from dmri7t.signal.filter import filter_shell, tells_noise
+from dmri7t.signal.filter import filter_shell
 from dmri7t.signal.finer import Coarsened, weigh_finer, weigh_rish
 from dmri7t.signal.gate import FEWEST, weigh
 from dmri7t.signal.harmonics import fit, plan_fit

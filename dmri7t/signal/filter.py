@@ -10,16 +10,17 @@ keeps part of them:
     c^_l = c_l - u1 (c_l - G1 c_l) - u2 (G1 c_l - G3 c_l) - u3 G3 c_l,
 
 u one number a voxel, order and band, the same for all m, made of rotation invariants: if head
-and gradients turn, the estimate turns with them. Of orders 0 and 2, which have little noise in
-the others, the first band alone loses something. Of order 4, c is what order 2 does not foretell
-of it (:mod:`dmri7t.signal.order4`), and may be nothing at all.
+and gradients turn, the estimate turns with them. Of order 0, which has little noise, the first
+band alone loses something, and the third of order 4 alone: c is there what order 2 does not
+foretell of it (:mod:`dmri7t.signal.order4`), and may be nothing at all.
 
 The Wiener weights need no training. With d a band, n the noise of c and e the mean of d squared
 around a voxel, the expected error of c - u d is least at u = E<n, d> / e (Stein's unbiased risk;
 Luisier et al. 2007, IEEE TIP 16:593), and E<n, d> is what the residuals of the fit show: they
 hold noise alone, pass the same filters, and so tell how much of it there is, how it is
 correlated, and where. White noise of variance s2 has E<n, c - G1 c> = s2 (1 - 1/8) within the
-brain, 1/8 being the weight of a voxel in its own average. Weights near zero are taken for zero.
+brain, 1/8 being the weight of a voxel in its own average. Two bands are asked for together, as
+they overlap: where much of the fine one is taken out, some of the middle one is put back.
 
 Coefficients are those of the signal in scanner units, not over its b0: there the noise is the
 same in neighbouring voxels, and no noise of the divisor is smoothed over them.
@@ -27,12 +28,10 @@ same in neighbouring voxels, and no noise of the divisor is smoothed over them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import attrs
-import numpy as np
 import torch
 
+from dmri7t.signal.band_noise import BandNoise, tells_noise
 from dmri7t.signal.harmonics import FitPlan, basis_matrix, n_coefficients, order_rows
 from dmri7t.signal.mean_b0 import filter_b0
 from dmri7t.signal.neighbourhood import ENERGY_PASSES, Neighbourhood
@@ -40,162 +39,35 @@ from dmri7t.signal.order4 import ORDER_2, ORDER_4, foretell_order4
 from dmri7t.signal.represent import floor_b0
 from dmri7t.signal.shell import ShellFit, ShellSignal
 
-NOISE_PASSES = 8
-"""Smoothings of the map of the noise: it varies slowly."""
-
-COMPARED = 8
-"""Rows of residuals that the noise is read off."""
-
 ALL_BANDS = 4
-"""Order from which all bands are filtered: lower ones have little noise in the coarse ones."""
+"""Order from which the coarse band is filtered too: lower ones have little noise there."""
 
-SPARED = (0.05, 0.15)
-"""Weights of order 0, and of higher ones, below which a band stays as it is; larger ones are less
+SPARED = (0.05, 0.15, 0.0)
+"""Weights of the fine band of order 0, 2 and 4 below which it stays as it is; larger ones are less
 by as much, the largest aside. Where there is little noise a filter gains next to nothing on the
 scan's own grid, and costs sharpness on a finer one. Chosen on real scans, see the documentation
-(evaluation)."""
+(method)."""
+
+WIDE_PASSES = 8
+"""Smoothings of the sums that weights of order 2 are made of in part: those over a few voxels are
+too uncertain for two bands."""
+
+WIDE_SHARE = 0.5
+"""That part."""
+
+MOST_BACK = 0.5
+"""Most of the middle band of order 2 that is put back."""
 
 MOST_ENERGY = 16.0
 """Most by which energy is scaled, up or down: of nearly none a ratio means nothing."""
 
+GAIN_PASSES = 4
+"""Smoothings of both energies whose ratio scales the coefficients: over some seven voxels an axis.
+Voxel by voxel, those of little energy would be scaled most, and they are mostly noise."""
+
 TELLING_DOF = 2.9
 """Residuals with fewer degrees of freedom, those of 8 directions and less, do not tell how large an
 order is that was not fitted."""
-
-LEAST_DOF = 0.5
-"""Residuals with fewer degrees of freedom say nothing of the noise."""
-
-
-def tells_noise(plan: FitPlan) -> bool:
-    """Whether the residuals of a fit tell its noise: six directions are spent on six coefficients,
-    and what a penalty leaves of them is signal."""
-    return plan.n_directions > n_coefficients(2) and plan.residual_dof >= LEAST_DOF
-
-
-@attrs.frozen(eq=False)
-class BandNoise:
-    """Covariance of a coefficient's noise with that of its bands, for a fit that keeps noise as
-    it is: times ``noise_L`` of :class:`~dmri7t.signal.harmonics.FitPlan`, that of an order.
-
-    Parameters
-    ----------
-    fine_V, middle_V : Tensor (V,)
-        With c - G1 c, and with G1 c - G3 c. In squared units of the signal.
-    whole_V : Tensor (V,)
-        With c itself: the variance of the noise.
-    """
-
-    fine_V: torch.Tensor
-    middle_V: torch.Tensor
-    whole_V: torch.Tensor
-
-    @property
-    def coarse_V(self) -> torch.Tensor:
-        """Covariance with G3 c, (V,)."""
-        return (self.whole_V - self.fine_V - self.middle_V).clamp_min(0)
-
-    @classmethod
-    def measured(cls, signal_NV: torch.Tensor, plan: FitPlan, space: Neighbourhood) -> BandNoise:
-        """Read the noise off the residuals of a fit, place by place.
-
-        Smooth residuals (an order too many, motion) are no noise of the fine band and do not
-        count: the filters take them out before anything is squared.
-
-        Parameters
-        ----------
-        signal_NV : Tensor (N, V)
-            In scanner units.
-        plan : FitPlan
-        space : Neighbourhood
-
-        Raises
-        ------
-        ValueError
-            If the fit leaves no residuals.
-        """
-        if not tells_noise(plan):
-            raise ValueError(
-                f"{plan.n_directions} directions leave no residuals of order {plan.order}"
-            )
-        count = min(COMPARED, plan.n_directions)
-        rows = np.linspace(0, plan.n_directions - 1, count).round().astype(int)
-        rows_RN = torch.as_tensor(
-            plan.residual_NN[rows], dtype=signal_NV.dtype, device=signal_NV.device
-        )
-        fine_V = middle_V = whole_V = signal_NV.new_zeros(signal_NV.shape[1])
-        # all rows at once: the signals are read from memory once
-        for residual_V in rows_RN @ signal_NV:
-            once_V, thrice_V = _averages(residual_V, space)
-            fine_V = fine_V + residual_V * (residual_V - once_V)
-            middle_V = middle_V + residual_V * (once_V - thrice_V)
-            whole_V = whole_V + residual_V.square()
-        power = float(rows_RN.square().sum())
-        sums = (fine_V, middle_V, whole_V)
-        return cls(*(space.smooth(v / power, NOISE_PASSES).clamp_min(0) for v in sums))
-
-    @classmethod
-    def expected(
-        cls, sigma_V: torch.Tensor, correlation: Sequence[float], space: Neighbourhood
-    ) -> BandNoise:
-        """Noise of known size and correlation between next neighbours along each axis.
-
-        Neighbours further apart are taken to be correlated as a power of it.
-
-        Parameters
-        ----------
-        sigma_V : Tensor (V,)
-            Standard deviation of the noise in units of the signal.
-        correlation : sequence of three floats
-            See :func:`dmri7t.signal.coherence.residual_correlation`.
-        space : Neighbourhood
-
-        Examples
-        --------
-        Where the brain is all around, white noise is in the fine band but for one eighth:
-
-        >>> from dmri7t.signal.grids import Grid
-        >>> from dmri7t.signal.shell import Brain
-        >>> grid = Grid((15, 15, 15), np.diag([2.0, 2.0, 2.0, 1.0]))
-        >>> space = Neighbourhood(Brain(np.ones((15, 15, 15), bool), grid))
-        >>> noise = BandNoise.expected(torch.ones(15**3), (0, 0, 0), space)
-        >>> [round(float(space.place(v)[7, 7, 7]), 3) for v in (noise.fine_V, noise.middle_V)]
-        [0.875, 0.094]
-        """
-        own_V = [
-            _own_weight(space, correlation, passes).to(sigma_V) / space.reach(passes).to(sigma_V)
-            for passes in (1, 3)
-        ]
-        power_V = sigma_V.square()
-        return cls(power_V * (1 - own_V[0]), power_V * (own_V[0] - own_V[1]), power_V)
-
-
-def _own_weight(space: Neighbourhood, correlation: Sequence[float], passes: int) -> torch.Tensor:
-    """Sum over the kernel of weight times correlation with the centre, within the mask, (V,)."""
-    lines = []
-    for side, rho in zip(space.sides, correlation, strict=True):
-        line = np.array([1.0])
-        for _ in range(passes):
-            line = np.convolve(line, [side, 1 - 2 * side, side])
-        lines.append(line * float(rho) ** np.abs(np.arange(-passes, passes + 1)))
-    volume = space.inside.float()
-    for axis, line in zip((-3, -2, -1), lines, strict=True):
-        n = volume.shape[axis]
-        out = torch.zeros_like(volume)
-        for step, weight in zip(range(-passes, passes + 1), line, strict=True):
-            width = n - abs(step)
-            if width > 0 and weight:
-                out.narrow(axis, max(0, -step), width).add_(
-                    volume.narrow(axis, max(0, step), width), alpha=float(weight)
-                )
-        volume = out
-    return space.pick(volume)
-
-
-def _averages(values_V: torch.Tensor, space: Neighbourhood) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mask voxels (..., V) smoothed once, and three times."""
-    once = space.spread(space.place(values_V))
-    thrice = space.spread(once, 2)
-    return space.pick(once) / space.reach(1), space.pick(thrice) / space.reach(3)
 
 
 class Smoothed:
@@ -223,7 +95,7 @@ class Smoothed:
         """Row of the coefficients (V,), averaged once, and three times."""
         if row in self._kept:
             return self._kept[row]
-        averages = _averages(self.sh_CV[row], self.space)
+        averages = self.space.averages(self.sh_CV[row])
         if row < n_coefficients(ALL_BANDS):
             self._kept[row] = averages
         return averages
@@ -248,7 +120,7 @@ def wiener_weights(
     -------
     Tensor (L, 3, V)
         For these orders as far as they were fitted: of the fine band, the middle and the coarse
-        one, between 0 and 1.
+        one, between 0 and 1; of order 2 the middle one may be below 0.
     """
     sh_CV, space = smoothed.sh_CV, smoothed.space
     tiny = torch.finfo(sh_CV.dtype).tiny
@@ -269,20 +141,27 @@ def wiener_weights(
             if all_bands:
                 products_KV[3].addcmul_(thrice_V, thrice_V)
         fine_V, both_V, middle_V, *coarse = space.smooth(products_KV, ENERGY_PASSES)
-        second_V, third_V = torch.zeros_like(fine_V), torch.zeros_like(fine_V)
+        second_V, third_V, least = torch.zeros_like(fine_V), torch.zeros_like(fine_V), 0.0
         if all_bands:
             coarse_noise_V = noise.coarse_V * float(plan.noise_L[index])
             third_V = (coarse_noise_V / coarse[0].clamp_min(tiny)).clamp(0, 1)
+        elif index:
+            wide_3V = space.smooth(products_KV, WIDE_PASSES)
+            near_3V = torch.stack([fine_V, both_V, middle_V])
+            fine_V, both_V, middle_V = near_3V.lerp_(wide_3V, WIDE_SHARE)
+            least = -MOST_BACK
+        if index:
             # both at once: the bands are not orthogonal
             second_V = (middle_noise_V * fine_V - fine_noise_V * both_V) / (
                 fine_V * middle_V - both_V.square()
             ).clamp_min(tiny)
-            second_V = second_V.clamp(0, 1)
-        first_V = (fine_noise_V - both_V * second_V) / fine_V.clamp_min(tiny)
-        spared = SPARED[min(index, 1)]
-        both_2V = torch.stack([first_V, second_V])
-        both_2V.sub_(spared).div_(1 - spared).clamp_(0, 1)
-        weights.append(torch.cat([both_2V, third_V[None]]))
+            second_V = second_V.clamp(least, 1)
+        first_V = ((fine_noise_V - both_V * second_V) / fine_V.clamp_min(tiny)).clamp(0, 1)
+        spared = SPARED[min(index, len(SPARED) - 1)]
+        taken_V = ((first_V - spared) / (1 - spared)).clamp_min(0)
+        # what is spared of the fine band is spared of the middle one in proportion
+        second_V *= taken_V / first_V.clamp_min(tiny)
+        weights.append(torch.stack([taken_V, second_V, third_V]))
     return torch.stack(weights)
 
 
@@ -329,6 +208,9 @@ class Filtered:
         What RISH of ``sh_CV`` lacks of that of the true coefficients, on the average of a
         voxel's surroundings: an estimate of least error is smoother than the truth, and its
         square too small.
+    gain_2V : Tensor (2, V)
+        Energy of the true coefficients of orders 0 and 2 in a voxel's surroundings over that of
+        ``sh_CV`` there.
     b0_V : Tensor (V,)
         Mean b0, filtered as well.
     """
@@ -336,14 +218,14 @@ class Filtered:
     sh_CV: torch.Tensor
     error_LV: torch.Tensor
     missing_LV: torch.Tensor
+    gain_2V: torch.Tensor
     b0_V: torch.Tensor
 
     def with_energy(self, share: float) -> torch.Tensor:
         """Scale the coefficients (C, V) part of the way to the energy of the true ones.
 
-        Orders 0 and 2, by (RISH of the truth / RISH of the estimate) to the power of half the
-        share. Order 4 stays as it is: what was foretold of it is as large as what was measured,
-        and the rest mostly noise.
+        Orders 0 and 2, by their gain to the power of half the share. Order 4 stays as it is: what
+        was foretold of it is as large as what was measured, and the rest mostly noise.
 
         Parameters
         ----------
@@ -351,13 +233,8 @@ class Filtered:
             0: least error, and RISH that are too small; 1: RISH as large as the truth's.
         """
         out_CV = self.sh_CV.clone()
-        low = min(len(order_rows(len(out_CV))), 2)
-        energy_LV = _energy(self.sh_CV, low)
-        tiny = torch.finfo(energy_LV.dtype).tiny
-        ratio_LV = 1 + self.missing_LV[:low] / energy_LV.clamp_min(tiny)
-        factor_LV = ratio_LV.clamp(1 / MOST_ENERGY, MOST_ENERGY) ** (share / 2)
-        for rows, factor_V in zip(order_rows(len(out_CV)), factor_LV, strict=False):
-            out_CV[rows.start : rows.stop] *= factor_V
+        for rows, gain_V in zip(order_rows(len(out_CV)), self.gain_2V, strict=False):
+            out_CV[rows.start : rows.stop] *= gain_V ** (share / 2)
         return out_CV
 
 
@@ -375,7 +252,7 @@ def filter_shell(measured: ShellSignal, shell: ShellFit) -> Filtered:
     plan, sh_CV = shell.plan, shell.sh_CV
     if not tells_noise(plan):
         error_LV = shell.noise_3V[: shell.n_orders]
-        return Filtered(sh_CV, error_LV, -error_LV, measured.b0_V)
+        return Filtered(sh_CV, error_LV, -error_LV, torch.ones_like(sh_CV[:2]), measured.b0_V)
     space = Neighbourhood(measured.brain, sh_CV.device)
     signal_CV = sh_CV * floor_b0(measured.b0_V)
     signal_NV = measured.signal_NV
@@ -388,7 +265,8 @@ def filter_shell(measured: ShellSignal, shell: ShellFit) -> Filtered:
         order4_9V = _unfitted_order4(measured, signal_CV, plan, basis_N9, space)
         signal_NV, signal_CV = signal_NV - basis_N9 @ order4_9V, signal_CV - leak_C9 @ order4_9V
     noise = BandNoise.measured(signal_NV, plan, space)
-    filtered_CV, error_LV, missing_LV = _filter_fitted(signal_CV, plan, noise, space)
+    orders = _filter_fitted(signal_CV, plan, noise, space)
+    filtered_CV, missing_LV = orders.sh_CV, orders.missing_LV
     if order4_9V is not None:
         filtered_CV = torch.cat([filtered_CV, order4_9V])
         # its factor makes it as large as what was measured
@@ -396,7 +274,13 @@ def filter_shell(measured: ShellSignal, shell: ShellFit) -> Filtered:
     b0_V = filter_b0(measured.b0_V, noise.fine_V / max(measured.n_b0, 1), space)
     divisor_V = floor_b0(b0_V)
     power_V = divisor_V.square()
-    return Filtered(filtered_CV.div_(divisor_V), error_LV / power_V, missing_LV / power_V, b0_V)
+    return Filtered(
+        filtered_CV.div_(divisor_V),
+        orders.error_LV / power_V,
+        missing_LV / power_V,
+        orders.gain_2V,
+        b0_V,
+    )
 
 
 def _unfitted_order4(
@@ -411,20 +295,27 @@ def _unfitted_order4(
     ``basis_N9`` takes it to signals.
     """
     noise = BandNoise.measured(measured.signal_NV, plan, space)
-    first_CV, _, _ = _filter_fitted(signal_CV, plan, noise, space)
+    first_CV = _filter_fitted(signal_CV, plan, noise, space).sh_CV
     residual_NN = torch.as_tensor(plan.residual_NN).to(signal_CV)
     seen_NV, design_N9 = residual_NN @ measured.signal_NV, residual_NN @ basis_N9
     variance_V = noise.whole_V * (plan.residual_dof / plan.n_directions)
     return foretell_order4(first_CV[ORDER_2], seen_NV, design_N9, variance_V, space)
 
 
+@attrs.frozen(eq=False)
+class _Orders:
+    """Fitted orders, filtered, and what :class:`Filtered` says of them, in scanner units."""
+
+    sh_CV: torch.Tensor
+    error_LV: torch.Tensor
+    missing_LV: torch.Tensor
+    gain_2V: torch.Tensor
+
+
 def _filter_fitted(
     signal_CV: torch.Tensor, plan: FitPlan, noise: BandNoise, space: Neighbourhood
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Filter the fitted orders, in scanner units; of order 4 what order 2 does not foretell.
-
-    Returns the coefficients (C, V), their expected error and what their RISH lack, (L, V).
-    """
+) -> _Orders:
+    """Filter the fitted orders, in scanner units; of order 4 what order 2 does not foretell."""
     smoothed = Smoothed(signal_CV[: ORDER_2.stop], space)
     weights_L3V = wiener_weights(smoothed, plan, noise, range(0, 4, 2))
     order4_9V = None
@@ -454,9 +345,12 @@ def _filter_fitted(
     # E|c - u d - t|^2 = E|n|^2 - 2 u E<n, d> + u^2 E|d|^2
     error_LV = noise_L1 * (noise.whole_V - 2 * covered_LV)
     error_LV = (error_LV + space.smooth(removed_LV, ENERGY_PASSES)).clamp_min(0)
-    debiased_LV = _energy(signal_CV, n_orders) - _energy(filtered_CV, n_orders)
-    missing_LV = space.smooth(debiased_LV - noise_L1 * noise.whole_V, ENERGY_PASSES)
-    return filtered_CV, error_LV, missing_LV
+    energy_LV = _energy(filtered_CV, n_orders)
+    lacking_LV = _energy(signal_CV, n_orders) - noise_L1 * noise.whole_V - energy_LV
+    missing_LV = space.smooth(lacking_LV, ENERGY_PASSES)
+    sums_2V, lacking_2V = space.smooth(torch.stack([energy_LV[:2], lacking_LV[:2]]), GAIN_PASSES)
+    gain_2V = 1 + lacking_2V / sums_2V.clamp_min(torch.finfo(sums_2V.dtype).tiny)
+    return _Orders(filtered_CV, error_LV, missing_LV, gain_2V.clamp(1 / MOST_ENERGY, MOST_ENERGY))
 
 
 def _energy(sh_CV: torch.Tensor, n_orders: int) -> torch.Tensor:

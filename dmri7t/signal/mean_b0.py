@@ -32,8 +32,8 @@ def filter_b0(b0_V: torch.Tensor, fine_noise_V: torch.Tensor, space: Neighbourho
     b0_V : Tensor (V,)
     fine_noise_V : Tensor (V,)
         Covariance of its noise with that band, as the volumes of a shell have it: see
-        :class:`BandNoise`. It is taken to be smaller where the smoothest parts of the b0 have
-        less.
+        :class:`~dmri7t.signal.band_noise.BandNoise`. It is taken to be smaller where the smoothest
+        parts of the b0 have less.
     space : Neighbourhood
 
     Returns

@@ -79,3 +79,9 @@ class Neighbourhood:
             ones = torch.ones(self.n_voxels, device=self.inside.device)
             self._reach[passes] = self.pick(self.spread(self.place(ones), passes))
         return self._reach[passes]
+
+    def averages(self, values_V: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mask voxels (..., V) smoothed once, and three times."""
+        once = self.spread(self.place(values_V))
+        thrice = self.spread(once, 2)
+        return self.pick(once) / self.reach(1), self.pick(thrice) / self.reach(3)
