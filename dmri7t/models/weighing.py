@@ -15,7 +15,7 @@ from dmri7t.signal.band_noise import tells_noise
 from dmri7t.signal.clean import denoise_voxels
 from dmri7t.signal.estimate import ShellEstimate
 from dmri7t.signal.filter import filter_shell
-from dmri7t.signal.finer import Coarsened, weigh_finer, weigh_rish
+from dmri7t.signal.finer import NOT_SHOWN, Coarsened, weigh_finer, weigh_rish
 from dmri7t.signal.gate import FEWEST, weigh
 from dmri7t.signal.harmonics import fit, plan_fit
 from dmri7t.signal.held_out import Evidence
@@ -38,6 +38,16 @@ ENERGY = 1.0
 """How far the filtered coefficients are scaled to the energy of the true ones.
 
 The whole way costs real scans a little error of the signals, and saves FA from being too low."""
+
+UNASKED = 0.5
+"""Share of the model's order 0 where a shell has too few directions to be asked and the output is
+finer. Chosen on scans of five people, made coarser: see the documentation (method)."""
+
+UNASKED_RISH = (UNASKED, 0.4, NOT_SHOWN)
+"""Shares of the model's RISH in the maps of RISH where halves are too few directions to be asked;
+of order 0 on a finer grid alone. Chosen on scans of three people."""
+
+BY_OTHERS = ", so the model's part is the one that helped scans of other people"
 
 BY_MODEL = "the model scales the coefficients wholly, as in the paper"
 
@@ -112,16 +122,20 @@ def ask_shell(
     """
     plan = plan_fit(measured.directions_N3, weighing.order, weighing.laplace_beltrami)
     n, levels = len(measured.directions_N3), plan.order // 2 + 1
+    factor = finer_by(measured.brain, voxel_out)
     if not weighing.by_scan:
         n_scaled = min(levels, len(ORDERS))
         return Evidence(((0.0,) * n_scaled, (1.0,) * n_scaled), reason=BY_MODEL)
     if n < FEWEST:
+        tells = tells_noise(plan)
+        of_model = UNASKED if tells and factor >= FINER else 0.0
         return Evidence(
-            ((float(tells_noise(plan)),) * levels, (0.0,) * levels),
-            reason=f"{n} directions; from {FEWEST} on some can be left out",
+            ((float(tells),) * levels, (of_model,) + (0.0,) * (levels - 1)),
+            rish_shares=_unasked_rish(factor) if tells else (),
+            reason=f"{n} directions; from {FEWEST} on some can be left out{BY_OTHERS * tells}",
         )
     sigma = float((measured.relative_noise(plan) * floor_b0(measured.b0_V)).median())
-    return _ask(translator, measured, sigma, finer_by(measured.brain, voxel_out), weighing)
+    return _ask(translator, measured, sigma, factor, weighing)
 
 
 def mix_shell(
@@ -189,7 +203,13 @@ def _ask(
     maps = partial(_rish, translator, weighing, evidence)
     part = shell.part
     b0_V = filter_shell(part, ShellFit.of(part, weighing.order, weighing.laplace_beltrami)).b0_V
-    return attrs.evolve(evidence, rish_shares=weigh_rish(shell, maps, sigma, b0_V))
+    of_rish = weigh_rish(shell, maps, sigma, b0_V) or _unasked_rish(factor)
+    return attrs.evolve(evidence, rish_shares=of_rish)
+
+
+def _unasked_rish(factor: float) -> tuple[float, ...]:
+    """Shares of the model in maps of RISH of a shell that cannot be asked for them."""
+    return UNASKED_RISH if factor >= FINER else (0.0, *UNASKED_RISH[1:])
 
 
 def _filter(weighing: Weighing, measured: ShellSignal) -> list[torch.Tensor]:

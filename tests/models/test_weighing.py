@@ -10,7 +10,7 @@ import torch
 from dmri7t.evaluation.simulated import draw_blocks, scan_of, truth_of
 from dmri7t.models.bundle import resolve_model
 from dmri7t.models.translator import Translator
-from dmri7t.models.weighing import Weighing, estimate_shell
+from dmri7t.models.weighing import UNASKED, UNASKED_RISH, Weighing, estimate_shell
 from dmri7t.signal.harmonics import fit, plan_fit, synthesize
 from dmri7t.signal.shell import Shell
 from dmri7t.simulation.subjects import HELD_OUT
@@ -85,13 +85,18 @@ def test_few_directions_say_why_nothing_was_measured(translator, scan):
     few = attrs.evolve(scan, signal_NV=scan.signal_NV[:9], directions_N3=scan.directions_N3[:9])
     evidence = estimate_shell(translator, few, Shell.from_signal(few), FINE).evidence
     assert evidence.reason.startswith("9 directions; from 12 on")
-    assert evidence.errors == () and evidence.shares == ((1.0, 1.0), (0.0, 0.0))
+    assert evidence.reason.endswith("scans of other people")
+    assert evidence.errors == () and evidence.shares == ((1.0, 1.0), (UNASKED, 0.0))
+    assert evidence.rish_shares == UNASKED_RISH
+    # how sharp order 0 should be is a question of finer grids
+    same = estimate_shell(translator, few, Shell.from_signal(few), few.brain.voxel_sizes).evidence
+    assert same.shares == ((1.0, 1.0), (0.0, 0.0))
+    assert same.rish_shares == (0.0, *UNASKED_RISH[1:])
     six = attrs.evolve(scan, signal_NV=scan.signal_NV[:6], directions_N3=scan.directions_N3[:6])
     # nothing is left to tell noise by: the result is the interpolation
-    assert estimate_shell(translator, six, Shell.from_signal(six), FINE).evidence.shares[0] == (
-        0.0,
-        0.0,
-    )
+    evidence = estimate_shell(translator, six, Shell.from_signal(six), FINE).evidence
+    assert evidence.shares == ((0.0, 0.0), (0.0, 0.0)) and not evidence.rish_shares
+    assert evidence.reason.endswith("can be left out")
 
 
 def test_model_decides_where_it_is_asked_to(translator, scan):
