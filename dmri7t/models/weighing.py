@@ -47,7 +47,7 @@ UNASKED_RISH = (UNASKED, 0.4, NOT_SHOWN)
 """Shares of the model's RISH in the maps of RISH where halves are too few directions to be asked;
 of order 0 on a finer grid alone. Chosen on scans of three people."""
 
-BY_OTHERS = ", so the model's part is the one that helped scans of other people"
+BY_OTHERS = "; the model's part is the one that helped on other people's scans"
 
 BY_MODEL = "the model scales the coefficients wholly, as in the paper"
 

@@ -48,6 +48,10 @@ by as much, the largest aside. Where there is little noise a filter gains next t
 scan's own grid, and costs sharpness on a finer one. Chosen on real scans, see the documentation
 (method)."""
 
+COARSE_SPARED = 0.3
+"""The same for the coarse band of order 4 and above, where what is left may be crossings. Without it
+C4 has 0.99 of the error on three simulated heads, and 8 % more peaks of crossings are missed."""
+
 WIDE_PASSES = 8
 """Smoothings of the sums that weights of order 2 are made of in part: those over a few voxels are
 too uncertain for two bands."""
@@ -131,7 +135,7 @@ def wiener_weights(
         fine_noise_V = noise.fine_V * float(plan.noise_L[index])
         middle_noise_V = noise.middle_V * float(plan.noise_L[index])
         all_bands = 2 * index >= ALL_BANDS
-        products_KV = sh_CV.new_zeros(4 if all_bands else 3, sh_CV.shape[1])
+        products_KV = sh_CV.new_zeros(6 if all_bands else 3, sh_CV.shape[1])
         for row in rows:
             once_V, thrice_V = smoothed[row]
             fine_V, middle_V = sh_CV[row] - once_V, once_V - thrice_V
@@ -139,13 +143,11 @@ def wiener_weights(
             products_KV[1].addcmul_(fine_V, middle_V)
             products_KV[2].addcmul_(middle_V, middle_V)
             if all_bands:
-                products_KV[3].addcmul_(thrice_V, thrice_V)
-        fine_V, both_V, middle_V, *coarse = space.smooth(products_KV, ENERGY_PASSES)
+                for number, band_V in enumerate((fine_V, middle_V, thrice_V), start=3):
+                    products_KV[number].addcmul_(band_V, thrice_V)
+        fine_V, both_V, middle_V, *of_coarse = space.smooth(products_KV, ENERGY_PASSES)
         second_V, third_V, least = torch.zeros_like(fine_V), torch.zeros_like(fine_V), 0.0
-        if all_bands:
-            coarse_noise_V = noise.coarse_V * float(plan.noise_L[index])
-            third_V = (coarse_noise_V / coarse[0].clamp_min(tiny)).clamp(0, 1)
-        elif index:
+        if index and not all_bands:
             wide_3V = space.smooth(products_KV, WIDE_PASSES)
             near_3V = torch.stack([fine_V, both_V, middle_V])
             fine_V, both_V, middle_V = near_3V.lerp_(wide_3V, WIDE_SHARE)
@@ -161,6 +163,13 @@ def wiener_weights(
         taken_V = ((first_V - spared) / (1 - spared)).clamp_min(0)
         # what is spared of the fine band is spared of the middle one in proportion
         second_V *= taken_V / first_V.clamp_min(tiny)
+        if all_bands:
+            # what the other two leave of the noise: they overlap with this band, too
+            fine_coarse_V, middle_coarse_V, coarse_V = of_coarse
+            left_V = noise.coarse_V * float(plan.noise_L[index])
+            left_V = left_V - taken_V * fine_coarse_V - second_V * middle_coarse_V
+            third_V = (left_V / coarse_V.clamp_min(tiny)).clamp(0, 1)
+            third_V = ((third_V - COARSE_SPARED) / (1 - COARSE_SPARED)).clamp_min(0)
         weights.append(torch.stack([taken_V, second_V, third_V]))
     return torch.stack(weights)
 

@@ -85,7 +85,7 @@ def test_few_directions_say_why_nothing_was_measured(translator, scan):
     few = attrs.evolve(scan, signal_NV=scan.signal_NV[:9], directions_N3=scan.directions_N3[:9])
     evidence = estimate_shell(translator, few, Shell.from_signal(few), FINE).evidence
     assert evidence.reason.startswith("9 directions; from 12 on")
-    assert evidence.reason.endswith("scans of other people")
+    assert evidence.reason.endswith("other people's scans")
     assert evidence.errors == () and evidence.shares == ((1.0, 1.0), (UNASKED, 0.0))
     assert evidence.rish_shares == UNASKED_RISH
     # how sharp order 0 should be is a question of finer grids

@@ -97,6 +97,20 @@ def test_order_four_of_noise_alone_is_smoothed_further():
     assert ratio_3[2] < 0.6 * ratio_3[1]
 
 
+def test_crossings_that_order_2_does_not_foretell_stay():
+    """Two fibres at right angles everywhere: noise of the coarse band is what the others leave."""
+    x, y = DIRECTIONS[:, :1], DIRECTIONS[:, 1:2]
+    crossing_N1 = torch.from_numpy(np.exp(-1.4 * x**2) + np.exp(-1.4 * y**2)).float() / 2
+    brain = Brain(MASK, Grid(SHAPE, np.diag([2.0, 2.0, 2.0, 1.0])))
+    signal_NV = 500 * noisy(crossing_N1.expand(-1, MASK.size), 0.2)
+    b0_V = torch.full((brain.n_voxels,), 500.0)
+    measured = ShellSignal(signal_NV, b0_V, DIRECTIONS, 1000.0, 4, brain)
+    made = filter_shell(measured, Shell.from_signal(measured, order=4)).sh_CV[6:15]
+    truth = fit(crossing_N1, PLAN)[6:]
+    kept = (made * truth).sum(0) / truth.square().sum(0)
+    assert float(kept.mean()) > 0.9
+
+
 def test_noise_is_measured_where_it_is():
     """Twice the noise on one side, under a signal whose detail is no noise."""
     space = space_of(MASK, (2, 2, 2))
