@@ -49,8 +49,8 @@ scan's own grid, and costs sharpness on a finer one. Chosen on real scans, see t
 (method)."""
 
 COARSE_SPARED = 0.3
-"""The same for the coarse band of order 4 and above, where what is left may be crossings. Without it
-C4 has 0.99 of the error on three simulated heads, and 8 % more peaks of crossings are missed."""
+"""The same for the coarse band of order 4 and above, where what is left may be crossings. Without
+it C4 has 0.99 of the error on three simulated heads, and 8 % more of their crossings are missed."""
 
 WIDE_PASSES = 8
 """Smoothings of the sums that weights of order 2 are made of in part: those over a few voxels are
