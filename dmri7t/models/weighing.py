@@ -41,11 +41,11 @@ The whole way costs real scans a little error of the signals, and saves FA from 
 
 UNASKED = 0.5
 """Share of the model's order 0 where a shell has too few directions to be asked and the output is
-finer. Chosen on scans of five people, made coarser: see the documentation (method)."""
+finer. Chosen on scans of four people, made coarser: see the documentation (method)."""
 
 UNASKED_RISH = (UNASKED, 0.4, NOT_SHOWN)
 """Shares of the model's RISH in the maps of RISH where halves are too few directions to be asked;
-of order 0 on a finer grid alone. Chosen on scans of three people."""
+of order 0 on a finer grid alone. Chosen on scans of two people."""
 
 BY_OTHERS = "; the model's part is the one that helped on other people's scans"
 

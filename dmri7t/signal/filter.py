@@ -20,7 +20,8 @@ Luisier et al. 2007, IEEE TIP 16:593), and E<n, d> is what the residuals of the 
 hold noise alone, pass the same filters, and so tell how much of it there is, how it is
 correlated, and where. White noise of variance s2 has E<n, c - G1 c> = s2 (1 - 1/8) within the
 brain, 1/8 being the weight of a voxel in its own average. Two bands are asked for together, as
-they overlap: where much of the fine one is taken out, some of the middle one is put back.
+they overlap: where much of the fine one is taken out, some of the middle one is put back. The
+third then loses what these two leave of its noise.
 
 Coefficients are those of the signal in scanner units, not over its b0: there the noise is the
 same in neighbouring voxels, and no noise of the divisor is smoothed over them.
