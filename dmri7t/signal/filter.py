@@ -136,23 +136,14 @@ def wiener_weights(
         fine_noise_V = noise.fine_V * float(plan.noise_L[index])
         middle_noise_V = noise.middle_V * float(plan.noise_L[index])
         all_bands = 2 * index >= ALL_BANDS
-        products_KV = sh_CV.new_zeros(6 if all_bands else 3, sh_CV.shape[1])
-        for row in rows:
-            once_V, thrice_V = smoothed[row]
-            fine_V, middle_V = sh_CV[row] - once_V, once_V - thrice_V
-            products_KV[0].addcmul_(fine_V, fine_V)
-            products_KV[1].addcmul_(fine_V, middle_V)
-            products_KV[2].addcmul_(middle_V, middle_V)
-            if all_bands:
-                for number, band_V in enumerate((fine_V, middle_V, thrice_V), start=3):
-                    products_KV[number].addcmul_(band_V, thrice_V)
-        fine_V, both_V, middle_V, *of_coarse = space.smooth(products_KV, ENERGY_PASSES)
-        second_V, third_V, least = torch.zeros_like(fine_V), torch.zeros_like(fine_V), 0.0
+        products_KV = _band_products(smoothed, rows, all_bands)
         if index and not all_bands:
-            wide_3V = space.smooth(products_KV, WIDE_PASSES)
-            near_3V = torch.stack([fine_V, both_V, middle_V])
-            fine_V, both_V, middle_V = near_3V.lerp_(wide_3V, WIDE_SHARE)
-            least = -MOST_BACK
+            near_KV, wide_KV = space.averages(products_KV, ENERGY_PASSES, WIDE_PASSES)
+            sums_KV, least = near_KV.lerp_(wide_KV, WIDE_SHARE), -MOST_BACK
+        else:
+            sums_KV, least = space.smooth(products_KV, ENERGY_PASSES), 0.0
+        fine_V, both_V, middle_V, *of_coarse = sums_KV
+        second_V, third_V = torch.zeros_like(fine_V), torch.zeros_like(fine_V)
         if index:
             # both at once: the bands are not orthogonal
             second_V = (middle_noise_V * fine_V - fine_noise_V * both_V) / (
@@ -173,6 +164,22 @@ def wiener_weights(
             third_V = ((third_V - COARSE_SPARED) / (1 - COARSE_SPARED)).clamp_min(0)
         weights.append(torch.stack([taken_V, second_V, third_V]))
     return torch.stack(weights)
+
+
+def _band_products(smoothed: Smoothed, rows: range, with_coarse: bool) -> torch.Tensor:
+    """Products of an order's bands, summed over its coefficients, (3, V): fine and fine, fine and
+    middle, middle and middle; with the coarse one (6, V): its own with the three, too."""
+    sh_CV = smoothed.sh_CV
+    products_KV = sh_CV.new_zeros(6 if with_coarse else 3, sh_CV.shape[1])
+    for row in rows:
+        once_V, thrice_V = smoothed[row]
+        fine_V, middle_V = sh_CV[row] - once_V, once_V - thrice_V
+        pairs = [(fine_V, fine_V), (fine_V, middle_V), (middle_V, middle_V)]
+        if with_coarse:
+            pairs += [(band_V, thrice_V) for band_V in (fine_V, middle_V, thrice_V)]
+        for product_V, (one_V, other_V) in zip(products_KV, pairs, strict=True):
+            product_V.addcmul_(one_V, other_V)
+    return products_KV
 
 
 def apply_filter(smoothed: Smoothed, weights_L3V: torch.Tensor) -> torch.Tensor:

@@ -80,8 +80,10 @@ class Neighbourhood:
             self._reach[passes] = self.pick(self.spread(self.place(ones), passes))
         return self._reach[passes]
 
-    def averages(self, values_V: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mask voxels (..., V) smoothed once, and three times."""
-        once = self.spread(self.place(values_V))
-        thrice = self.spread(once, 2)
-        return self.pick(once) / self.reach(1), self.pick(thrice) / self.reach(3)
+    def averages(
+        self, values_V: torch.Tensor, few: int = 1, many: int = 3
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mask voxels (..., V) smoothed a few times, and many times."""
+        near = self.spread(self.place(values_V), few)
+        wide = self.spread(near, many - few)
+        return self.pick(near) / self.reach(few), self.pick(wide) / self.reach(many)
