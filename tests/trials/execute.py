@@ -8,6 +8,7 @@ import signal
 import subprocess
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -16,6 +17,9 @@ from trials.place import MARK, Place
 
 GONE_SECONDS = 30.0
 """In this time all processes of a command that has ended must have gone, too."""
+
+LOOKS = 3
+"""So many looks in a row must see no process before a command counts as gone."""
 
 
 def as_from_a_terminal() -> None:
@@ -51,8 +55,8 @@ def execute(step: Step, place: Place, model: Path) -> Run:
     except subprocess.TimeoutExpired:
         code = None
     striker.end()
-    left = wait_for_all(place, 0 if code is None else GONE_SECONDS)
-    end_all(place)
+    left = wait_for_all(place, process.pid, 0 if code is None else GONE_SECONDS)
+    end_all(place, process.pid)
     process.wait()
     seconds = time.monotonic() - begun
     return Run(place, model, code, out.text(), err.text(), striker.struck, left, seconds)
@@ -122,35 +126,47 @@ class Striker:
                 self._timer.join(10)
 
 
-def processes_of(place: Place) -> dict[int, str]:
-    """Command lines of the living processes that were started in a place, by number."""
+def processes_of(place: Place, session: int) -> dict[int, str]:
+    """Command lines of the living processes that were started in a place, by number.
+
+    Told by their session, and those that have left it by their variables. One that just begins
+    another program shows no variables for a moment, and a look may miss it.
+    """
     found = {}
     mark = f"{MARK}={place.root.name}".encode()
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            if mark not in (folder / "environ").read_bytes().split(b"\0"):
+            state, _, _, owner = (folder / "stat").read_text().rsplit(")", 1)[1].split()[:4]
+            if state == "Z":
                 continue
-            state = (folder / "stat").read_text().rsplit(")", 1)[1].split()[0]
-            words = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            if int(owner) == session or mark in (folder / "environ").read_bytes().split(b"\0"):
+                words = (folder / "cmdline").read_bytes().replace(b"\0", b" ")
+                found[int(folder.name)] = words.decode(errors="replace").strip()
         except OSError:
             continue
-        if state != "Z":
-            found[int(folder.name)] = words.strip()
     return found
 
 
-def wait_for_all(place: Place, seconds: float) -> list[str]:
+def wait_for_all(place: Place, session: int, seconds: float) -> list[str]:
     """Wait until no process of a place is left; name those that stay."""
     deadline = time.monotonic() + seconds
-    while (left := processes_of(place)) and time.monotonic() < deadline:
+    left, unseen = {}, 0
+    while unseen < LOOKS:
+        left = processes_of(place, session)
+        if left and time.monotonic() >= deadline:
+            break
+        unseen = 0 if left else unseen + 1
         time.sleep(0.05)
     return [f"{pid} {words[:80]}" for pid, words in left.items()]
 
 
-def end_all(place: Place) -> None:
+def end_all(place: Place, session: int) -> None:
     """End whatever a place still runs."""
-    for pid in processes_of(place):
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
+    unseen = 0
+    while unseen < LOOKS:
+        left = processes_of(place, session)
+        for pid in left:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        unseen = 0 if left else unseen + 1
+        time.sleep(0.05)

@@ -59,6 +59,7 @@ class Bare(Bench):
 BAD = {
     "echo Traceback; true": "traceback",
     "sleep 30 > /dev/null 2>&1 &": "leaves processes: .*sleep",
+    "echo 'exec sh r' > r; sh r > /dev/null 2>&1 &": "leaves processes: ",
     "mkdir out; touch out/.part-x": r"leaves out/\.part-x",
     "mkdir -p out/logs; touch out/logs/.sub-01.lock": "leaves out/logs/.sub-01.lock",
     "mkdir out; echo '{\"snr\": NaN}' > out/a.json": "NaN is no JSON",
