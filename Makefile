@@ -2,6 +2,8 @@
 # target needs; the demo needs no more than a user does.
 PYTHON ?= python3
 BIN := .venv/bin
+# threads that wait give up their processor soon, as the commands themselves have it
+export GOMP_SPINCOUNT ?= 1000
 
 .PHONY: demo test trials docs bench clean
 

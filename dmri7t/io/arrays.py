@@ -136,11 +136,12 @@ def load_shell(path: Path | str, brain: Brain) -> Shell:
 def save_estimate(path: Path | str, estimate: ShellEstimate) -> None:
     """Write what is taken for a shell's coefficients; shares and evidence make the record."""
     tensors = {"sh": estimate.sh_CV, "rish": estimate.rish_3V, "b0": estimate.b0_V}
+    if estimate.trust_V is not None:
+        tensors["trust"] = estimate.trust_V
     record = {
         "evidence": attrs.asdict(estimate.evidence),
         "model_shares": estimate.model_shares,
         "rish_shares": estimate.rish_shares,
-        "holds_level": estimate.holds_level,
     }
     save_tensors(path, tensors, record)
 
@@ -153,7 +154,7 @@ def load_estimate(path: Path | str) -> ShellEstimate:
     evidence = _as_evidence(record["evidence"])
     shares, of_rish = tuple(record["model_shares"]), tuple(record["rish_shares"])
     arrays = tensors["sh"], tensors["rish"], shares, evidence, tensors["b0"]
-    return ShellEstimate(*arrays, of_rish, record["holds_level"])
+    return ShellEstimate(*arrays, of_rish, tensors.get("trust"))
 
 
 def save_evidence(path: Path | str, evidence: Evidence) -> None:

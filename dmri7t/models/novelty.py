@@ -27,7 +27,7 @@ from dmri7t.models.box import Box
 from dmri7t.models.bundle import save_weights
 from dmri7t.models.plain import from_plain, to_plain
 from dmri7t.signal.describe import Description
-from dmri7t.signal.resample import apply_axes
+from dmri7t.signal.gaussian import Averages
 from dmri7t.signal.shell import Brain, Shell
 
 FILE = "novelty.safetensors"
@@ -107,23 +107,12 @@ class Cells:
 
     def smooth(self, values: torch.Tensor, mm: float = SMOOTHING_MM) -> torch.Tensor:
         """Average values (..., n) over neighbouring cells of the brain."""
-        return surroundings(self.place(values), self.inside, self.steps, mm)[..., self.inside]
+        return surroundings(self.inside, self.steps, mm)(self.place(values))[..., self.inside]
 
 
-def surroundings(
-    volumes: torch.Tensor, inside: torch.Tensor, steps: tuple[float, ...], mm: float
-) -> torch.Tensor:
-    """Average (..., x, y, z) by a Gaussian, over the inside only."""
-    matrices = [_gaussian(n, mm / step) for n, step in zip(inside.shape, steps, strict=True)]
-    weight = apply_axes(inside.to(volumes), matrices).clamp_min(1e-3)
-    return apply_axes(volumes * inside, matrices) / weight
-
-
-def _gaussian(n: int, sd: float) -> np.ndarray:
-    offset = np.arange(n)[:, None] - np.arange(n)[None]
-    weight = np.exp(-0.5 * (offset / sd) ** 2)
-    weight[weight < 1e-3] = 0
-    return weight / weight.sum(1).max()
+def surroundings(inside: torch.Tensor, steps: tuple[float, ...], mm: float) -> Averages:
+    """Averages over a Gaussian of so many mm, of the inside only."""
+    return Averages(inside, [mm / step for step in steps])
 
 
 def cells_of(shell: Shell, code_distance: torch.Tensor | None = None) -> Cells:
@@ -149,8 +138,9 @@ def cells_of(shell: Shell, code_distance: torch.Tensor | None = None) -> Cells:
     features = torch.cat([features, _brightness(noise, inside)[None]])
     base = features[[0, 2, 9]] * inside
     for mm in SCALES_MM:
-        mean = surroundings(base, inside, steps, mm)
-        variance = surroundings(base.square(), inside, steps, mm) - mean.square()
+        average = surroundings(inside, steps, mm)
+        mean = average(base)
+        variance = average(base.square()) - mean.square()
         features = torch.cat([features, mean, variance.clamp_min(TINY).log() / 2])
     if code_distance is not None:
         distance = _stretch(code_distance.cpu().float(), inside.shape)

@@ -453,6 +453,7 @@ class Translator:
         box, box_out = Box.around(encoded.brain), Box.around(brain_out)
         fine = BoxSpline(box, box_out)
         unit = self.scale[:, None]
+        ratios = brain_out.voxel_sizes / encoded.brain.voxel_sizes
         root = fine(decoded.estimate_3V.to(self.device).sqrt() / unit)
         noise = fine(encoded.noise_3V.to(self.device).sqrt() / unit)
         samples = decoded.samples_S3V.to(self.device).sqrt() / unit
@@ -463,14 +464,13 @@ class Translator:
         share = torch.tensor(self.config.shares.super_resolution, device=self.device)
         if upsampling == "model" and "super_resolution" in self.networks and share.any():
             numbers_BK = inputs.conditions(encoded.description)[None].to(self.device)
-            ratio = float(np.mean(brain_out.voxel_sizes / encoded.brain.voxel_sizes))
-            finer = self.refine(root, noise, inside, numbers_BK, ratio)
+            finer = self.refine(root, noise, inside, numbers_BK, float(np.mean(ratios)))
             root = torch.lerp(root, finer, share.view(3, 1, 1, 1))
         model_root, order2 = root, None
         if estimate is not None:
             fine_sh, own = (made.to(self.device) for made in estimate.finer(fine.signed))
             own = own / unit[..., None, None].square()
-            root = model_root = estimate.levelled(root, own, inside, brain_out.voxel_sizes)
+            root = model_root = estimate.levelled(root, own, inside, fine.signed, 1 / ratios)
             root = mixed_rish(own, root.square(), estimate.rish_shares).sqrt()
             order2 = fine_sh[ORDER_2] / unit[1] if len(fine_sh) >= ORDER_2.stop else None
         return Resolved(root, model_root, terms(root, spread, noise, inside), order2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import attrs
@@ -11,7 +12,7 @@ import torch
 from dmri7t.signal.filter import Filtered
 from dmri7t.signal.harmonics import n_coefficients, order_of, order_rows
 from dmri7t.signal.held_out import Evidence
-from dmri7t.signal.level import hold_level
+from dmri7t.signal.level import hold_level, trust
 from dmri7t.signal.orders import ORDERS
 from dmri7t.signal.represent import floor_b0
 from dmri7t.signal.rish import LOWER, UPPER, harmonize, model_rows, rish, scale_factors
@@ -19,6 +20,12 @@ from dmri7t.signal.shell import Shell
 
 SQUARED_FINER = n_coefficients(2)
 """Coefficients that are squared on the finer grid: those of orders 0 and 2."""
+
+MEAN_SIGNAL = math.sqrt(4 * math.pi)
+"""The coefficient of order 0 over the mean signal."""
+
+Finer = Callable[[torch.Tensor], torch.Tensor]
+"""Brings values (T, V) of the input's mask to the finer grid, (T, ...)."""
 
 
 @attrs.frozen(eq=False)
@@ -40,9 +47,9 @@ class ShellEstimate:
         the signals is, whose directions have noise.
     b0_V : Tensor (V,)
         Mean b0, filtered where the coefficients are.
-    holds_level : bool
-        Whether a model's order 0 is held to the scan's own local mean: see
-        :mod:`dmri7t.signal.level`.
+    trust_V : Tensor (V,), optional
+        How far a model's order 0 is held to the scan's own: see :mod:`dmri7t.signal.level`.
+        None: not at all.
     """
 
     sh_CV: torch.Tensor
@@ -56,7 +63,7 @@ class ShellEstimate:
     def _same(self) -> tuple[float, ...]:
         return self.model_shares
 
-    holds_level: bool = True
+    trust_V: torch.Tensor | None = None
 
     @classmethod
     def as_measured(cls, shell: Shell, b0_V: torch.Tensor, reason: str) -> ShellEstimate:
@@ -72,9 +79,7 @@ class ShellEstimate:
         """
         n = shell.n_orders
         evidence = Evidence(((0.0,) * n, (1.0,) * n), reason=reason)
-        return cls(
-            shell.sh_CV, shell.debiased_3V, (1.0,) * len(ORDERS), evidence, b0_V, holds_level=False
-        )
+        return cls(shell.sh_CV, shell.debiased_3V, (1.0,) * len(ORDERS), evidence, b0_V)
 
     @classmethod
     def mixed(
@@ -122,7 +127,8 @@ class ShellEstimate:
         model = [*model_L[:n], *[0.0] * (len(ORDERS) - n)]
         # a scan that shows nothing of an order has no RISH of its own to hold against the model's
         of_rish = evidence.rish_shares or (*model[:n], *[1.0] * (len(ORDERS) - n))
-        return cls(full_CV, rish_3V, tuple(model), evidence, filtered.b0_V, of_rish)
+        trust_V = trust(shell.sh_CV[0] / MEAN_SIGNAL, shell.sigma_V)
+        return cls(full_CV, rish_3V, tuple(model), evidence, filtered.b0_V, of_rish, trust_V)
 
     @property
     def takes_model(self) -> bool:
@@ -134,9 +140,10 @@ class ShellEstimate:
         root_3: torch.Tensor,
         own_3: torch.Tensor,
         inside: torch.Tensor,
-        voxel_sizes: Sequence[float] | np.ndarray,
+        finer: Finer,
+        coarser: Sequence[float] | np.ndarray,
     ) -> torch.Tensor:
-        """Hold a model's order 0 to the scan's own local mean, unless all is to be the model's.
+        """Hold a model's order 0 to the scan's own, unless all is to be the model's.
 
         Parameters
         ----------
@@ -144,17 +151,18 @@ class ShellEstimate:
             Square roots of the model's RISH.
         own_3 : Tensor (3, X, Y, Z)
             RISH of the scan itself, from :meth:`finer`.
-        inside, voxel_sizes
+        inside, coarser
             See :func:`dmri7t.signal.level.hold_level`.
+        finer : callable
+            See :meth:`finer`.
         """
-        if not self.holds_level:
+        if self.trust_V is None:
             return root_3
-        held = hold_level(root_3[0], own_3[0].sqrt(), inside, voxel_sizes)
+        trusted = finer(self.trust_V[None])[0].clamp(0, 1).to(root_3.device)
+        held = hold_level(root_3[0], own_3[0].sqrt(), trusted, inside, coarser)
         return torch.cat([held[None], root_3[1:]])
 
-    def finer(
-        self, finer: Callable[[torch.Tensor], torch.Tensor]
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def finer(self, finer: Finer) -> tuple[torch.Tensor, torch.Tensor]:
         """Coefficients of orders 0 and 2, and RISH, on a finer grid as far as the scan says.
 
         RISH are those of the coefficients there, and what these lack of the true ones' on the

@@ -91,6 +91,15 @@ def test_one_clear_line(data, tiny_model, line, said):
     assert said in line
 
 
+@pytest.mark.parametrize(("given", "turns"), [({}, "1000"), ({"GOMP_SPINCOUNT": "7"}, "7")])
+def test_threads_that_wait_leave_their_processor_to_others(given, turns):
+    program = "import sys; sys.argv[0] = 'dmri7t'; import dmri7t.cli, os; print(os.environ[{!r}])"
+    names = {k: v for k, v in os.environ.items() if k != "GOMP_SPINCOUNT"}
+    words = [sys.executable, "-c", program.format("GOMP_SPINCOUNT")]
+    told = subprocess.run(words, env={**names, **given}, capture_output=True, text=True)
+    assert told.stdout.strip() == turns, told.stderr
+
+
 def test_an_interruption_while_it_loads_prints_nothing(tmp_path):
     # a library takes as long as on a slow disk
     slow = "open('loading', 'w').close(); import time; time.sleep(60)"

@@ -92,7 +92,7 @@ def test_unfitted_order_says_nothing(mask):
 
 def test_surroundings_of_a_constant_are_the_constant(mask):
     inside = torch.as_tensor(mask)
-    found = surroundings(3.0 * torch.ones(1, *SHAPE), inside, (2.0, 2.0, 5.0), 4.0)
+    found = surroundings(inside, (2.0, 2.0, 5.0), 4.0)(3.0 * torch.ones(1, *SHAPE))
     assert found[0][inside].numpy() == pytest.approx(3.0, rel=1e-5)
 
 
@@ -100,7 +100,7 @@ def test_surroundings_reach_as_far_in_mm_whatever_the_cells():
     inside = torch.ones(41, 41, 41, dtype=torch.bool)
     point = torch.zeros(1, 41, 41, 41)
     point[0, 20, 20, 20] = 1.0
-    spread = surroundings(point, inside, (1.0, 2.0, 4.0), 6.0)[0]
+    spread = surroundings(inside, (1.0, 2.0, 4.0), 6.0)(point)[0]
     at = torch.arange(41) - 20.0
     for axis, step in enumerate((1.0, 2.0, 4.0)):
         others = tuple(a for a in range(3) if a != axis)
