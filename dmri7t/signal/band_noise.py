@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import attrs
 import numpy as np
 import torch
@@ -87,60 +85,3 @@ class BandNoise:
         power = float(rows_RN.square().sum())
         sums = (fine_V, middle_V, whole_V)
         return cls(*(space.smooth(v / power, NOISE_PASSES).clamp_min(0) for v in sums))
-
-    @classmethod
-    def expected(
-        cls, sigma_V: torch.Tensor, correlation: Sequence[float], space: Neighbourhood
-    ) -> BandNoise:
-        """Noise of known size and correlation between next neighbours along each axis.
-
-        Neighbours further apart are taken to be correlated as a power of it.
-
-        Parameters
-        ----------
-        sigma_V : Tensor (V,)
-            Standard deviation of the noise in units of the signal.
-        correlation : sequence of three floats
-            See :func:`dmri7t.signal.coherence.residual_correlation`.
-        space : Neighbourhood
-
-        Examples
-        --------
-        Where the brain is all around, white noise is in the fine band but for one eighth:
-
-        >>> from dmri7t.signal.grids import Grid
-        >>> from dmri7t.signal.shell import Brain
-        >>> grid = Grid((15, 15, 15), np.diag([2.0, 2.0, 2.0, 1.0]))
-        >>> space = Neighbourhood(Brain(np.ones((15, 15, 15), bool), grid))
-        >>> noise = BandNoise.expected(torch.ones(15**3), (0, 0, 0), space)
-        >>> [round(float(space.place(v)[7, 7, 7]), 3) for v in (noise.fine_V, noise.middle_V)]
-        [0.875, 0.094]
-        """
-        own_V = [
-            _own_weight(space, correlation, passes).to(sigma_V) / space.reach(passes).to(sigma_V)
-            for passes in (1, 3)
-        ]
-        power_V = sigma_V.square()
-        return cls(power_V * (1 - own_V[0]), power_V * (own_V[0] - own_V[1]), power_V)
-
-
-def _own_weight(space: Neighbourhood, correlation: Sequence[float], passes: int) -> torch.Tensor:
-    """Sum over the kernel of weight times correlation with the centre, within the mask, (V,)."""
-    lines = []
-    for side, rho in zip(space.sides, correlation, strict=True):
-        line = np.array([1.0])
-        for _ in range(passes):
-            line = np.convolve(line, [side, 1 - 2 * side, side])
-        lines.append(line * float(rho) ** np.abs(np.arange(-passes, passes + 1)))
-    volume = space.inside.float()
-    for axis, line in zip((-3, -2, -1), lines, strict=True):
-        n = volume.shape[axis]
-        out = torch.zeros_like(volume)
-        for step, weight in zip(range(-passes, passes + 1), line, strict=True):
-            width = n - abs(step)
-            if width > 0 and weight:
-                out.narrow(axis, max(0, -step), width).add_(
-                    volume.narrow(axis, max(0, step), width), alpha=float(weight)
-                )
-        volume = out
-    return space.pick(volume)

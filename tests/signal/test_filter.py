@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import torch
 from conftest import fibonacci_directions
+from scipy import ndimage
 
 from dmri7t.signal.band_noise import BandNoise
 from dmri7t.signal.filter import (
@@ -30,6 +33,27 @@ PLAN = plan_fit(DIRECTIONS, order=4)
 
 def space_of(mask: np.ndarray, voxel_sizes: tuple[float, float, float]) -> Neighbourhood:
     return Neighbourhood(Brain(mask, Grid(mask.shape, np.diag([*voxel_sizes, 1.0]))))
+
+
+def expected_noise(
+    sigma_V: torch.Tensor, correlation: Sequence[float], space: Neighbourhood
+) -> BandNoise:
+    """Noise of known size, neighbours further apart correlated as a power of the next ones."""
+    own_V = [own_weight(space, correlation, passes) / space.reach(passes) for passes in (1, 3)]
+    power_V = sigma_V.square()
+    return BandNoise(power_V * (1 - own_V[0]), power_V * (own_V[0] - own_V[1]), power_V)
+
+
+def own_weight(space: Neighbourhood, correlation: Sequence[float], passes: int) -> torch.Tensor:
+    """Sum over the kernel of weight times correlation with the centre, within the mask, (V,)."""
+    volume = space.inside.numpy().astype(float)
+    for axis, (side, rho) in enumerate(zip(space.sides, correlation, strict=True)):
+        line = np.array([1.0])
+        for _ in range(passes):
+            line = np.convolve(line, [side, 1 - 2 * side, side])
+        line *= float(rho) ** np.abs(np.arange(-passes, passes + 1))
+        volume = ndimage.convolve1d(volume, line, axis, mode="constant")
+    return space.pick(torch.from_numpy(volume).float())
 
 
 def fibres(directions_N3: np.ndarray, turn: np.ndarray | None = None) -> torch.Tensor:
@@ -111,13 +135,20 @@ def test_crossings_that_order_2_does_not_foretell_stay():
     assert float(kept.mean()) > 0.9
 
 
+def test_white_noise_is_in_the_fine_band_but_for_an_eighth():
+    space = space_of(np.ones((15, 15, 15), bool), (2, 2, 2))
+    noise = expected_noise(torch.ones(15**3), (0, 0, 0), space)
+    found = [float(space.place(v)[7, 7, 7]) for v in (noise.fine_V, noise.middle_V)]
+    assert found == pytest.approx([0.875, 0.094], abs=5e-4)
+
+
 def test_noise_is_measured_where_it_is():
     """Twice the noise on one side, under a signal whose detail is no noise."""
     space = space_of(MASK, (2, 2, 2))
     sigma_V = torch.where(torch.from_numpy(np.indices(SHAPE)[0].ravel() < 7), 0.02, 0.04)
     signal_NV = fibres(DIRECTIONS) + sigma_V * noisy(torch.zeros(40, MASK.size), 1.0)
     measured = BandNoise.measured(signal_NV, PLAN, space)
-    wanted = BandNoise.expected(sigma_V, (0, 0, 0), space)
+    wanted = expected_noise(sigma_V, (0, 0, 0), space)
     ratio = space.place(measured.fine_V / wanted.fine_V)
     assert float(ratio[:3].mean()) == pytest.approx(1, abs=0.15)
     assert float(ratio[-3:].mean()) == pytest.approx(1, abs=0.15)
@@ -135,7 +166,7 @@ def test_correlated_noise_by_theory_and_by_residuals(mask):
     noise_NV = torch.stack(lines, 1)[:, 4:, :, :][..., torch.as_tensor(mask)]
     plan = plan_fit(fibonacci_directions(60), order=4)
     measured = BandNoise.measured(noise_NV, plan, space)
-    wanted = BandNoise.expected(torch.ones(int(mask.sum())), (rho, 0, 0), space)
+    wanted = expected_noise(torch.ones(int(mask.sum())), (rho, 0, 0), space)
     for name in ("fine_V", "middle_V"):
         one, other = getattr(measured, name).mean(), getattr(wanted, name).mean()
         assert float(one / other) == pytest.approx(1, abs=0.1)
@@ -224,7 +255,7 @@ def test_a_b0_loses_the_noise_that_it_has_and_not_what_its_volumes_have(averaged
     x, y, z = np.indices(SHAPE).reshape(3, -1) / 3
     clean_V = torch.as_tensor(500 + 30 * np.sin(x) * np.cos(y + z), dtype=torch.float32)
     made_V = noisy(clean_V, 20 / averaged**0.5, seed=3)
-    noise = BandNoise.expected(torch.full_like(clean_V, 20.0), (0, 0, 0), space)
+    noise = expected_noise(torch.full_like(clean_V, 20.0), (0, 0, 0), space)
     filtered_V = filter_b0(made_V, noise.fine_V, space)
     before, after = ((v - clean_V).square().mean() for v in (made_V, filtered_V))
     assert float(after / before) < left
@@ -234,7 +265,7 @@ def test_edges_of_a_b0_stay():
     space = space_of(MASK, (2, 2, 2))
     edge_V = torch.as_tensor(np.where(np.indices(SHAPE)[0] < 7, 300.0, 900.0).ravel()).float()
     made_V = noisy(edge_V, 20.0, seed=4)
-    noise = BandNoise.expected(torch.full_like(edge_V, 20.0), (0, 0, 0), space)
+    noise = expected_noise(torch.full_like(edge_V, 20.0), (0, 0, 0), space)
     filtered_V = filter_b0(made_V, noise.fine_V, space)
     beside = torch.as_tensor((np.abs(np.indices(SHAPE)[0] - 6.5) < 1).ravel())
     before, after = ((v - edge_V).square() for v in (made_V, filtered_V))
