@@ -171,6 +171,10 @@ class Case:
         What a method should answer, where the reference is not that.
     exact : bool
         Whether the truth has no noise: its texture can be compared.
+    shared_b0_V : Tensor (V'), optional
+        Floored mean b0 that scan and reference are both measured over, if they share it. Its noise
+        is in both: who leaves it out of S0 would seem to be wrong. So everything is compared over
+        this one.
     """
 
     subject: str
@@ -183,6 +187,11 @@ class Case:
     held_out: HeldOut | None = None
     perfect: Estimate | None = None
     exact: bool = False
+    shared_b0_V: torch.Tensor | None = None
+
+    def comparable(self, estimate: Estimate) -> Estimate:
+        """An answer over the S0 by which it is compared."""
+        return estimate if self.shared_b0_V is None else estimate.over(self.shared_b0_V)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -82,11 +82,33 @@ class Estimate:
         Coefficients of S / S0 that go with it.
     sd_3V : Tensor (3, V'), optional
         Standard deviation of the error of RISH, as far as the method knows it.
+    b0_V : Tensor (V'), optional
+        The method's own S0, floored, in scanner units.
     """
 
     rish_3V: torch.Tensor
     sh_CV: torch.Tensor
     sd_3V: torch.Tensor | None = None
+    b0_V: torch.Tensor | None = None
+
+    def over(self, b0_V: torch.Tensor) -> Estimate:
+        """The same signals over another S0.
+
+        Parameters
+        ----------
+        b0_V : Tensor (V')
+            Floored, in scanner units.
+
+        Raises
+        ------
+        ValueError
+            If the estimate's own S0 is not known.
+        """
+        if self.b0_V is None:
+            raise ValueError("an estimate without its S0 cannot be brought over another one")
+        ratio_V = self.b0_V / b0_V
+        sd_3V = None if self.sd_3V is None else self.sd_3V * ratio_V.square()
+        return Estimate(self.rish_3V * ratio_V.square(), self.sh_CV * ratio_V, sd_3V, b0_V)
 
     @classmethod
     def measured(cls, shell: Shell, kept_V: torch.Tensor | slice = slice(None)) -> Estimate:
@@ -114,13 +136,14 @@ class Estimate:
 def interpolate_shell(scan: ShellScan, shell: Shell) -> Estimate:
     """Make no model at all: gain-corrected, debiased RISH and the coefficients by B-spline."""
     regrid = scan.regrid()
-    return Estimate(regrid(shell.debiased_3V).clamp_min(0), regrid(shell.sh_CV))
+    b0_V = floor_b0(regrid.positive(scan.b0_V))
+    return Estimate(regrid(shell.debiased_3V).clamp_min(0), regrid(shell.sh_CV), b0_V=b0_V)
 
 
 def interpolate_plainly(scan: ShellScan, shell: Shell) -> Estimate:
     """Interpolate coefficients, and take their RISH as they are, noise and all."""
-    sh_CV = scan.regrid()(shell.sh_CV)
-    return Estimate(model_rows(rish(sh_CV)), sh_CV)
+    debiased = interpolate_shell(scan, shell)
+    return attrs.evolve(debiased, rish_3V=model_rows(rish(debiased.sh_CV)))
 
 
 @attrs.frozen
@@ -160,7 +183,8 @@ def filter_and_interpolate(scan: ShellScan, shell: Shell) -> Estimate:
     filtered, regrid = filter_shell(scan, shell), scan.regrid()
     sh_CV = regrid(filtered.sh_CV)
     missing_3V = model_rows(regrid(filtered.missing_LV))
-    return Estimate((model_rows(rish(sh_CV)) + missing_3V).clamp_min(0), sh_CV)
+    rish_3V = (model_rows(rish(sh_CV)) + missing_3V).clamp_min(0)
+    return Estimate(rish_3V, sh_CV, b0_V=floor_b0(regrid.positive(filtered.b0_V)))
 
 
 def translate_shell(
@@ -222,10 +246,12 @@ def hold_shell(estimate: Estimate, scan: ShellScan, shell: Shell, fraction: floa
     # what the coefficients cannot show (bounds, orders that were not fitted) stays as it was
     rish_3V = estimate.rish_3V.clone()
     rish_3V[: len(held_LV)] = (rish_3V[: len(held_LV)] + held_LV - before_LV).clamp_min(0)
-    return Estimate(rish_3V, sh_CV)
+    return Estimate(rish_3V, sh_CV, b0_V=estimate.b0_V)
 
 
 def harmonized(generated: Generated, scan: ShellScan, estimate: ShellEstimate) -> Estimate:
     """Scale the scan's coefficients, on the output grid, to generated RISH by its shares."""
-    sh_CV, _ = estimate.scaled(scan.regrid()(estimate.sh_CV), generated.model_3V)
-    return Estimate(generated.mean_3V, sh_CV, generated.sd_3V)
+    regrid = scan.regrid()
+    sh_CV, _ = estimate.scaled(regrid(estimate.sh_CV), generated.model_3V)
+    b0_V = floor_b0(regrid.positive(estimate.b0_V))
+    return Estimate(generated.mean_3V, sh_CV, generated.sd_3V, b0_V)

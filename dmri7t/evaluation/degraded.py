@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import attrs
+import torch
 
 from dmri7t.evaluation.case import Case, HeldOut, ReferenceNoise
 from dmri7t.evaluation.chain import Estimate, ShellScan
@@ -19,7 +20,7 @@ from dmri7t.io.opened import open_checked
 from dmri7t.io.source import open_dataset
 from dmri7t.progress import note
 from dmri7t.signal.gradients import split_directions
-from dmri7t.signal.represent import normalize
+from dmri7t.signal.represent import floor_b0, normalize
 from dmri7t.signal.shell import Shell
 from dmri7t.training.halves import FEWEST, Degradation, Half, read_halves
 
@@ -85,8 +86,20 @@ def _cases(given: Half, kept: Half, degradations: Sequence[Degradation]) -> Iter
         else None,
     )
     truth, counted = Estimate.measured(shell), binary_erosion(measured.brain.mask)
+    one_b0 = torch.equal(measured.b0_V, given.measured.b0_V)
+    shared_b0_V = floor_b0(measured.b0_V) if one_b0 else None
     volumes = given.volumes()
     for degradation in degradations:
         scan = ShellScan.of(degradation.apply(given, volumes), given.measured.brain)
         orders = min(shell.n_orders, scan.represent().n_orders)
-        yield Case("", "", scan, truth, counted, orders, degradation.name, held_out)
+        yield Case(
+            "",
+            "",
+            scan,
+            truth,
+            counted,
+            orders,
+            degradation.name,
+            held_out,
+            shared_b0_V=shared_b0_V,
+        )

@@ -72,7 +72,7 @@ def run_methods(
         told = " ".join(filter(None, (case.subject, case.shell, case.factor)))
         for method in [*perfect, *methods]:
             progress.show(done, f"{told}: {method.name}", passing=True)
-            answer = method.make(case.scan, shell, seed + number)
+            answer = case.comparable(method.make(case.scan, shell, seed + number))
             maps = case.maps(answer)
             if shown is not None:
                 shown.keep(case, method.name, maps)

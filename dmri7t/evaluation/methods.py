@@ -120,7 +120,8 @@ def scale_linearly(scan: ShellScan, shell: Shell, factor_3: torch.Tensor) -> Est
     root_LV = factor_3.sqrt()[:, None].expand(3, plain.sh_CV.shape[1])
     orders = shell.n_orders
     sh_CV = harmonize(plain.sh_CV, root_LV[:orders].to(plain.sh_CV))
-    return Estimate(plain.rish_3V * factor_3[:, None].to(plain.rish_3V), sh_CV)
+    rish_3V = plain.rish_3V * factor_3[:, None].to(plain.rish_3V)
+    return attrs.evolve(plain, rish_3V=rish_3V, sh_CV=sh_CV)
 
 
 def plain_methods(factor_3: torch.Tensor) -> list[Method]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import attrs
 import numpy as np
 
 from dmri7t.errors import InputError
@@ -15,6 +16,7 @@ from dmri7t.evaluation.chain import Estimate
 from dmri7t.io.opened import OpenScan, open_checked
 from dmri7t.io.source import open_dataset
 from dmri7t.signal.gradients import ShellVolumes
+from dmri7t.signal.represent import floor_b0
 from dmri7t.signal.shell import Shell
 from dmri7t.training.pairs import common_shells
 
@@ -58,4 +60,7 @@ def _answer(twin: OpenScan, path: Path, opened: OpenScan, shell: ShellVolumes) -
     pairs = common_shells([shell], twin.shells)
     if not pairs:
         raise InputError(f"{path}: has no shell {shell.name}; simulate it with the same shells.")
-    return Estimate.measured(Shell.from_signal(twin.measured(pairs[0][1], opened.brain)))
+    measured = twin.measured(pairs[0][1], opened.brain)
+    return attrs.evolve(
+        Estimate.measured(Shell.from_signal(measured)), b0_V=floor_b0(measured.b0_V)
+    )

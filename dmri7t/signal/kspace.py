@@ -18,6 +18,8 @@ def crop_kspace(volume_XYZ: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
     spectrum = torch.fft.fftn(volume_XYZ.double(), dim=(-3, -2, -1))
     for axis, n in zip((-3, -2, -1), shape, strict=True):
         old = spectrum.shape[axis]
+        if n == old:
+            continue
         # frequencies from -(n // 2) on; for even n the lone highest one is dropped
         low = (n - 1) // 2
         kept = [*range(low + 1), *range(old - low, old)]

@@ -30,6 +30,11 @@ def test_a_crop_keeps_low_frequencies_exactly(shape):
     torch.testing.assert_close(cropped, wave(shape), atol=1e-5, rtol=0)
 
 
+def test_what_is_not_cropped_stays_as_it_is():
+    noise = torch.randn(2, 6, 5, 4, generator=torch.manual_seed(0))
+    torch.testing.assert_close(crop_kspace(noise, (6, 5, 4)), noise)
+
+
 def test_the_coarser_grid_covers_the_same_field_of_view():
     grid = Grid((24, 20, 16), np.diag([-2.0, 2.0, 3.0, 1.0]))
     low = coarser(grid, 1.19)
@@ -92,6 +97,32 @@ def test_the_truth_scores_better_than_what_is_measured(scans):
         assert right[name] < 0.7 * plain[name], name
     itself = next(degraded_cases(scans / "quiet", [Degradation(1.5)], truth=scans / "quiet"))
     assert metrics_of(itself.perfect, itself)["NMSE R2"] < 0.01
+
+
+def test_the_noise_of_a_shared_b0_is_no_error_of_who_leaves_it_out(tmp_path):
+    """S0 of a perfect answer lacks the noise that scan and reference share."""
+    common = "--subjects 1 --voxel-size 6 --voxel-size-7t 5 --directions 30 --b0s 1 --fields 3"
+    for name, snr in (("quiet", 2000), ("loud", 15)):
+        main(["simulate", str(tmp_path / name), *common.split(), "--snr", str(snr)])
+    root, quiet = tmp_path / "loud", tmp_path / "quiet"
+    case = next(degraded_cases(root, [Degradation(1.0)], truth=quiet))
+    measured = interpolate_shell(case.scan, case.scan.represent())
+    assert case.perfect is not None
+    torch.testing.assert_close(case.comparable(measured).sh_CV, measured.sh_CV)
+
+    def error(estimate: Estimate) -> float:
+        return case.signal_metrics(estimate)["NMSE DWI"]
+
+    assert error(case.comparable(case.perfect)) < 0.2 * error(measured)
+    assert error(case.perfect) > 2 * error(case.comparable(case.perfect))
+    with pytest.raises(ValueError, match="without its S0"):
+        case.comparable(case.truth)
+
+
+def test_several_b0s_are_not_shared(scans):
+    case = next(degraded_cases(scans / "loud", [Degradation(1.0)]))
+    measured = interpolate_shell(case.scan, case.scan.represent())
+    assert case.comparable(measured) is measured
 
 
 def test_a_truth_of_other_heads_is_refused(scans, tmp_path):
