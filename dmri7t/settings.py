@@ -113,6 +113,9 @@ class Settings:
     energy : float
         How far filtered coefficients are scaled to the energy of the true ones: 0 is least
         error, 1 unbiased RISH.
+    remove_floor : bool
+        Whether the floor of the noise is taken out of filtered coefficients, see
+        :mod:`dmri7t.signal.floor`.
     compare : bool
         Whether MP-PCA is measured beside, on a block of the brain.
     consistency : float
@@ -147,11 +150,17 @@ class Settings:
     estimate: str = attrs.field(default="mean", validator=_one_of(*ESTIMATES))
     weigh_by: str = attrs.field(default="scan", validator=_one_of(*WEIGHED_BY))
     energy: float = attrs.field(default=1.0)
+    remove_floor: bool = True
     compare: bool = True
     consistency: float = attrs.field(default=0.0)
     output_layout: str = attrs.field(default="bids", validator=_one_of(*LAYOUTS))
     denoise: bool = False
     gibbs: bool = False
+
+    @property
+    def removes_floor(self) -> bool:
+        """Whether the floor of the noise is taken out: not of what is held to the measurement."""
+        return self.remove_floor and self.weighed_by_scan and not self.consistency
 
     @property
     def weighed_by_scan(self) -> bool:

@@ -62,6 +62,12 @@ def test_digest_follows_what_decides_results():
     assert SETTINGS.digest() != attrs.evolve(SETTINGS, model_sha256="f" * 64).digest()
 
 
+def test_the_floor_stays_in_what_is_held_to_the_measurement():
+    assert SETTINGS.removes_floor
+    for changes in ({"consistency": 0.25}, {"weigh_by": "model"}, {"remove_floor": False}):
+        assert not attrs.evolve(SETTINGS, **changes).removes_floor
+
+
 def test_bounds_of_the_ratio_are_those_of_the_signal_package():
     from dmri7t.signal.rish import LOWER, UPPER
 

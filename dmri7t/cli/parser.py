@@ -273,6 +273,13 @@ def _what_is_made(group: argparse._ArgumentGroup) -> None:
         "error, 1 unbiased RISH (default: %(default)g)",
     )
     add(
+        "--keep-floor",
+        dest="remove_floor",
+        action="store_false",
+        help="leave weak signals as high as noise makes their magnitudes; by default the floor of "
+        "the noise is taken out, as far as the darkest places of the brain show one",
+    )
+    add(
         "--no-compare",
         dest="compare",
         action="store_false",

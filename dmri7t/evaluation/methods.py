@@ -177,7 +177,9 @@ def _by_model(translator: Translator, scan: ShellScan, shell: Shell, seed: int) 
 
 
 def _held(translator: Translator, scan: ShellScan, shell: Shell, seed: int) -> Estimate:
-    return hold_shell(_as_run(translator, scan, shell, seed), scan, shell, CONSISTENCY)
+    weighing = Weighing(by_scan=translator.config.form == "residual", remove_floor=False)
+    answer = translate_shell(translator, scan, shell, Sampling(seed=seed), weighing=weighing)
+    return hold_shell(answer, scan, shell, CONSISTENCY)
 
 
 def _sample(translator: Translator, scan: ShellScan, shell: Shell, seed: int) -> Estimate:

@@ -185,7 +185,7 @@ class MeasureQuality(StageInterface):
         """NMSE of every group of volumes, and how far every translated shell departs."""
         import torch
 
-        from dmri7t.io.arrays import load_shell, open_array
+        from dmri7t.io.arrays import load_meta, load_shell, open_array
         from dmri7t.io.maps import load_brain, load_in
         from dmri7t.signal.consistency import Back, BeforeAfter, departure
         from dmri7t.signal.quality import compare_groups
@@ -194,9 +194,16 @@ class MeasureQuality(StageInterface):
         dwi_NV, out_NV = (torch.from_numpy(open_array(p)) for p in (inputs.dwi, inputs.dwi_out))
         scans = BeforeAfter(dwi_NV, out_NV, Back(load_brain(inputs.mask_out), brain))
         b0_V = load_in(inputs.b0, brain)
+        files = zip(inputs.translated, inputs.representations, inputs.estimates, strict=True)
         departures = [
-            departure(scans, b0_V, load_shell(path, brain), inputs.groups[name])
-            for name, path in zip(inputs.translated, inputs.representations, strict=True)
+            departure(
+                scans,
+                b0_V,
+                load_shell(path, brain),
+                inputs.groups[name],
+                load_meta(estimate)["floor"],
+            )
+            for name, path, estimate in files
         ]
         return compare_groups(scans, inputs.groups), departures
 
@@ -223,6 +230,7 @@ class MeasureQuality(StageInterface):
             {
                 **load_meta(shell),
                 "evidence": load_meta(estimate)["evidence"],
+                "floor": load_meta(estimate)["floor"],
                 "novelty": load_meta(novelty),
             }
             for shell, estimate, novelty in files

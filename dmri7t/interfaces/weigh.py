@@ -65,6 +65,7 @@ class FilterShellInputSpec(ShellInputSpec):
     evidence = File(exists=True, mandatory=True, desc="from Weigh")
     by_scan = traits.Bool(mandatory=True, desc="the scan decides; else all is the model's")
     energy = traits.Float(mandatory=True, desc="of filtered coefficients, 0 to 1")
+    remove_floor = traits.Bool(mandatory=True, desc="take the noise's floor out of them")
     whole_model = traits.Bool(False, usedefault=True, desc="the result is the model's in the end")
 
 
@@ -89,7 +90,10 @@ class FilterShell(StageInterface):
         inputs = self.inputs
         shell = load_shell(inputs.representation, load_brain(inputs.mask))
         weighing = Weighing(
-            by_scan=inputs.by_scan, energy=inputs.energy, whole_model=inputs.whole_model
+            by_scan=inputs.by_scan,
+            energy=inputs.energy,
+            whole_model=inputs.whole_model,
+            remove_floor=inputs.remove_floor,
         )
         path = os.path.join(runtime.cwd, "estimate.safetensors")
         evidence = load_evidence(inputs.evidence)

@@ -142,6 +142,7 @@ def save_estimate(path: Path | str, estimate: ShellEstimate) -> None:
         "evidence": attrs.asdict(estimate.evidence),
         "model_shares": estimate.model_shares,
         "rish_shares": estimate.rish_shares,
+        "floor": estimate.floor,
     }
     save_tensors(path, tensors, record)
 
@@ -154,7 +155,7 @@ def load_estimate(path: Path | str) -> ShellEstimate:
     evidence = _as_evidence(record["evidence"])
     shares, of_rish = tuple(record["model_shares"]), tuple(record["rish_shares"])
     arrays = tensors["sh"], tensors["rish"], shares, evidence, tensors["b0"]
-    return ShellEstimate(*arrays, of_rish, tensors.get("trust"))
+    return ShellEstimate(*arrays, of_rish, tensors.get("trust"), record["floor"])
 
 
 def save_evidence(path: Path | str, evidence: Evidence) -> None:

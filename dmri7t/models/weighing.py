@@ -71,6 +71,10 @@ class Weighing:
     whole_model : bool
         Whether all is the model's in the end, as for a sample: the scan tells what its filter
         gains, and of the model it is told only.
+    upsampling : {"model", "bspline"}
+    remove_floor : bool
+        Whether the floor of the noise is taken out of the filtered coefficients. Directions that
+        are left out cannot say: they have it, too.
     """
 
     by_scan: bool = True
@@ -81,6 +85,7 @@ class Weighing:
     compare: bool = False
     whole_model: bool = False
     upsampling: Upsampling = "model"
+    remove_floor: bool = True
 
 
 def estimate_shell(
@@ -156,6 +161,9 @@ def mix_shell(
         return ShellEstimate.as_measured(shell, measured.b0_V, evidence.reason)
     filtered = filter_shell(measured, shell)
     estimate = ShellEstimate.mixed(shell, measured.b0_V, filtered, weighing.energy, evidence)
+    if weighing.remove_floor and tells_noise(shell.plan) and any(evidence.shares[0]):
+        sigma = float((shell.sigma_V * floor_b0(measured.b0_V)).median())
+        estimate = estimate.without_floor(sigma, measured.brain.mask)
     if weighing.whole_model:
         whole = (1.0,) * len(ORDERS)
         estimate = attrs.evolve(estimate, model_shares=whole, rish_shares=whole)

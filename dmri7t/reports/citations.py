@@ -165,6 +165,20 @@ REFERENCES = {
             "doi": "10.1109/TIP.2007.891064",
         },
     ),
+    "Koay & Basser 2006": Reference(
+        "koay2006",
+        "article",
+        {
+            "author": "Koay, Cheng Guan and Basser, Peter J.",
+            "title": "Analytically exact correction scheme for signal extraction from noisy "
+            "magnitude MR signals",
+            "journal": "Journal of Magnetic Resonance",
+            "volume": "179",
+            "pages": "317--322",
+            "year": "2006",
+            "doi": "10.1016/j.jmr.2006.01.016",
+        },
+    ),
     "Shocher et al. 2018": Reference(
         "shocher2018",
         "inproceedings",

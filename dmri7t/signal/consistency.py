@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from dmri7t.signal.floor import add_floor
 from dmri7t.signal.grids import Grid, voxel_coordinates
 from dmri7t.signal.harmonics import n_coefficients, order_of
 from dmri7t.signal.regrid import MARGIN, ROWS
@@ -166,7 +167,9 @@ class Departure:
     beyond: list[float]
 
 
-def departure(scans: BeforeAfter, b0_V: torch.Tensor, shell: Shell, rows: list[int]) -> Departure:
+def departure(
+    scans: BeforeAfter, b0_V: torch.Tensor, shell: Shell, rows: list[int], floor: float = 0.0
+) -> Departure:
     """Hold a shell of the output, brought back to the input's grid, against the input.
 
     Both are compared as coefficients of spherical harmonics of S / S0, by the same fit and over
@@ -183,6 +186,9 @@ def departure(scans: BeforeAfter, b0_V: torch.Tensor, shell: Shell, rows: list[i
         Of the input.
     rows : list of int
         Volumes of the shell.
+    floor : float
+        Standard deviation of the noise whose floor was taken out of the output, in units of the
+        scanner: it is put back, as the input has it.
     """
     n_orders = shell.n_orders
     matrix_CN = torch.as_tensor(
@@ -191,7 +197,10 @@ def departure(scans: BeforeAfter, b0_V: torch.Tensor, shell: Shell, rows: list[i
     divisor_V = floor_b0(b0_V)
     measured_CV = fit_slabs(scans.input_NV, rows, matrix_CN) / divisor_V
     change_CV = scans.back(fit_slabs(scans.output_NV, rows, matrix_CN))
-    change_CV.div_(divisor_V).sub_(measured_CV)
+    change_CV.div_(divisor_V)
+    if floor > 0:
+        change_CV = add_floor(change_CV, floor / divisor_V)
+    change_CV.sub_(measured_CV)
     noise_LV = shell.noise_3V[:n_orders]
     energy_L = rish(measured_CV).sum(1, dtype=torch.float64).clamp_min(1e-30)
     map_LV = in_noise(change_CV, noise_LV, shell.description.correlation, shell.brain.mask)

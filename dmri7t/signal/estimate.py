@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from dmri7t.signal.filter import Filtered
+from dmri7t.signal.floor import floor_of, remove_floor
 from dmri7t.signal.harmonics import n_coefficients, order_of, order_rows
 from dmri7t.signal.held_out import Evidence
 from dmri7t.signal.level import hold_level, trust
@@ -50,6 +51,9 @@ class ShellEstimate:
     trust_V : Tensor (V,), optional
         How far a model's order 0 is held to the scan's own: see :mod:`dmri7t.signal.level`.
         None: not at all.
+    floor : float
+        Standard deviation, in units of the scanner, of the noise whose floor was taken out: see
+        :mod:`dmri7t.signal.floor`.
     """
 
     sh_CV: torch.Tensor
@@ -64,6 +68,7 @@ class ShellEstimate:
         return self.model_shares
 
     trust_V: torch.Tensor | None = None
+    floor: float = 0.0
 
     @classmethod
     def as_measured(cls, shell: Shell, b0_V: torch.Tensor, reason: str) -> ShellEstimate:
@@ -129,6 +134,30 @@ class ShellEstimate:
         of_rish = evidence.rish_shares or (*model[:n], *[1.0] * (len(ORDERS) - n))
         trust_V = trust(shell.sh_CV[0] / MEAN_SIGNAL, shell.sigma_V)
         return cls(full_CV, rish_3V, tuple(model), evidence, filtered.b0_V, of_rish, trust_V)
+
+    def without_floor(self, sigma: float, mask_XYZ: np.ndarray) -> ShellEstimate:
+        """Take the floor of the noise out of coefficients and RISH.
+
+        Parameters
+        ----------
+        sigma : float
+            Standard deviation of the noise in units of the scanner, as residuals tell it.
+        mask_XYZ : ndarray of bool
+            V true voxels, C order.
+        """
+        mean_V = self.sh_CV[0] / MEAN_SIGNAL * floor_b0(self.b0_V)
+        sigma = floor_of(mean_V, mask_XYZ, sigma)
+        if sigma <= 0:
+            return self
+        sigma_V = sigma / floor_b0(self.b0_V)
+        sh_CV = remove_floor(self.sh_CV, sigma_V)
+        n = min(order_of(len(sh_CV)) // 2 + 1, len(ORDERS))
+        rish_3V = self.rish_3V.clone()
+        rish_3V[:n] += rish(sh_CV)[:n] - rish(self.sh_CV)[:n]
+        trust_V = trust(self.sh_CV[0] / MEAN_SIGNAL, sigma_V)
+        return attrs.evolve(
+            self, sh_CV=sh_CV, rish_3V=rish_3V.clamp_min(0), trust_V=trust_V, floor=sigma
+        )
 
     @property
     def takes_model(self) -> bool:

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from dmri7t.signal.floor import RAYLEIGH
 from dmri7t.signal.gaussian import Averages
 
 WIDTH = 1.5
@@ -23,9 +24,6 @@ WIDTH = 1.5
 
 PASSES = 2
 """How often what is lacking is added: of what the average halves, 0.75 is then the scan's."""
-
-FLOOR = math.sqrt(math.pi / 2)
-"""Mean of the magnitude of pure noise over its standard deviation (Rayleigh's distribution)."""
 
 SHARPNESS = 8
 """Power by which trust falls below the floor."""
@@ -46,7 +44,7 @@ def trust(mean_V: torch.Tensor, sigma_V: torch.Tensor) -> torch.Tensor:
     >>> trust(torch.tensor([0.6, 1.2533, 2.5, 1.0]), torch.tensor([1.0, 1.0, 1.0, 0.0]))
     tensor([0.0027, 0.5000, 0.9960, 1.0000])
     """
-    floor_V = (FLOOR * sigma_V) ** SHARPNESS
+    floor_V = (RAYLEIGH * sigma_V) ** SHARPNESS
     signal_V = mean_V.clamp_min(0) ** SHARPNESS
     return signal_V / (signal_V + floor_V).clamp_min(torch.finfo(signal_V.dtype).tiny)
 

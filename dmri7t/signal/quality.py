@@ -169,9 +169,10 @@ class Group:
         gain, sigma (over the b0); ``consistency``: difference, noise and beyond by order, see
         :class:`dmri7t.signal.consistency.Departure`; ``bounded``: the fraction of voxels whose
         ratio met a bound, by order; ``evidence``: what left-out directions say, see
-        :class:`dmri7t.signal.held_out.Evidence`; ``novelty``: score, volume_ml and flagged, empty
-        where the model cannot tell, see :class:`dmri7t.models.novelty.Compared`. Empty for all
-        others.
+        :class:`dmri7t.signal.held_out.Evidence`; ``floor``: see
+        :class:`dmri7t.signal.estimate.ShellEstimate`; ``novelty``: score, volume_ml and flagged,
+        empty where the model cannot tell, see :class:`dmri7t.models.novelty.Compared`. Empty for
+        all others.
     reason : str
         Why a shell was interpolated only.
     """

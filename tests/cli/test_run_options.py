@@ -277,11 +277,11 @@ def test_every_option_of_a_settings_name_reaches_it(tiny_model):
     words = """--ratio-upper 3 --samples 7 --sampler-steps 9 --random-seed 5 --shells 1000 2000
         --b0-threshold 50 --consistency 0.5 --output-resolution native --output-layout qsiprep
         --denoise --gibbs --upsampling bspline --low-mem --precision float32 --no-compare
-        --estimate sample --weigh-by model --energy 0.75""".split()
+        --estimate sample --weigh-by model --energy 0.75 --keep-floor""".split()
     args = parser.parse_args(["in", "out", "participant", "--model", str(tiny_model), *words])
     settings, _ = make_settings(args, "cuda")
     fields = {field.name: field for field in attrs.fields(Settings) if field.name in vars(args)}
-    # the model and the device besides; --no-compare is compare
+    # the model and the device besides; --no-compare is compare, --keep-floor remove_floor
     assert len(fields) == len([word for word in words if word.startswith("--")]) + 2
     for name in set(fields) - {"model", "device"}:
         asked, used = getattr(args, name), getattr(settings, name)

@@ -108,6 +108,7 @@ def chain(make_scan, tiny_model, tmp_path_factory):
         evidence=asked.evidence,
         by_scan=True,
         energy=0.5,
+        remove_floor=True,
     )
     generated = run(
         SuperResolve,
@@ -264,6 +265,8 @@ def test_harmonized_scan(chain):
 
 def test_weighed_shell_has_shares_and_their_evidence(chain):
     estimate = load_estimate(chain["weighed"].estimate)
+    assert estimate.trust_V is not None and estimate.trust_V.shape == estimate.b0_V.shape
+    assert estimate.floor > 0
     assert len(estimate.evidence.shares) == 2 and not estimate.evidence.reason
     assert {error.name for error in estimate.evidence.errors} == {"filter", "result"}
     coarser = {error.name for error in estimate.evidence.coarser}

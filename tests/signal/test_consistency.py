@@ -17,6 +17,7 @@ from dmri7t.signal.consistency import (
     in_noise,
     noise_limits,
 )
+from dmri7t.signal.floor import add_floor
 from dmri7t.signal.grids import Grid, refine
 from dmri7t.signal.harmonics import plan_fit, synthesize
 from dmri7t.signal.regrid import Regrid
@@ -118,6 +119,28 @@ def test_interpolation_departs_from_nothing(measured):
     assert max(found.beyond) == 0
     assert max(d / n for d, n in zip(found.difference, found.noise, strict=True)) < 0.1
     assert found.map_LV.shape == (3, MASK.sum()) and found.map_LV.median() < 0.05
+
+
+def test_a_floor_that_was_taken_out_is_no_departure(measured):
+    """Of signals as high as noise: an output without the floor, told so, comes back with it."""
+    clean, noisy, shell = measured
+    rows, sigma = list(range(1, len(noisy))), 400.0
+    signals = mean_magnitudes(noisy[1:], shell, sigma)
+    assert float((signals - noisy[1:]).mean()) > 0.1 * sigma
+    magnitudes = torch.cat([noisy[:1], signals])
+    scans = BeforeAfter(magnitudes, UP(noisy), BACK)
+    told = departure(scans, noisy[0], shell, rows, sigma)
+    untold = departure(scans, noisy[0], shell, rows)
+    assert told.beyond[0] < 0.01 and untold.beyond[0] > 0.5
+    assert told.difference[0] < 0.1 * untold.difference[0]
+
+
+def mean_magnitudes(signal_NV, shell, sigma):
+    """What signals are on the mean of magnitudes, by their coefficients."""
+    matrix_CN = torch.as_tensor(shell.plan.matrix_CN[:15]).float()
+    sh_CV = matrix_CN @ signal_NV
+    raised_CV = add_floor(sh_CV, torch.full_like(sh_CV[0], sigma)) - sh_CV
+    return signal_NV + synthesize(raised_CV, shell.directions_N3)
 
 
 def test_a_scan_without_its_noise_departs_as_noise_does(measured):

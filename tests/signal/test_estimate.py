@@ -131,3 +131,17 @@ def test_rish_on_a_finer_grid_are_those_of_the_coefficients_there(measured, shel
     torch.testing.assert_close(finer_3V[0], expected_0V)
     torch.testing.assert_close(finer_3V[1], torch.full((256,), 0.02))
     torch.testing.assert_close(finer_3V[2], half_way(rish(sh_CV)[2:3])[0])
+
+
+def test_the_floor_leaves_coefficients_and_rish_alike(measured, shell):
+    """Of a scan whose noise is as high as its signal; without noise nothing is taken out."""
+    estimate = mixed(measured, shell, (1.0, 1.0, 1.0), (0, 0, 0))
+    whole = measured.brain.mask
+    assert estimate.without_floor(0.0, whole) is estimate and estimate.floor == 0
+    lower = estimate.without_floor(30.0, whole)
+    assert lower.floor == 30
+    assert bool((lower.sh_CV[0] < estimate.sh_CV[0]).all())
+    lost_3V = rish(estimate.sh_CV)[:3] - rish(lower.sh_CV)[:3]
+    torch.testing.assert_close(lower.rish_3V, (estimate.rish_3V - lost_3V).clamp_min(0))
+    # no more than the darkest place shows
+    assert estimate.without_floor(1e4, whole).floor < 100

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from dmri7t.signal.level import FLOOR, hold_level, trust
+from dmri7t.signal.floor import RAYLEIGH
+from dmri7t.signal.level import hold_level, trust
 
 SHAPE = (40, 33, 26)
 COARSER = (1.5, 1.5, 1.5)
@@ -88,7 +89,7 @@ def test_what_is_not_trusted_holds_nothing():
 def test_trust_in_magnitudes_of_pure_noise_is_a_half():
     noise = torch.complex(*torch.randn(2, 200_000, generator=torch.manual_seed(0))).abs()
     floor = float(noise.mean())
-    assert floor == pytest.approx(FLOOR, rel=0.01)
+    assert floor == pytest.approx(RAYLEIGH, rel=0.01)
     found = trust(torch.tensor([0.5 * floor, floor, 2 * floor, 1.0]), torch.tensor([1, 1, 1, 0.0]))
     assert found.tolist() == pytest.approx([0, 0.5, 1, 1], abs=0.03)
     assert trust(torch.zeros(1), torch.zeros(1)).tolist() == [0]

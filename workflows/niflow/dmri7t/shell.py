@@ -152,6 +152,7 @@ def _weigh_nodes(plan: ScanPlan, shell: ShellVolumes, omp_nthreads: int) -> tupl
         FilterShell(
             by_scan=settings.weighed_by_scan,
             energy=settings.energy,
+            remove_floor=settings.removes_floor,
             whole_model=settings.estimate == "sample",
             **_measured(plan, shell),
         ),
@@ -247,16 +248,22 @@ def _describe_weighing(settings: Settings) -> str:
         "other half."
     )
     part = "" if settings.energy == 1 else f"{settings.energy:g} of the way "
+    floor = (
+        "The floor of the noise was taken out of the filtered signals [Koay & Basser 2006], as "
+        "far as the darkest places of the brain show one. "
+        if settings.removes_floor
+        else ""
+    )
     return (
         "The coefficients were filtered: each order keeps of its fine detail what the noise in "
         "the residuals of the fit leaves (Stein's unbiased risk [Luisier et al. 2007]); of order 4 "
         "that is what order 2 does not foretell, by the part of order 4 of its square and a local "
-        f"factor. Each order was then scaled {part}to the energy of the true coefficients. What "
-        "part of each order the filter has in the result was decided by the scan itself: a quarter "
-        "of the directions of each shell after the other was left out and foretold, shares are by "
-        "least squares, and those within one standard error of no gain are zero. What part the "
-        "model's RISH have was decided in the same way on the scan made coarser by the step to "
-        f"the output's grid [Shocher et al. 2018]. {ending}"
+        f"factor. Each order was then scaled {part}to the energy of the true coefficients. "
+        f"{floor}What part of each order the filter has in the result was decided by the scan "
+        "itself: a quarter of the directions of each shell after the other was left out and "
+        "foretold, shares are by least squares, and those within one standard error of no gain "
+        "are zero. What part the model's RISH have was decided in the same way on the scan made "
+        f"coarser by the step to the output's grid [Shocher et al. 2018]. {ending}"
     )
 
 
