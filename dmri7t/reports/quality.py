@@ -210,6 +210,8 @@ class ShellQuality:
         By map.
     evidence : Evidence, optional
         None where the scan was not asked.
+    floor : float
+        Standard deviation of the noise whose floor was taken out, in units of the scanner.
     """
 
     name: str
@@ -229,6 +231,7 @@ class ShellQuality:
     novelty: NoveltyScore | None = None
     expected: dict[str, ErrorForecast] = attrs.field(factory=dict)
     evidence: Evidence | None = None
+    floor: float = 0.0
 
     @classmethod
     def from_row(cls, row: dict[str, Any]) -> ShellQuality:
@@ -253,6 +256,7 @@ class ShellQuality:
             novelty=NoveltyScore(**novelty) if novelty else None,
             expected={k: ErrorForecast(**v) for k, v in row.get("expected", {}).items()},
             evidence=Evidence.from_row(evidence) if evidence else None,
+            floor=row.get("floor", 0.0),
         )
 
 

@@ -114,6 +114,7 @@ def good_quality() -> QualityRecord:
             difference=(0.00171, 0.0272, 0.473),
             noise=(0.00161, 0.0262, 0.463),
             beyond=(0.004, 0.123, 0.0),
+            floor=12.5,
         ),
         ShellQuality("b3000", 20, False, 0.0345, reason="not named by --shells"),
     )

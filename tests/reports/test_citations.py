@@ -25,7 +25,7 @@ def test_every_citation_of_the_graph_is_known(path):
 @pytest.mark.parametrize("name", REFERENCES)
 def test_entries_are_complete(name):
     reference = REFERENCES[name]
-    first, year = re.fullmatch(r"(.+?)(?: et al\.)? (\d{4})", name).groups()
+    first, year = re.fullmatch(r"(.+?)(?: et al\.| & \w+)? (\d{4})", name).groups()
     assert reference.fields["author"].startswith(first)
     assert reference.fields["year"] == year
     assert reference.fields["title"] in reference.text

@@ -97,6 +97,7 @@ def test_numbers_and_words_appear(page):
         "23.4",  # SNR
         "0.00123",
         "31 %",  # bounded R4
+        "b1000: noise makes magnitudes of weak signals too large, up to 15.7 in units",
         "12,345 values of the output above the b0, or below what free water leaves of it",
         "7 negative values of the input",
         "1234 ml",

@@ -35,6 +35,7 @@ RECORD = {
             },
             "expected": {"R2": {"ratio": 0.5, "low": 0.4, "high": 0.6}},
             "bounded": [0.1, 0.15, 0.3],
+            "floor": 12.5,
             "nmse": 0.02,
         },
         {"name": "b9", "n_volumes": 3, "translated": False, "reason": "few", "nmse": 0.01},
@@ -58,6 +59,7 @@ def test_record_is_read_whole(tmp_path):
     spots = (Spot(2.7, 2, (1.0, 2.0, 3.0)), Spot(0.3, 1.1, (4.0, 5.0, 6.0)))
     assert shell.novelty == NoveltyScore(2, 3.0, True, "lost slices", 0.5, spots)
     assert shell.novelty.alarming == spots[:1]
+    assert shell.floor == 12.5 and other.floor == 0
     assert shell.expected == {"R2": ErrorForecast(0.5, 0.4, 0.6)}
     assert (shell.difference, shell.noise, shell.beyond) == ((0.1,), (0.2,), (0.3,))
     assert (shell.bval, shell.order, shell.snr, shell.gain) == (1000.0, 4, 20.0, (1, 0.9, 0.4))
