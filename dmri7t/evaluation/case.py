@@ -175,6 +175,9 @@ class Case:
         Floored mean b0 that scan and reference are both measured over, if they share it. Its noise
         is in both: who leaves it out of S0 would seem to be wrong. So everything is compared over
         this one.
+    floor : float
+        Standard deviation, in scanner units, of the noise whose floor the reference has: answers
+        without any get this one.
     """
 
     subject: str
@@ -188,9 +191,12 @@ class Case:
     perfect: Estimate | None = None
     exact: bool = False
     shared_b0_V: torch.Tensor | None = None
+    floor: float = 0.0
 
     def comparable(self, estimate: Estimate) -> Estimate:
-        """An answer over the S0 by which it is compared."""
+        """An answer as the reference would have measured it."""
+        if estimate.floorless and self.floor:
+            estimate = estimate.with_floor(self.floor)
         return estimate if self.shared_b0_V is None else estimate.over(self.shared_b0_V)
 
     @property

@@ -16,6 +16,7 @@ from dmri7t.signal.clean import denoise_voxels
 from dmri7t.signal.consistency import LowPass, hold
 from dmri7t.signal.estimate import ShellEstimate
 from dmri7t.signal.filter import filter_shell
+from dmri7t.signal.floor import add_floor
 from dmri7t.signal.harmonics import synthesize
 from dmri7t.signal.regrid import Regrid
 from dmri7t.signal.represent import floor_b0
@@ -84,12 +85,34 @@ class Estimate:
         Standard deviation of the error of RISH, as far as the method knows it.
     b0_V : Tensor (V'), optional
         The method's own S0, floored, in scanner units.
+    floorless : bool
+        Whether no floor of noise is in the signals.
     """
 
     rish_3V: torch.Tensor
     sh_CV: torch.Tensor
     sd_3V: torch.Tensor | None = None
     b0_V: torch.Tensor | None = None
+    floorless: bool = False
+
+    def with_floor(self, sigma: float) -> Estimate:
+        """What magnitudes with noise make of the signals, on the mean.
+
+        Parameters
+        ----------
+        sigma : float
+            Standard deviation of the noise in scanner units.
+
+        Raises
+        ------
+        ValueError
+            If the estimate's own S0 is not known.
+        """
+        raised_CV = add_floor(self.sh_CV, sigma / self._s0())
+        change_LV = rish(raised_CV)[:3] - rish(self.sh_CV)[:3]
+        rish_3V = self.rish_3V.clone()
+        rish_3V[: len(change_LV)] += change_LV
+        return attrs.evolve(self, rish_3V=rish_3V, sh_CV=raised_CV, floorless=False)
 
     def over(self, b0_V: torch.Tensor) -> Estimate:
         """The same signals over another S0.
@@ -104,11 +127,15 @@ class Estimate:
         ValueError
             If the estimate's own S0 is not known.
         """
-        if self.b0_V is None:
-            raise ValueError("an estimate without its S0 cannot be brought over another one")
-        ratio_V = self.b0_V / b0_V
+        ratio_V = self._s0() / b0_V
         sd_3V = None if self.sd_3V is None else self.sd_3V * ratio_V.square()
-        return Estimate(self.rish_3V * ratio_V.square(), self.sh_CV * ratio_V, sd_3V, b0_V)
+        rish_3V, sh_CV = self.rish_3V * ratio_V.square(), self.sh_CV * ratio_V
+        return Estimate(rish_3V, sh_CV, sd_3V, b0_V, self.floorless)
+
+    def _s0(self) -> torch.Tensor:
+        if self.b0_V is None:
+            raise ValueError("an estimate without its S0 cannot be compared in scanner units")
+        return self.b0_V
 
     @classmethod
     def measured(cls, shell: Shell, kept_V: torch.Tensor | slice = slice(None)) -> Estimate:
@@ -246,7 +273,7 @@ def hold_shell(estimate: Estimate, scan: ShellScan, shell: Shell, fraction: floa
     # what the coefficients cannot show (bounds, orders that were not fitted) stays as it was
     rish_3V = estimate.rish_3V.clone()
     rish_3V[: len(held_LV)] = (rish_3V[: len(held_LV)] + held_LV - before_LV).clamp_min(0)
-    return Estimate(rish_3V, sh_CV, b0_V=estimate.b0_V)
+    return attrs.evolve(estimate, rish_3V=rish_3V, sh_CV=sh_CV, sd_3V=None)
 
 
 def harmonized(generated: Generated, scan: ShellScan, estimate: ShellEstimate) -> Estimate:
@@ -254,4 +281,4 @@ def harmonized(generated: Generated, scan: ShellScan, estimate: ShellEstimate) -
     regrid = scan.regrid()
     sh_CV, _ = estimate.scaled(regrid(estimate.sh_CV), generated.model_3V)
     b0_V = floor_b0(regrid.positive(estimate.b0_V))
-    return Estimate(generated.mean_3V, sh_CV, generated.sd_3V, b0_V)
+    return Estimate(generated.mean_3V, sh_CV, generated.sd_3V, b0_V, estimate.floor > 0)

@@ -19,9 +19,12 @@ from dmri7t.evaluation.tensors import TensorReference
 from dmri7t.io.opened import open_checked
 from dmri7t.io.source import open_dataset
 from dmri7t.progress import note
+from dmri7t.signal.estimate import MEAN_SIGNAL
+from dmri7t.signal.filter import filter_shell
+from dmri7t.signal.floor import floor_of
 from dmri7t.signal.gradients import split_directions
 from dmri7t.signal.represent import floor_b0, normalize
-from dmri7t.signal.shell import Shell
+from dmri7t.signal.shell import Shell, ShellSignal
 from dmri7t.training.halves import FEWEST, Degradation, Half, read_halves
 
 CROPS = (1.19, 1.5)
@@ -88,6 +91,7 @@ def _cases(given: Half, kept: Half, degradations: Sequence[Degradation]) -> Iter
     truth, counted = Estimate.measured(shell), binary_erosion(measured.brain.mask)
     one_b0 = torch.equal(measured.b0_V, given.measured.b0_V)
     shared_b0_V = floor_b0(measured.b0_V) if one_b0 else None
+    floor = _floor(measured, shell)
     volumes = given.volumes()
     for degradation in degradations:
         scan = ShellScan.of(degradation.apply(given, volumes), given.measured.brain)
@@ -102,4 +106,13 @@ def _cases(given: Half, kept: Half, degradations: Sequence[Degradation]) -> Iter
             degradation.name,
             held_out,
             shared_b0_V=shared_b0_V,
+            floor=floor,
         )
+
+
+def _floor(measured: ShellSignal, shell: Shell) -> float:
+    """Standard deviation, in scanner units, of the noise whose floor a shell has."""
+    sigma = float((shell.sigma_V * floor_b0(measured.b0_V)).median())
+    filtered = filter_shell(measured, shell)
+    mean_V = filtered.sh_CV[0] / MEAN_SIGNAL * floor_b0(filtered.b0_V)
+    return floor_of(mean_V, measured.brain.mask, sigma)

@@ -61,6 +61,5 @@ def _answer(twin: OpenScan, path: Path, opened: OpenScan, shell: ShellVolumes) -
     if not pairs:
         raise InputError(f"{path}: has no shell {shell.name}; simulate it with the same shells.")
     measured = twin.measured(pairs[0][1], opened.brain)
-    return attrs.evolve(
-        Estimate.measured(Shell.from_signal(measured)), b0_V=floor_b0(measured.b0_V)
-    )
+    answer = Estimate.measured(Shell.from_signal(measured))
+    return attrs.evolve(answer, b0_V=floor_b0(measured.b0_V), floorless=True)

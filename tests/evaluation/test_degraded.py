@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import attrs
 import numpy as np
 import pytest
 import torch
@@ -117,6 +118,10 @@ def test_the_noise_of_a_shared_b0_is_no_error_of_who_leaves_it_out(tmp_path):
     assert error(case.perfect) > 2 * error(case.comparable(case.perfect))
     with pytest.raises(ValueError, match="without its S0"):
         case.comparable(case.truth)
+    # the reference has the floor of its noise, a perfect answer has none
+    assert case.floor > 0
+    low = attrs.evolve(case, floor=0.0).comparable(case.perfect)
+    assert error(case.comparable(case.perfect)) < error(low)
 
 
 def test_several_b0s_are_not_shared(scans):
