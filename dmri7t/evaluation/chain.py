@@ -11,7 +11,7 @@ import torch
 
 from dmri7t.models.results import Decoded, Generated
 from dmri7t.models.translator import Translator, Upsampling
-from dmri7t.models.weighing import Weighing, estimate_shell
+from dmri7t.models.weighing import Weighing, ask_shell, mix_shell
 from dmri7t.signal.clean import denoise_voxels
 from dmri7t.signal.consistency import LowPass, hold
 from dmri7t.signal.estimate import ShellEstimate
@@ -240,9 +240,13 @@ def translate_shell(
         by_scan=translator.config.form == "residual", upsampling=upsampling
     )
     sizes = scan.brain_out.voxel_sizes
+    # what is made of the answer afterwards is no part of the question
+    question = attrs.evolve(decided, remove_floor=True, whole_model=False)
+    evidence = scan.once(
+        (translator, shell, question), lambda: ask_shell(translator, scan, sizes, question)
+    )
     estimate = scan.once(
-        (translator, shell, decided),
-        lambda: estimate_shell(translator, scan, shell, sizes, decided),
+        (translator, shell, decided, "mixed"), lambda: mix_shell(scan, shell, evidence, decided)
     )
     encoded = scan.once((translator, shell), lambda: translator.encode(shell))
 

@@ -41,8 +41,9 @@ def trust(mean_V: torch.Tensor, sigma_V: torch.Tensor) -> torch.Tensor:
 
     Examples
     --------
-    >>> trust(torch.tensor([0.6, 1.2533, 2.5, 1.0]), torch.tensor([1.0, 1.0, 1.0, 0.0]))
-    tensor([0.0027, 0.5000, 0.9960, 1.0000])
+    >>> found_V = trust(torch.tensor([0.6, 1.2533, 2.5, 1.0]), torch.tensor([1.0, 1.0, 1.0, 0.0]))
+    >>> [round(value, 2) for value in found_V.tolist()]
+    [0.0, 0.5, 1.0, 1.0]
     """
     floor_V = (RAYLEIGH * sigma_V) ** SHARPNESS
     signal_V = mean_V.clamp_min(0) ** SHARPNESS

@@ -27,7 +27,7 @@ from dmri7t.evaluation.methods import (
 from dmri7t.evaluation.simulated import case_of, draw_blocks
 from dmri7t.models.bundle import check_bundle
 from dmri7t.models.translator import Translator, build_networks
-from dmri7t.models.weighing import estimate_shell
+from dmri7t.models.weighing import ask_shell
 from dmri7t.simulation.subjects import HELD_OUT
 from dmri7t.training.recipe import read_recipe
 
@@ -72,11 +72,11 @@ def test_rows_of_a_model_share_what_is_made_of_a_scan(residual, monkeypatch):
     """The scan is asked once for all rows, and answers no other than one row alone would get."""
     asked = []
 
-    def counted(translator, scan, shell, voxel_out, weighing):
-        asked.append(weighing)
-        return estimate_shell(translator, scan, shell, voxel_out, weighing)
+    def counted(translator, scan, voxel_out, weighing):
+        asked.append((translator, weighing))
+        return ask_shell(translator, scan, voxel_out, weighing)
 
-    monkeypatch.setattr(chain, "estimate_shell", counted)
+    monkeypatch.setattr(chain, "ask_shell", counted)
     scan = case_of(next(draw_blocks(HELD_OUT.take(1), "hcp", 16))).scan
     rows, shell = model_methods(residual), scan.represent()
     shared = [row.make(scan, shell, 0) for row in rows]
