@@ -19,11 +19,10 @@ from dmri7t.evaluation.tensors import TensorReference
 from dmri7t.io.opened import open_checked
 from dmri7t.io.source import open_dataset
 from dmri7t.progress import note
-from dmri7t.signal.estimate import MEAN_SIGNAL
 from dmri7t.signal.filter import filter_shell
 from dmri7t.signal.floor import floor_of
 from dmri7t.signal.gradients import split_directions
-from dmri7t.signal.represent import floor_b0, normalize
+from dmri7t.signal.represent import floor_b0, mean_signal, normalize, scanner_noise
 from dmri7t.signal.shell import Shell, ShellSignal
 from dmri7t.training.halves import FEWEST, Degradation, Half, read_halves
 
@@ -112,7 +111,6 @@ def _cases(given: Half, kept: Half, degradations: Sequence[Degradation]) -> Iter
 
 def _floor(measured: ShellSignal, shell: Shell) -> float:
     """Standard deviation, in scanner units, of the noise whose floor a shell has."""
-    sigma = float((shell.sigma_V * floor_b0(measured.b0_V)).median())
     filtered = filter_shell(measured, shell)
-    mean_V = filtered.sh_CV[0] / MEAN_SIGNAL * floor_b0(filtered.b0_V)
-    return floor_of(mean_V, measured.brain.mask, sigma)
+    mean_V = mean_signal(filtered.sh_CV, filtered.b0_V)
+    return floor_of(mean_V, measured.brain.mask, scanner_noise(shell.sigma_V, measured.b0_V))

@@ -147,8 +147,8 @@ class MeasureQuality(StageInterface):
         self._pin_threads()
         inputs = self.inputs
         brain = load_brain(inputs.mask)
-        nmse, departures = self._compare(brain)
         shells = self._shells()
+        nmse, departures = self._compare(brain, [shell["floor"] for shell in shells])
         metrics = _read_json(inputs.metrics)
         for shell, departure, bounded in zip(shells, departures, metrics["bounded"], strict=True):
             shell["expected"] = self._expect(shell)
@@ -181,11 +181,13 @@ class MeasureQuality(StageInterface):
             file.write(quality_table(record))
         return runtime
 
-    def _compare(self, brain: Brain) -> tuple[dict[str, float], list[Departure]]:
+    def _compare(
+        self, brain: Brain, floors: list[float]
+    ) -> tuple[dict[str, float], list[Departure]]:
         """NMSE of every group of volumes, and how far every translated shell departs."""
         import torch
 
-        from dmri7t.io.arrays import load_meta, load_shell, open_array
+        from dmri7t.io.arrays import load_shell, open_array
         from dmri7t.io.maps import load_brain, load_in
         from dmri7t.signal.consistency import Back, BeforeAfter, departure
         from dmri7t.signal.quality import compare_groups
@@ -194,16 +196,10 @@ class MeasureQuality(StageInterface):
         dwi_NV, out_NV = (torch.from_numpy(open_array(p)) for p in (inputs.dwi, inputs.dwi_out))
         scans = BeforeAfter(dwi_NV, out_NV, Back(load_brain(inputs.mask_out), brain))
         b0_V = load_in(inputs.b0, brain)
-        files = zip(inputs.translated, inputs.representations, inputs.estimates, strict=True)
+        files = zip(inputs.translated, inputs.representations, floors, strict=True)
         departures = [
-            departure(
-                scans,
-                b0_V,
-                load_shell(path, brain),
-                inputs.groups[name],
-                load_meta(estimate)["floor"],
-            )
-            for name, path, estimate in files
+            departure(scans, b0_V, load_shell(path, brain), inputs.groups[name], floor)
+            for name, path, floor in files
         ]
         return compare_groups(scans, inputs.groups), departures
 
@@ -226,14 +222,15 @@ class MeasureQuality(StageInterface):
 
         inputs = self.inputs
         files = zip(inputs.representations, inputs.estimates, inputs.novelty, strict=True)
+        records = ([load_meta(path) for path in of_shell] for of_shell in files)
         return [
             {
-                **load_meta(shell),
-                "evidence": load_meta(estimate)["evidence"],
-                "floor": load_meta(estimate)["floor"],
-                "novelty": load_meta(novelty),
+                **shell,
+                "evidence": estimate["evidence"],
+                "floor": estimate["floor"],
+                "novelty": novelty,
             }
-            for shell, estimate, novelty in files
+            for shell, estimate, novelty in records
         ]
 
 

@@ -21,7 +21,7 @@ from dmri7t.signal.harmonics import fit, plan_fit
 from dmri7t.signal.held_out import Evidence
 from dmri7t.signal.orders import ORDERS
 from dmri7t.signal.regrid import Regrid
-from dmri7t.signal.represent import floor_b0
+from dmri7t.signal.represent import floor_b0, scanner_noise
 from dmri7t.signal.rish import LOWER, UPPER, harmonize, rish, scale_factors
 from dmri7t.signal.shell import Brain, Shell, ShellFit, ShellSignal
 
@@ -139,7 +139,7 @@ def ask_shell(
             rish_shares=_unasked_rish(factor) if tells else (),
             reason=f"{n} directions; from {FEWEST} on some can be left out{BY_OTHERS * tells}",
         )
-    sigma = float((measured.relative_noise(plan) * floor_b0(measured.b0_V)).median())
+    sigma = scanner_noise(measured.relative_noise(plan), measured.b0_V)
     return _ask(translator, measured, sigma, factor, weighing)
 
 
@@ -162,7 +162,7 @@ def mix_shell(
     filtered = filter_shell(measured, shell)
     estimate = ShellEstimate.mixed(shell, measured.b0_V, filtered, weighing.energy, evidence)
     if weighing.remove_floor and tells_noise(shell.plan) and any(evidence.shares[0]):
-        sigma = float((shell.sigma_V * floor_b0(measured.b0_V)).median())
+        sigma = scanner_noise(shell.sigma_V, measured.b0_V)
         estimate = estimate.without_floor(sigma, measured.brain.mask)
     if weighing.whole_model:
         whole = (1.0,) * len(ORDERS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -232,6 +233,12 @@ class ShellQuality:
     expected: dict[str, ErrorForecast] = attrs.field(factory=dict)
     evidence: Evidence | None = None
     floor: float = 0.0
+
+    @property
+    def darkest(self) -> float:
+        """Mean magnitude of that noise alone."""
+        # dmri7t.signal.floor.RAYLEIGH, without loading torch for a page
+        return math.sqrt(math.pi / 2) * self.floor
 
     @classmethod
     def from_row(cls, row: dict[str, Any]) -> ShellQuality:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 
 import attrs
@@ -15,15 +14,12 @@ from dmri7t.signal.harmonics import n_coefficients, order_of, order_rows
 from dmri7t.signal.held_out import Evidence
 from dmri7t.signal.level import hold_level, trust
 from dmri7t.signal.orders import ORDERS
-from dmri7t.signal.represent import floor_b0
+from dmri7t.signal.represent import MEAN_SIGNAL, floor_b0, mean_signal
 from dmri7t.signal.rish import LOWER, UPPER, harmonize, model_rows, rish, scale_factors
 from dmri7t.signal.shell import Shell
 
 SQUARED_FINER = n_coefficients(2)
 """Coefficients that are squared on the finer grid: those of orders 0 and 2."""
-
-MEAN_SIGNAL = math.sqrt(4 * math.pi)
-"""The coefficient of order 0 over the mean signal."""
 
 Finer = Callable[[torch.Tensor], torch.Tensor]
 """Brings values (T, V) of the input's mask to the finer grid, (T, ...)."""
@@ -145,8 +141,7 @@ class ShellEstimate:
         mask_XYZ : ndarray of bool
             V true voxels, C order.
         """
-        mean_V = self.sh_CV[0] / MEAN_SIGNAL * floor_b0(self.b0_V)
-        sigma = floor_of(mean_V, mask_XYZ, sigma)
+        sigma = floor_of(mean_signal(self.sh_CV, self.b0_V), mask_XYZ, sigma)
         if sigma <= 0:
             return self
         sigma_V = sigma / floor_b0(self.b0_V)

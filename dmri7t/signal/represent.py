@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from dmri7t.signal.harmonics import FitPlan, fit
@@ -16,6 +18,34 @@ CEILING = 2.0
 def floor_b0(b0_V: torch.Tensor) -> torch.Tensor:
     """Hold a mean b0 image (V,) above a quarter of its median, so that S / S0 stays sane."""
     return b0_V.clamp_min(B0_FLOOR * b0_V.median())
+
+
+MEAN_SIGNAL = math.sqrt(4 * math.pi)
+"""The coefficient of order 0 over the mean signal."""
+
+
+def mean_signal(sh_CV: torch.Tensor, b0_V: torch.Tensor) -> torch.Tensor:
+    """Mean of the signals over directions, (V,), in units of the scanner.
+
+    Parameters
+    ----------
+    sh_CV : Tensor (C, V)
+        Of S / S0, S0 being ``b0_V``, floored.
+    b0_V : Tensor (V,)
+    """
+    return sh_CV[0] / MEAN_SIGNAL * floor_b0(b0_V)
+
+
+def scanner_noise(sigma_V: torch.Tensor, b0_V: torch.Tensor) -> float:
+    """Standard deviation of a shell's noise in units of the scanner.
+
+    Parameters
+    ----------
+    sigma_V : Tensor (V,)
+        Over the floored mean b0.
+    b0_V : Tensor (V,)
+    """
+    return float((sigma_V * floor_b0(b0_V)).median())
 
 
 SLAB = 16384
