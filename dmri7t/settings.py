@@ -109,7 +109,8 @@ class Settings:
     weigh_by : {"scan", "model"}
         What decides how much filter and model take part: directions of the scan that are left
         out, or nothing, and the measured coefficients are scaled wholly to the model's RISH, as
-        in the paper.
+        in the paper. The latter is so for models of other forms than ``"residual"`` in any case;
+        with ``"scan"`` their order 0 is held to the scan.
     energy : float
         How far filtered coefficients are scaled to the energy of the true ones: 0 is least
         error, 1 unbiased RISH.
@@ -160,7 +161,12 @@ class Settings:
     @property
     def removes_floor(self) -> bool:
         """Whether the floor of the noise is taken out: not of what is held to the measurement."""
-        return self.remove_floor and self.weighed_by_scan and not self.consistency
+        return self.remove_floor and self.weigh_by == "scan" and not self.consistency
+
+    @property
+    def holds_level(self) -> bool:
+        """Whether order 0 of a model that scales wholly is held to the scan."""
+        return self.weigh_by == "scan" and not self.weighed_by_scan
 
     @property
     def weighed_by_scan(self) -> bool:

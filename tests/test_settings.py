@@ -68,6 +68,14 @@ def test_the_floor_stays_in_what_is_held_to_the_measurement():
         assert not attrs.evolve(SETTINGS, **changes).removes_floor
 
 
+def test_models_that_scale_wholly_are_held_to_the_scan_unless_the_model_is_to_decide():
+    assert not SETTINGS.holds_level and SETTINGS.weighed_by_scan
+    for form in ("direct", "regression"):
+        settings = attrs.evolve(SETTINGS, model_form=form)
+        assert settings.holds_level and settings.removes_floor and not settings.weighed_by_scan
+        assert not attrs.evolve(settings, weigh_by="model").holds_level
+
+
 def test_bounds_of_the_ratio_are_those_of_the_signal_package():
     from dmri7t.signal.rish import LOWER, UPPER
 

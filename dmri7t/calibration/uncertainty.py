@@ -81,7 +81,7 @@ def draw_samples(translator: Translator, seeds: range, size: int) -> Iterator[Sa
 def _sample(translator: Translator, case: Case, seed: int) -> Sample:
     scan, truth = case.scan, case.truth
     shell = scan.represent()
-    weighing = Weighing(by_scan=translator.config.form == "residual")
+    weighing = Weighing.of_form(translator.config.form)
     own = estimate_shell(translator, scan, shell, scan.brain_out.voxel_sizes, weighing)
     encoded = translator.encode(shell)
     decoded = translator.decode(encoded, translator.diffuse(encoded.latent, seed=seed))

@@ -262,7 +262,8 @@ def _what_is_made(group: argparse._ArgumentGroup) -> None:
         help="scan: directions that are left out decide, order by order, what part filter and "
         "model have in the result, ties to interpolation; model: measured coefficients are scaled "
         "wholly to the model's RISH, as in the paper (default: %(default)s; models of the paper's "
-        "form and plain regressions: model)",
+        "form and plain regressions always scale wholly; with scan, their order 0 is held to the "
+        "scan's own before)",
     )
     add(
         "--energy",

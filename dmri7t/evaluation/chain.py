@@ -236,9 +236,7 @@ def translate_shell(
         Default: the scan is asked where the app asks it.
     """
     upsampling = _told_apart(translator, upsampling)
-    decided = weighing or Weighing(
-        by_scan=translator.config.form == "residual", upsampling=upsampling
-    )
+    decided = weighing or Weighing.of_form(translator.config.form, upsampling=upsampling)
     sizes = scan.brain_out.voxel_sizes
     # what is made of the answer afterwards is no part of the question
     question = attrs.evolve(decided, remove_floor=True, whole_model=False)

@@ -26,7 +26,7 @@ from dmri7t.evaluation.chain import (
     translate_shell,
 )
 from dmri7t.models.fitted import WHOLE
-from dmri7t.models.translator import Translator
+from dmri7t.models.translator import Translator, Upsampling
 from dmri7t.models.weighing import Weighing
 from dmri7t.settings import CONSISTENCY
 from dmri7t.signal.orders import ORDERS
@@ -171,13 +171,22 @@ def _by_spline(translator: Translator, scan: ShellScan, shell: Shell, seed: int)
     return translate_shell(translator, scan, shell, Sampling(seed=seed), upsampling="bspline")
 
 
-def _by_model(translator: Translator, scan: ShellScan, shell: Shell, seed: int) -> Estimate:
-    weighing = Weighing(by_scan=False)
-    return translate_shell(translator, scan, shell, Sampling(seed=seed), weighing=weighing)
+def _by_model(
+    translator: Translator,
+    scan: ShellScan,
+    shell: Shell,
+    seed: int,
+    upsampling: Upsampling = "model",
+) -> Estimate:
+    weighing = Weighing(by_scan=False, hold=False)
+    return translate_shell(translator, scan, shell, Sampling(seed=seed), upsampling, weighing)
+
+
+_by_model_and_spline = partial(_by_model, upsampling="bspline")
 
 
 def _held(translator: Translator, scan: ShellScan, shell: Shell, seed: int) -> Estimate:
-    weighing = Weighing(by_scan=translator.config.form == "residual", remove_floor=False)
+    weighing = Weighing.of_form(translator.config.form, remove_floor=False)
     answer = translate_shell(translator, scan, shell, Sampling(seed=seed), weighing=weighing)
     return hold_shell(answer, scan, shell, CONSISTENCY)
 
@@ -209,7 +218,8 @@ MODEL_ROWS = (
         lambda model: model.config.form != "direct",
         _as_run,
         "a model by its own name, as the app runs it: ``default`` ships, ``cnn`` and ``gan`` are "
-        "regressions from RISH alone, by the recipes of these names",
+        "regressions from RISH alone, by the recipes of these names. Order 0 is held to the scan "
+        "(:doc:`method`)",
     ),
     ModelRow(
         "MODEL, B-spline",
@@ -219,10 +229,10 @@ MODEL_ROWS = (
     ),
     ModelRow(
         "MODEL, weighed by the model",
-        lambda model: model.config.form == "residual",
+        lambda model: model.config.form != "direct",
         _by_model,
-        "nothing is filtered and the scan is not asked: measured coefficients, scaled wholly to "
-        "the model's RISH (``--weigh-by model``)",
+        "nothing is filtered, and the scan is not asked and not held to: measured coefficients, "
+        "scaled wholly to the model's RISH (``--weigh-by model``)",
     ),
     ModelRow(
         "MODEL, sample",
@@ -240,27 +250,34 @@ MODEL_ROWS = (
     ModelRow(
         "ldm",
         lambda model: _direct(model, tuned=False),
-        _by_spline,
+        _by_model_and_spline,
         "the paper's latent diffusion without fine-tuning of the 7T VQ-VAE, by the recipe of this "
         "name, with a B-spline",
     ),
     ModelRow(
         "ldm-sr",
         lambda model: _direct(model, tuned=False) and _resolves(model),
-        _as_run,
+        _by_model,
         "the same with the super-resolution network",
     ),
     ModelRow(
         "ldm-ft",
         lambda model: _direct(model, tuned=True),
-        _by_spline,
+        _by_model_and_spline,
         "with fine-tuning, by the recipe ``zhu2024``, and a B-spline",
     ),
     ModelRow(
         "ldm-ft-sr",
         lambda model: _direct(model, tuned=True) and _resolves(model),
+        _by_model,
+        "with fine-tuning and the super-resolution network: the paper's chain and no more "
+        "(``--model zhu2024 --weigh-by model``)",
+    ),
+    ModelRow(
+        "MODEL, level held",
+        lambda model: model.config.form == "direct",
         _as_run,
-        "with fine-tuning and the super-resolution network",
+        "a model of the paper's form as the app runs it: with order 0 held to the scan",
     ),
 )
 """Rows of models, in the order of the tables."""
@@ -277,7 +294,7 @@ def model_methods(translator: Translator, sweep: bool = False) -> list[Method]:
     """
     methods = [row.of(translator) for row in MODEL_ROWS if row.applies(translator)]
     if sweep and translator.samples_drawn:
-        # of the whole model: the paper's form grows from row to row
+        # as the app runs it: the paper's form grows from row to row
         whole = methods[-1 if translator.config.form == "direct" else 0].name
         for steps in SWEEP:
             for samples, words in ((1, "one sample"), (AVERAGED, f"mean of {AVERAGED}")):
@@ -342,10 +359,8 @@ def main_methods(translators: Sequence[Translator]) -> list[Method]:
     """
     names = set(MAIN)
     for translator in translators:
-        rows = [row for row in MODEL_ROWS if row.applies(translator)]
-        # a model of the paper's form without super-resolution runs with a B-spline
-        main = next((row for row in rows if row.make is _as_run), rows[-1])
-        names.add(main.of(translator).name)
+        row = next(row for row in MODEL_ROWS if row.applies(translator) and row.make is _as_run)
+        names.add(row.of(translator).name)
     everything = all_methods(translators, torch.ones(len(ORDERS)))
     return [method for method in everything if method.name in names]
 

@@ -18,6 +18,7 @@ class WeighInputSpec(ShellInputSpec, ModelInputSpec):
     voxel_out = traits.List(traits.Float, mandatory=True, desc="voxel sizes of the output, mm")
     upsampling = traits.Enum("model", "bspline", usedefault=True, desc="to the output's grid")
     by_scan = traits.Bool(mandatory=True, desc="the scan decides; else all is the model's")
+    hold = traits.Bool(mandatory=True, desc="order 0 of a model that scales wholly is held")
     energy = traits.Float(mandatory=True, desc="of filtered coefficients, 0 to 1")
     ratio_lower = traits.Float(mandatory=True, desc="bounds of sqrt(R7 / R3)")
     ratio_upper = traits.Float(mandatory=True, desc="bounds of sqrt(R7 / R3)")
@@ -43,6 +44,7 @@ class Weigh(ModelStage):
         inputs, model = self.inputs, self._model()
         weighing = Weighing(
             by_scan=inputs.by_scan,
+            hold=inputs.hold,
             energy=inputs.energy,
             bounds=(inputs.ratio_lower, inputs.ratio_upper),
             # what was asked for: fewer directions choose an order of their own, as in any fit
@@ -64,6 +66,7 @@ class FilterShellInputSpec(ShellInputSpec):
     representation = File(exists=True, mandatory=True, desc="of the shell, .safetensors")
     evidence = File(exists=True, mandatory=True, desc="from Weigh")
     by_scan = traits.Bool(mandatory=True, desc="the scan decides; else all is the model's")
+    hold = traits.Bool(mandatory=True, desc="order 0 of a model that scales wholly is held")
     energy = traits.Float(mandatory=True, desc="of filtered coefficients, 0 to 1")
     remove_floor = traits.Bool(mandatory=True, desc="take the noise's floor out of them")
     whole_model = traits.Bool(False, usedefault=True, desc="the result is the model's in the end")
@@ -91,6 +94,7 @@ class FilterShell(StageInterface):
         shell = load_shell(inputs.representation, load_brain(inputs.mask))
         weighing = Weighing(
             by_scan=inputs.by_scan,
+            hold=inputs.hold,
             energy=inputs.energy,
             whole_model=inputs.whole_model,
             remove_floor=inputs.remove_floor,

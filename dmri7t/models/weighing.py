@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import attrs
 import numpy as np
@@ -51,6 +52,8 @@ BY_OTHERS = "; the model's part is the one that helped on other people's scans"
 
 BY_MODEL = "the model scales the coefficients wholly, as in the paper"
 
+HELD = "; its order 0 is held to the scan"
+
 
 @attrs.frozen
 class Weighing:
@@ -75,6 +78,9 @@ class Weighing:
     remove_floor : bool
         Whether the floor of the noise is taken out of the filtered coefficients. Directions that
         are left out cannot say: they have it, too.
+    hold : bool
+        Whether order 0 of a model that scales wholly is held to the scan's own. Where the scan
+        decides, it always is.
     """
 
     by_scan: bool = True
@@ -86,6 +92,20 @@ class Weighing:
     whole_model: bool = False
     upsampling: Upsampling = "model"
     remove_floor: bool = True
+    hold: bool = True
+
+    @classmethod
+    def of_form(cls, form: str, **changes: Any) -> Weighing:
+        """As the app decides for models of a form, with changes.
+
+        Parameters
+        ----------
+        form : {"residual", "direct", "regression"}
+            The scan decides for the first; the others are run as the paper runs its own, and held.
+        **changes
+            Other fields.
+        """
+        return cls(by_scan=form == "residual", **changes)
 
 
 def estimate_shell(
@@ -130,7 +150,8 @@ def ask_shell(
     factor = finer_by(measured.brain, voxel_out)
     if not weighing.by_scan:
         n_scaled = min(levels, len(ORDERS))
-        return Evidence(((0.0,) * n_scaled, (1.0,) * n_scaled), reason=BY_MODEL)
+        reason = BY_MODEL + HELD * weighing.hold
+        return Evidence(((0.0,) * n_scaled, (1.0,) * n_scaled), reason=reason)
     if n < FEWEST:
         tells = tells_noise(plan)
         of_model = UNASKED if tells and factor >= FINER else 0.0
@@ -158,7 +179,7 @@ def mix_shell(
     weighing : Weighing
     """
     if not weighing.by_scan:
-        return ShellEstimate.as_measured(shell, measured.b0_V, evidence.reason)
+        return _as_measured(measured, shell, evidence, weighing)
     filtered = filter_shell(measured, shell)
     estimate = ShellEstimate.mixed(shell, measured.b0_V, filtered, weighing.energy, evidence)
     if weighing.remove_floor and tells_noise(shell.plan) and any(evidence.shares[0]):
@@ -168,6 +189,20 @@ def mix_shell(
         whole = (1.0,) * len(ORDERS)
         estimate = attrs.evolve(estimate, model_shares=whole, rish_shares=whole)
     return estimate
+
+
+def _as_measured(
+    measured: ShellSignal, shell: Shell, evidence: Evidence, weighing: Weighing
+) -> ShellEstimate:
+    """Take the fit as it is; what order 0 of the model is held to has no floor of the noise."""
+    estimate = ShellEstimate.as_measured(shell, measured.b0_V, evidence.reason)
+    if not weighing.hold:
+        return estimate
+    estimate = estimate.held(shell.sigma_V)
+    if not weighing.remove_floor:
+        return estimate
+    sigma = scanner_noise(shell.sigma_V, measured.b0_V)
+    return estimate.without_floor(sigma, measured.brain.mask, highest=0)
 
 
 def finer_by(brain: Brain, voxel_out: Sequence[float] | np.ndarray) -> float:

@@ -131,7 +131,19 @@ class ShellEstimate:
         trust_V = trust(shell.sh_CV[0] / MEAN_SIGNAL, shell.sigma_V)
         return cls(full_CV, rish_3V, tuple(model), evidence, filtered.b0_V, of_rish, trust_V)
 
-    def without_floor(self, sigma: float, mask_XYZ: np.ndarray) -> ShellEstimate:
+    def held(self, sigma_V: torch.Tensor) -> ShellEstimate:
+        """Hold a model's order 0 to the scan's own: see :mod:`dmri7t.signal.level`.
+
+        Parameters
+        ----------
+        sigma_V : Tensor (V,)
+            Standard deviation of the noise over the floored mean b0.
+        """
+        return attrs.evolve(self, trust_V=trust(self.sh_CV[0] / MEAN_SIGNAL, sigma_V))
+
+    def without_floor(
+        self, sigma: float, mask_XYZ: np.ndarray, highest: int | None = None
+    ) -> ShellEstimate:
         """Take the floor of the noise out of coefficients and RISH.
 
         Parameters
@@ -140,19 +152,23 @@ class ShellEstimate:
             Standard deviation of the noise in units of the scanner, as residuals tell it.
         mask_XYZ : ndarray of bool
             V true voxels, C order.
+        highest : int, optional
+            Order above which coefficients stay as they are: 0 where these are not filtered, so that
+            only their mean over directions is known well.
         """
         sigma = floor_of(mean_signal(self.sh_CV, self.b0_V), mask_XYZ, sigma)
         if sigma <= 0:
             return self
         sigma_V = sigma / floor_b0(self.b0_V)
-        sh_CV = remove_floor(self.sh_CV, sigma_V)
+        rows = None if highest is None else n_coefficients(highest)
+        sh_CV = self.sh_CV.clone()
+        sh_CV[:rows] = remove_floor(sh_CV[:rows], sigma_V)
         n = min(order_of(len(sh_CV)) // 2 + 1, len(ORDERS))
         rish_3V = self.rish_3V.clone()
         rish_3V[:n] += rish(sh_CV)[:n] - rish(self.sh_CV)[:n]
-        trust_V = trust(self.sh_CV[0] / MEAN_SIGNAL, sigma_V)
-        return attrs.evolve(
-            self, sh_CV=sh_CV, rish_3V=rish_3V.clamp_min(0), trust_V=trust_V, floor=sigma
-        )
+        changed = attrs.evolve(self, sh_CV=sh_CV, rish_3V=rish_3V.clamp_min(0), floor=sigma)
+        # trust is asked of the signals as they were
+        return attrs.evolve(changed, trust_V=self.held(sigma_V).trust_V)
 
     @property
     def takes_model(self) -> bool:

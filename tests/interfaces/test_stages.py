@@ -95,6 +95,7 @@ def chain(make_scan, tiny_model, tmp_path_factory):
         **measured,
         voxel_out=load_map(defined.mask_out)[1].voxel_sizes.tolist(),
         by_scan=True,
+        hold=True,
         energy=0.5,
         ratio_lower=0.25,
         ratio_upper=4.0,
@@ -107,6 +108,7 @@ def chain(make_scan, tiny_model, tmp_path_factory):
         representation=made.representation,
         evidence=asked.evidence,
         by_scan=True,
+        hold=True,
         energy=0.5,
         remove_floor=True,
     )

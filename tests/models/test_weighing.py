@@ -10,7 +10,16 @@ import torch
 from dmri7t.evaluation.simulated import draw_blocks, scan_of, truth_of
 from dmri7t.models.bundle import resolve_model
 from dmri7t.models.translator import Translator
-from dmri7t.models.weighing import UNASKED, UNASKED_RISH, Weighing, estimate_shell, mix_shell
+from dmri7t.models.weighing import (
+    BY_MODEL,
+    HELD,
+    UNASKED,
+    UNASKED_RISH,
+    Weighing,
+    ask_shell,
+    estimate_shell,
+    mix_shell,
+)
 from dmri7t.signal.harmonics import fit, plan_fit, synthesize
 from dmri7t.signal.held_out import Evidence
 from dmri7t.signal.represent import floor_b0
@@ -103,8 +112,10 @@ def test_few_directions_say_why_nothing_was_measured(translator, scan):
 
 def test_model_decides_where_it_is_asked_to(translator, scan):
     shell = Shell.from_signal(scan)
-    estimate = estimate_shell(translator, scan, shell, FINE, Weighing(by_scan=False))
+    pure = Weighing(by_scan=False, hold=False)
+    estimate = estimate_shell(translator, scan, shell, FINE, pure)
     assert estimate.sh_CV is shell.sh_CV and estimate.model_shares == (1.0, 1.0, 1.0)
+    assert estimate.trust_V is None and estimate.evidence.reason == BY_MODEL
     sample = estimate_shell(translator, scan, shell, FINE, Weighing(whole_model=True))
     assert sample.model_shares == (1.0, 1.0, 1.0)
     assert not np.allclose(sample.sh_CV, shell.sh_CV)
@@ -127,6 +138,28 @@ def test_the_floor_of_the_noise_is_taken_out_unless_it_is_to_be_kept(translator,
     # what nothing was filtered of is the interpolation
     plain = mix_shell(loud, shell, Evidence(((0.0,) * 3, (0.0,) * 3)), Weighing())
     assert plain.floor == 0
+
+
+def test_a_model_that_scales_wholly_is_held_to_the_scan_without_the_floor(translator, scan):
+    """Much noise raises the mean of magnitudes; what a model's order 0 is held to is nearer to the
+    mean of the signals. Directions of the fit stay as they were measured."""
+    sigma = 0.12 * float(scan.b0_V.median())
+    noise = torch.randn(2, *scan.signal_NV.shape, generator=torch.Generator().manual_seed(3))
+    loud_NV = torch.hypot(scan.signal_NV + sigma * noise[0], sigma * noise[1])
+    loud = attrs.evolve(scan, signal_NV=loud_NV)
+    shell, weighing = Shell.from_signal(loud), Weighing(by_scan=False)
+    evidence = ask_shell(translator, loud, FINE, weighing)
+    assert evidence.reason == BY_MODEL + HELD
+    held = mix_shell(loud, shell, evidence, weighing)
+    with_floor = mix_shell(loud, shell, evidence, attrs.evolve(weighing, remove_floor=False))
+    truth_V = (4 * np.pi) ** 0.5 * scan.signal_NV.mean(0) / floor_b0(scan.b0_V)
+    high, low = (float((e.rish_3V[0].sqrt() - truth_V).mean()) for e in (with_floor, held))
+    assert high > 0.015 and abs(low) < 0.5 * high
+    assert held.floor > 0 and with_floor.floor == 0
+    assert torch.equal(held.sh_CV[1:], shell.sh_CV[1:])
+    for estimate in (held, with_floor):
+        assert estimate.model_shares == (1.0, 1.0, 1.0)
+        assert 0 < float(estimate.trust_V.min()) <= float(estimate.trust_V.max()) <= 1
 
 
 def test_coarser_scan_lets_a_model_of_its_own_kind_in(translator):

@@ -135,6 +135,7 @@ def _weigh_nodes(plan: ScanPlan, shell: ShellVolumes, omp_nthreads: int) -> tupl
     weigh = Node(
         Weigh(
             by_scan=settings.weighed_by_scan,
+            hold=settings.holds_level,
             energy=settings.energy,
             ratio_lower=settings.ratio_lower,
             ratio_upper=settings.ratio_upper,
@@ -151,6 +152,7 @@ def _weigh_nodes(plan: ScanPlan, shell: ShellVolumes, omp_nthreads: int) -> tupl
     filter_ = Node(
         FilterShell(
             by_scan=settings.weighed_by_scan,
+            hold=settings.holds_level,
             energy=settings.energy,
             remove_floor=settings.removes_floor,
             whole_model=settings.estimate == "sample",
@@ -240,7 +242,9 @@ def describe_translation(settings: Settings, model: ModelConfig) -> str:
 def _describe_weighing(settings: Settings) -> str:
     """What decides about the coefficients."""
     if not settings.weighed_by_scan:
-        return "The measured coefficients were scaled wholly to these RISH, as in that paper."
+        return (
+            f"The measured coefficients were scaled wholly to these RISH{_describe_hold(settings)}."
+        )
     ending = (
         "The result is a sample: its coefficients were scaled wholly to the generated RISH."
         if settings.estimate == "sample"
@@ -264,6 +268,22 @@ def _describe_weighing(settings: Settings) -> str:
         "foretold, shares are by least squares, and those within one standard error of no gain "
         "are zero. What part the model's RISH have was decided in the same way on the scan made "
         f"coarser by the step to the output's grid [Shocher et al. 2018]. {ending}"
+    )
+
+
+def _describe_hold(settings: Settings) -> str:
+    """What order 0 of a model that scales wholly is held to."""
+    if not settings.holds_level:
+        return ", as in that paper"
+    floor = (
+        ", from whose mean signal the floor of the noise was taken out [Koay & Basser 2006] as far "
+        "as the darkest places of the brain show one"
+        if settings.removes_floor
+        else ""
+    )
+    return (
+        ", as in that paper, after their order 0 was held to the scan's own at the scan's "
+        f"resolution [Irani & Peleg 1991], which the paper does not do{floor}"
     )
 
 

@@ -112,6 +112,7 @@ def _describe_part(plan: ScanPlan, model: ModelConfig) -> dict[str, Any]:
         "Estimate": settings.estimate,
         "WeighedBy": "scan" if settings.weighed_by_scan else "model",
         "FilterEnergy": settings.energy,
+        "LevelHeld": settings.weigh_by == "scan",
         "NoiseFloorRemoved": settings.removes_floor,
         "RatioBounds": [settings.ratio_lower, settings.ratio_upper],
         "ConsistencyFraction": settings.consistency,
