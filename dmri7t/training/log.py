@@ -13,6 +13,9 @@ from dmri7t.files import whole_file, write_whole
 SMOOTH = 0.05
 """Share of a stage's logged losses that one point of the drawn line is the mean of."""
 
+COLOURS = 32
+"""Of the picture of the curves."""
+
 
 class StageLog:
     """The log of one stage: a file of lines, which a kill leaves whole but for the last.
@@ -86,6 +89,7 @@ def draw_curves(log: pd.DataFrame, path: Path) -> None:
         PNG.
     """
     from matplotlib.figure import Figure
+    from PIL import Image
 
     stages = list(dict.fromkeys(log["stage"]))
     coded = [s for s in stages if "perplexity" in log and _of(log, s, "perplexity").size]
@@ -111,6 +115,10 @@ def draw_curves(log: pd.DataFrame, path: Path) -> None:
     with whole_file(path) as part:
         # no date within: the same log gives the same file
         figure.savefig(part, dpi=110, format="png", metadata={"Software": None})
+        # lines need few colours, and models that ship have to be small
+        with Image.open(part) as drawn:
+            few = drawn.convert("RGB").quantize(COLOURS)
+        few.save(part, format="png", optimize=True)
 
 
 def _of(log: pd.DataFrame, stage: str, column: str) -> pd.Series:
