@@ -10,8 +10,9 @@ keeps part of them:
     c^_l = c_l - u1 (c_l - G1 c_l) - u2 (G1 c_l - G3 c_l) - u3 G3 c_l,
 
 u one number a voxel, order and band, the same for all m, made of rotation invariants: if head
-and gradients turn, the estimate turns with them. Of order 0, which has little noise, the first
-band alone loses something, and the third of order 4 alone: c is there what order 2 does not
+and gradients turn, the estimate turns with them. Of the fine band of order 2 it is made a matrix
+that turns with them, too (:mod:`dmri7t.signal.order2`). Of order 0, which has little noise, the
+first band alone loses something, and the third of order 4 alone: c is there what order 2 does not
 foretell of it (:mod:`dmri7t.signal.order4`), and may be nothing at all.
 
 The Wiener weights need no training. With d a band, n the noise of c and e the mean of d squared
@@ -36,6 +37,7 @@ from dmri7t.signal.band_noise import BandNoise, tells_noise
 from dmri7t.signal.harmonics import FitPlan, basis_matrix, n_coefficients, order_rows
 from dmri7t.signal.mean_b0 import filter_b0
 from dmri7t.signal.neighbourhood import ENERGY_PASSES, Neighbourhood
+from dmri7t.signal.order2 import take_fine_band
 from dmri7t.signal.order4 import ORDER_2, ORDER_4, foretell_order4
 from dmri7t.signal.represent import floor_b0
 from dmri7t.signal.shell import ShellFit, ShellSignal
@@ -182,7 +184,37 @@ def _band_products(smoothed: Smoothed, rows: range, with_coarse: bool) -> torch.
     return products_KV
 
 
-def apply_filter(smoothed: Smoothed, weights_L3V: torch.Tensor) -> torch.Tensor:
+def filter_order2(
+    smoothed: Smoothed, weights_3V: torch.Tensor, plan: FitPlan, space: Neighbourhood
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Take parts of the bands out of order 2, of the fine one by :mod:`dmri7t.signal.order2`.
+
+    Parameters
+    ----------
+    smoothed : Smoothed
+    weights_3V : Tensor (3, V)
+        Of order 2.
+    plan : FitPlan
+    space : Neighbourhood
+
+    Returns
+    -------
+    sh : Tensor (5, V)
+    weights : Tensor (3, V)
+        What part of each band's noise was taken out.
+    """
+    first_V, second_V, third_V = weights_3V
+    sh_5V = smoothed.sh_CV[ORDER_2]
+    averages = [smoothed[row] for row in range(ORDER_2.start, ORDER_2.stop)]
+    once_5V, thrice_5V = (torch.stack(rows) for rows in zip(*averages, strict=True))
+    taken_5V, part_V = take_fine_band(sh_5V - once_5V, first_V, plan, space)
+    out_5V = sh_5V - taken_5V - second_V * (once_5V - thrice_5V)
+    return out_5V, torch.stack([part_V, second_V, third_V])
+
+
+def apply_filter(
+    smoothed: Smoothed, weights_L3V: torch.Tensor, order2_5V: torch.Tensor | None = None
+) -> torch.Tensor:
     """Take parts of the bands out of every order; higher orders take the last one's weights.
 
     Parameters
@@ -190,6 +222,8 @@ def apply_filter(smoothed: Smoothed, weights_L3V: torch.Tensor) -> torch.Tensor:
     smoothed : Smoothed
         Coefficients (C, V).
     weights_L3V : Tensor (L, 3, V)
+    order2_5V : Tensor (5, V), optional
+        Order 2, where it was filtered already.
 
     Returns
     -------
@@ -198,6 +232,9 @@ def apply_filter(smoothed: Smoothed, weights_L3V: torch.Tensor) -> torch.Tensor:
     sh_CV = smoothed.sh_CV
     out_CV = torch.empty_like(sh_CV)
     for index, rows in enumerate(order_rows(len(sh_CV))):
+        if index == 1 and order2_5V is not None:
+            out_CV[ORDER_2] = order2_5V
+            continue
         first_V, second_V, third_V = weights_L3V[min(index, len(weights_L3V) - 1)]
         more = bool(second_V.any() or third_V.any())
         # c - u1 (c - once) - u2 (once - thrice) - u3 thrice, each voxel's value read once
@@ -335,11 +372,11 @@ def _filter_fitted(
     """Filter the fitted orders, in scanner units; of order 4 what order 2 does not foretell."""
     smoothed = Smoothed(signal_CV[: ORDER_2.stop], space)
     weights_L3V = wiener_weights(smoothed, plan, noise, range(0, 4, 2))
+    order2_5V, weights_L3V[1] = filter_order2(smoothed, weights_L3V[1], plan, space)
     order4_9V = None
     if plan.order >= 4:
-        first_CV = apply_filter(smoothed, weights_L3V)
         order4_9V = foretell_order4(
-            first_CV[ORDER_2],
+            order2_5V,
             signal_CV[ORDER_4],
             None,
             noise.whole_V * float(plan.noise_L[2]) / 9,
@@ -350,7 +387,7 @@ def _filter_fitted(
         smoothed = Smoothed(rest_CV, space, smoothed)
         fourth_L3V = wiener_weights(smoothed, plan, noise, range(4, 6, 2))
         weights_L3V = torch.cat([weights_L3V, fourth_L3V])
-    filtered_CV = apply_filter(smoothed, weights_L3V)
+    filtered_CV = apply_filter(smoothed, weights_L3V, order2_5V)
     if order4_9V is not None:
         filtered_CV[ORDER_4] += order4_9V
     n_orders = len(weights_L3V)

@@ -14,6 +14,7 @@ from dmri7t.signal.band_noise import BandNoise
 from dmri7t.signal.filter import (
     Smoothed,
     apply_filter,
+    filter_order2,
     filter_shell,
     wiener_weights,
 )
@@ -68,7 +69,9 @@ def filtered(signal_NV, plan, space, noise=None):
     sh_CV = fit(signal_NV, plan)
     noise = BandNoise.measured(signal_NV, plan, space) if noise is None else noise
     smoothed = Smoothed(sh_CV, space)
-    return apply_filter(smoothed, wiener_weights(smoothed, plan, noise))
+    weights_L3V = wiener_weights(smoothed, plan, noise)
+    order2_5V, _ = filter_order2(smoothed, weights_L3V[1], plan, space)
+    return apply_filter(smoothed, weights_L3V, order2_5V)
 
 
 def noisy(signal_NV: torch.Tensor, sigma: float, seed: int = 0) -> torch.Tensor:
