@@ -165,6 +165,19 @@ REFERENCES = {
             "doi": "10.1109/TIP.2007.891064",
         },
     ),
+    "Irani & Peleg 1991": Reference(
+        "irani1991",
+        "article",
+        {
+            "author": "Irani, Michal and Peleg, Shmuel",
+            "title": "Improving resolution by image registration",
+            "journal": "CVGIP: Graphical Models and Image Processing",
+            "year": "1991",
+            "volume": "53",
+            "pages": "231--239",
+            "doi": "10.1016/1049-9652(91)90045-L",
+        },
+    ),
     "Koay & Basser 2006": Reference(
         "koay2006",
         "article",

@@ -54,23 +54,26 @@ def take_fine_band(
     """
     white_55, coloured_55 = (torch.from_numpy(m).to(band_5V) for m in _whitening(plan))
     white_5V = white_55 @ band_5V
-    spread_55V = band_5V.new_empty(5, 5, band_5V.shape[1])
-    for i in range(5):
-        for j in range(i + 1):
-            spread_55V[i, j] = space.smooth(white_5V[i] * white_5V[j], SPREAD_PASSES)
+    spread = {
+        (i, j): space.smooth(white_5V[i] * white_5V[j], SPREAD_PASSES)
+        for i in range(5)
+        for j in range(i + 1)
+    }
     part_V = torch.empty_like(weight_V)
     for first in range(0, len(weight_V), SLAB):
         slab = slice(first, first + SLAB)
-        # half a matrix is enough: the other half is never read
-        matrix_55V = _matrix(spread_55V[..., slab], weight_V[slab])
-        solved_5V, trace_V = _solve(matrix_55V, white_5V[:, slab])
+        # half of a symmetric matrix is enough: the other one is never read
+        spread_55V = white_5V.new_zeros(5, 5, len(weight_V[slab]))
+        for place, values_V in spread.items():
+            spread_55V[place] = values_V[slab]
+        solved_5V, trace_V = _solve(_matrix(spread_55V, weight_V[slab]), white_5V[:, slab])
         white_5V[:, slab] = solved_5V * weight_V[slab]
         part_V[slab] = trace_V / 5 * weight_V[slab]
     return coloured_55 @ white_5V, part_V.clamp_(0, 1)
 
 
 def _matrix(spread_55V: torch.Tensor, weight_V: torch.Tensor) -> torch.Tensor:
-    """u I + (1 - u) D / t, (5, 5, V)."""
+    """u I + (1 - u) D / t, (5, 5, V), its lower half."""
     mean_V = spread_55V.diagonal().mean(1)
     matrix_55V = spread_55V * ((1 - weight_V) / mean_V.clamp_min(torch.finfo(mean_V.dtype).tiny))
     matrix_55V.diagonal().add_((weight_V + RIDGE)[:, None])
@@ -78,7 +81,7 @@ def _matrix(spread_55V: torch.Tensor, weight_V: torch.Tensor) -> torch.Tensor:
 
 
 def _solve(matrix_55V: torch.Tensor, side_5V: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Solve positive systems (5, 5, V), and give the traces (V,) of their inverses.
+    """Solve positive systems, the lower half (5, 5, V) given, and trace (V,) their inverses.
 
     By Cholesky's factors, for all voxels at once: a library's solver takes one after the other, and
     ten times as long.

@@ -25,7 +25,7 @@ def test_it_ships_whole_and_says_what_it_is():
     nmse = config.metrics.nmse
     for name, value in nmse["ldm-ft-sr"].items():
         assert value.mean < nmse["interpolation"][name].mean, name
-    assert config.calibration is not None and config.novelty is None
+    assert config.calibration is not None and config.novelty is not None
 
 
 def test_it_is_ahead_of_interpolation_on_heads_it_never_saw(translator):

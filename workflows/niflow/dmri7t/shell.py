@@ -260,14 +260,16 @@ def _describe_weighing(settings: Settings) -> str:
     )
     return (
         "The coefficients were filtered: each order keeps of its fine detail what the noise in "
-        "the residuals of the fit leaves (Stein's unbiased risk [Luisier et al. 2007]); of order 4 "
+        "the residuals of the fit leaves (Stein's unbiased risk [Luisier et al. 2007]), order 2 "
+        "most where neighbours vary in the same direction of its space; of order 4 "
         "that is what order 2 does not foretell, by the part of order 4 of its square and a local "
         f"factor. Each order was then scaled {part}to the energy of the true coefficients. "
         f"{floor}What part of each order the filter has in the result was decided by the scan "
         "itself: a quarter of the directions of each shell after the other was left out and "
         "foretold, shares are by least squares, and those within one standard error of no gain "
         "are zero. What part the model's RISH have was decided in the same way on the scan made "
-        f"coarser by the step to the output's grid [Shocher et al. 2018]. {ending}"
+        "coarser by the step to the output's grid [Shocher et al. 2018]; their order 0 was held to "
+        f"the scan's own at the scan's resolution before [Irani & Peleg 1991]. {ending}"
     )
 
 
