@@ -94,6 +94,7 @@ def test_recipes_are_trained_for_every_fold_and_tested_on_others(pairs, tmp_path
         "filter",
         "linear",
         "little",
+        "little, weighed by the model",
     }
     splits = json.loads((out / "splits.json").read_text())["folds"]
     for number, split in enumerate(splits, start=1):
