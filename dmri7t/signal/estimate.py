@@ -160,15 +160,14 @@ class ShellEstimate:
         if sigma <= 0:
             return self
         sigma_V = sigma / floor_b0(self.b0_V)
-        rows = None if highest is None else n_coefficients(highest)
-        sh_CV = self.sh_CV.clone()
-        sh_CV[:rows] = remove_floor(sh_CV[:rows], sigma_V)
+        rows = len(self.sh_CV) if highest is None else n_coefficients(highest)
+        sh_CV = torch.cat([remove_floor(self.sh_CV[:rows], sigma_V), self.sh_CV[rows:]])
         n = min(order_of(len(sh_CV)) // 2 + 1, len(ORDERS))
         rish_3V = self.rish_3V.clone()
         rish_3V[:n] += rish(sh_CV)[:n] - rish(self.sh_CV)[:n]
-        changed = attrs.evolve(self, sh_CV=sh_CV, rish_3V=rish_3V.clamp_min(0), floor=sigma)
-        # trust is asked of the signals as they were
-        return attrs.evolve(changed, trust_V=self.held(sigma_V).trust_V)
+        # held by the signals as they were
+        held = self.held(sigma_V)
+        return attrs.evolve(held, sh_CV=sh_CV, rish_3V=rish_3V.clamp_min(0), floor=sigma)
 
     @property
     def takes_model(self) -> bool:

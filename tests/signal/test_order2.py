@@ -61,7 +61,7 @@ def test_what_neighbours_vary_in_stays_and_the_rest_is_taken():
     def error(taken: torch.Tensor) -> float:
         return float((band_5V - taken - detail_5V).square().sum(0).mean())
 
-    # alike in all: 5 (1 - w); by direction the least there is 4 / 5 of noise gone and 1 known
+    # four directions of five hold noise alone, and could lose all of it
     assert error(taken_5V) < 0.65 * error(weight * band_5V)
     along_V = direction_5 @ taken_5V / (direction_5 @ band_5V)
     assert float(along_V.median()) < weight < float(part_V.mean())
